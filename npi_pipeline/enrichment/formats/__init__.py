@@ -1,0 +1,15 @@
+"""Registry formats: how one registry's URL and JSON look.
+
+A format is one file in this folder that defines one ``RegistryFormat``; adding it to ``FORMATS`` is all
+that a third one needs. Not here: asking (``enrichment.fetch``) and the making of tables (``npi_pipeline.tables``).
+"""
+
+from __future__ import annotations
+
+from npi_pipeline.enrichment.formats.affiliated_practices import AFFILIATED_PRACTICES
+from npi_pipeline.enrichment.formats.nppes import NPPES
+from npi_pipeline.enrichment.formats.registry_format import RegistryFormat
+
+FORMATS: dict[str, RegistryFormat] = {format_.name: format_ for format_ in (NPPES, AFFILIATED_PRACTICES)}
+
+__all__ = ["FORMATS", "RegistryFormat"]

@@ -1,0 +1,305 @@
+"""Every setting of the pipeline: its type, bounds, default and description, in one place.
+
+The environment variable, the launchpad field, the command line option and the README's table are all
+derived from the models below; nothing else in the package reads ``os.environ`` for a setting.
+The rule for names is uniform: the setting ``max_retries`` is the variable ``NPI_MAX_RETRIES``, the option
+``--max-retries`` and the launchpad field ``max_retries``.
+
+Not here: what the settings do (see the module that uses them), nor how S3 is reached
+(that is set the way every AWS tool is, ``AWS_ENDPOINT_URL_S3``, ``AWS_PROFILE``, ...).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+ENVIRONMENT_PREFIX = "NPI_"
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used. The one line names the setting, the value and the remedy."""
+
+
+class FetchMode(str, enum.Enum):
+    """Which NPIs of the list a run asks the registry for."""
+
+    missing = "missing"
+    failed = "failed"
+    all = "all"
+
+
+class SettingsGroup(BaseModel):
+    """Settings that belong to one part of the pipeline. Immutable; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class ListSettings(SettingsGroup):
+    """Where the day's NPI list is."""
+
+    list_bucket: str = Field(
+        default="",
+        description="S3 bucket that holds the NPI list. Required.",
+    )
+    list_key: str = Field(
+        default="npi_list.txt",
+        min_length=1,
+        description="S3 key of the NPI list; may hold the day, e.g. `lists/{date:%Y-%m-%d}.txt`.",
+    )
+    list_unsigned: bool = Field(
+        default=False,
+        description="Read the bucket without credentials (a public bucket).",
+    )
+
+    @field_validator("list_key")
+    @classmethod
+    def _key_is_a_template_of_the_date(cls, value: str) -> str:
+        try:
+            value.format(date=dt.date(2026, 1, 1))
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ValueError(f"only `{{date:...}}` may stand in braces ({error})") from error
+        return value
+
+    def key_of(self, day: dt.date) -> str:
+        """The key of the list of ``day``."""
+        return self.list_key.format(date=day)
+
+
+class RegistrySettings(SettingsGroup):
+    """Which provider registry answers."""
+
+    registry_format: str = Field(
+        default="nppes",
+        description="How the registry's URL and JSON look: `nppes` or `affiliated_practices`.",
+    )
+    registry_url: str = Field(
+        default="",
+        description="URL of one lookup, with `{npi}` where the NPI goes. Empty: the format's own public URL.",
+    )
+
+    @field_validator("registry_url")
+    @classmethod
+    def _url_names_the_npi(cls, value: str) -> str:
+        if value and "{npi}" not in value:
+            raise ValueError("must contain `{npi}` where the NPI goes")
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value
+
+
+class FetchSettings(SettingsGroup):
+    """How the registry is asked. Times are seconds."""
+
+    fetch_mode: FetchMode = Field(
+        default=FetchMode.missing,
+        description="`missing`: ask for NPIs without a final outcome. `failed`: only those recorded as failed. "
+        "`all`: ask for every NPI afresh.",
+    )
+    threads: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Most requests in flight at once, one thread each.",
+    )
+    max_retries: int = Field(
+        default=10,
+        ge=0,
+        le=1000,
+        description="Repeats allowed for one NPI after its first request.",
+    )
+    wait: float = Field(
+        default=1.0,
+        ge=0,
+        le=3600,
+        description="First backoff in seconds; it doubles with each repeat, with full jitter.",
+    )
+    max_wait: float = Field(
+        default=30.0,
+        ge=0,
+        le=86400,
+        description="Longest backoff in seconds.",
+    )
+    pre_request_sleep_range: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="Each NPI's first request waits a random time from 0 to this many seconds (in a queue, not in a thread).",
+    )
+    async_writes: bool = Field(
+        default=True,
+        description="Write the journal in a thread of its own while the fetch goes on.",
+    )
+    loop_till_done: bool = Field(
+        default=False,
+        description="Repeat what failed for passing reasons without counting repeats, until done or the deadline.",
+    )
+    requests_per_second: float = Field(
+        default=0.0,
+        ge=0,
+        le=100_000,
+        description="Hard cap on requests a second; 0 for none (the limit is then learnt from the registry).",
+    )
+    connect_timeout: float = Field(
+        default=5.0,
+        gt=0,
+        le=600,
+        description="Seconds to wait for a connection.",
+    )
+    read_timeout: float = Field(
+        default=30.0,
+        gt=0,
+        le=600,
+        description="Seconds to wait for the next bytes of an answer.",
+    )
+    request_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Seconds that one request may take as a whole.",
+    )
+    npi_deadline: float = Field(
+        default=900.0,
+        gt=0,
+        le=604_800,
+        description="Seconds after its first request until an NPI that still fails for passing reasons is recorded as failed.",
+    )
+    run_deadline: float = Field(
+        default=21_600.0,
+        gt=0,
+        le=604_800,
+        description="Seconds until the fetch stops asking and records the rest as failed.",
+    )
+    max_body_bytes: int = Field(
+        default=8_388_608,
+        ge=1024,
+        le=1_073_741_824,
+        description="Largest answer accepted, in bytes after decompression.",
+    )
+
+
+class FileSettings(SettingsGroup):
+    """Where a day's files lie and what they are called."""
+
+    data_root: str = Field(
+        default="npi-data",
+        min_length=1,
+        description="Where everything of a day is kept: a folder, or `s3://bucket/prefix`.",
+    )
+    state_files_dir: str = Field(
+        default="state_files",
+        pattern=r"^[A-Za-z0-9_\-]+(/[A-Za-z0-9_\-]+)*$",
+        description="Folder of the state files below the data root.",
+    )
+    file_prefix: str = Field(
+        default="npi_data_",
+        pattern=r"^[A-Za-z0-9_.\-]*$",
+        description="First part of a state file's name.",
+    )
+    failed_name: str = Field(
+        default="Failed",
+        pattern=r"^[A-Za-z0-9_\-]{3,}$",
+        description="Stands for the state in the name of the file of NPIs that could not be had.",
+    )
+    date_format: str = Field(
+        default="%Y-%m-%d",
+        min_length=2,
+        description="The day in a state file's name, as `strftime` writes it.",
+    )
+    defuse_formulas: bool = Field(
+        default=True,
+        description="Put `'` before a cell that a spreadsheet would run as a formula.",
+    )
+
+    @field_validator("date_format")
+    @classmethod
+    def _format_is_a_safe_file_name(cls, value: str) -> str:
+        a, b = (dt.date(2026, 11, day).strftime(value) for day in (23, 24))
+        if a == b or "/" in a or "\\" in a or "\0" in a:
+            raise ValueError("must tell two days apart and hold no slash")
+        return value
+
+
+class CheckSettings(SettingsGroup):
+    """When a day is suspicious."""
+
+    failed_share_limit: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Largest share of the list's NPIs that may end as `failed` before the day is not published.",
+    )
+    list_change_limit: float = Field(
+        default=0.5,
+        ge=0,
+        le=100,
+        description="Warn when the list's size differs by more than this share from the median of its recent days.",
+    )
+
+
+class DaySettings(SettingsGroup):
+    """Which days exist."""
+
+    start_date: dt.date = Field(
+        default=dt.date(2026, 1, 1),
+        description="First day (UTC) of the daily partitions.",
+    )
+
+
+class Settings(BaseModel):
+    """All settings of one deployment, read once by whoever assembles the pipeline."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    npi_list: ListSettings = ListSettings()
+    registry: RegistrySettings = RegistrySettings()
+    fetch: FetchSettings = FetchSettings()
+    files: FileSettings = FileSettings()
+    checks: CheckSettings = CheckSettings()
+    days: DaySettings = DaySettings()
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], /, **overrides: object) -> Settings:
+        """Settings from the ``NPI_`` variables of ``environment``; ``overrides`` are by setting name and win.
+
+        Raises SettingsError, on one line, for the first value that cannot be used.
+        """
+        unknown = set(overrides) - {name for _, name, _ in all_settings()}
+        if unknown:
+            raise SettingsError(f"no setting is called {', '.join(sorted(unknown))}")
+        groups: dict[str, dict[str, object]] = {group: {} for group in cls.model_fields}
+        for group, name, _ in all_settings():
+            text = environment.get(environment_variable(name), "")
+            if name in overrides:
+                groups[group][name] = overrides[name]
+            elif text:
+                groups[group][name] = text
+        try:
+            return cls.model_validate(groups)
+        except ValidationError as error:
+            raise SettingsError(_one_line(error)) from error
+
+
+def environment_variable(name: str) -> str:
+    """The environment variable of the setting ``name``."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def all_settings() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Every setting as (group, name, field), in the order of the README's table."""
+    for group, group_field in Settings.model_fields.items():
+        model: Any = group_field.annotation
+        for name, field in model.model_fields.items():
+            yield group, name, field
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return f"{environment_variable(name)}={first['input']!r} cannot be used: {reason}"
