@@ -129,7 +129,7 @@ class FetchSettings(SettingsGroup):
         default=0.0,
         ge=0,
         le=3600,
-        description="Each NPI's first request waits a random time from 0 to this many seconds (in a queue, not in a thread).",
+        description="Each NPI's first request waits a random time from 0 to this many seconds, in a queue.",
     )
     async_writes: bool = Field(
         default=True,
@@ -167,7 +167,7 @@ class FetchSettings(SettingsGroup):
         default=900.0,
         gt=0,
         le=604_800,
-        description="Seconds after its first request until an NPI that still fails for passing reasons is recorded as failed.",
+        description="Seconds from an NPI's first request until it is recorded as failed if it still fails.",
     )
     run_deadline: float = Field(
         default=21_600.0,

@@ -1,0 +1,34 @@
+"""Dagster resources: where the list, the registry and the data are.
+
+Each takes its fields from one group of ``settings``, so the launchpad shows them with their descriptions and
+refuses what the settings refuse. Not here: what is done with them (the core below ``enrichment`` and ``storage``).
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from npi_pipeline.enrichment.registry import Registry
+from npi_pipeline.settings import FileSettings, ListSettings, RegistrySettings
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.open_root import open_data_root
+
+
+class NpiListSource(dg.ConfigurableResource[None], ListSettings):
+    """Where the day's NPI list is."""
+
+
+class ProviderRegistry(dg.ConfigurableResource[None], RegistrySettings):
+    """Which provider registry answers."""
+
+    def registry(self) -> Registry:
+        """The registry as the core knows it. Raises SettingsError."""
+        return Registry.from_settings(self)
+
+
+class DayStorage(dg.ConfigurableResource[None], FileSettings):
+    """Where a day's files lie and what they are called."""
+
+    def open(self) -> DataRoot:
+        """The data root, local or S3."""
+        return open_data_root(self.data_root)
