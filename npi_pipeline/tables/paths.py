@@ -1,0 +1,79 @@
+"""JSON paths: how the place of a value in a record becomes the name of a column, and in what order names stand.
+
+A path is a tuple of keys (str) and list positions (int); its name reads ``items[0].address.state``. A key that is no
+plain word, and a first key that is the name of one of our own columns, is written ``["a.b"]``: two different paths
+never share a name. Not here: which columns there are (``columns``) and how values are taken out (``declared``,
+``undeclared``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+Path = tuple[str | int, ...]
+
+LEADING_COLUMNS = ("npi", "outcome", "reason", "fetched_on")
+UNKNOWN_FIELDS = "unknown_fields"
+STATES = "states"
+UNRECOGNISED_STATES = "unrecognised_states"
+RESERVED = frozenset((*LEADING_COLUMNS, UNKNOWN_FIELDS, STATES, UNRECOGNISED_STATES))
+
+_PLAIN_KEY = re.compile(r"[^\W\d][\w\-]*")
+
+
+def name_of(path: Path) -> str:
+    """The name of ``path``; different paths have different names, and no name begins as a formula does."""
+    name = ""
+    for place, step in enumerate(path):
+        if isinstance(step, int):
+            name += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step) and not (place == 0 and step in RESERVED):
+            name += f".{step}" if place else step
+        else:
+            name += f"[{orjson.dumps(step).decode()}]"
+    return name
+
+
+def order_of(path: Path) -> tuple[bool, tuple[tuple[bool, int, str], ...]]:
+    """Sort key of ``path``: those outside lists first, then by key and position (``items[2]`` before ``items[10]``).
+
+    It depends on nothing but the path, so that equal sets of paths always stand in the same order.
+    """
+    steps = tuple((True, step, "") if isinstance(step, int) else (False, 0, step) for step in path)
+    return any(is_position for is_position, _, _ in steps), steps
+
+
+def pattern_of(path: Path) -> str:
+    """The name of ``path`` with every list position as ``[*]``."""
+    return "".join("[*]" if isinstance(step, int) else _appended(step, place) for place, step in enumerate(path))
+
+
+def _appended(key: str, place: int) -> str:
+    return "." * bool(place) + key if _PLAIN_KEY.fullmatch(key) else f"[{orjson.dumps(key).decode()}]"
+
+
+def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every scalar below ``value`` with its path, in the order of the text; an empty list or object is a leaf too.
+
+    Works without recursion: a body may be nested deeper than Python's stack.
+    """
+    waiting: list[tuple[Path, Any]] = [(at, value)]
+    while waiting:
+        path, here = waiting.pop()
+        if isinstance(here, dict) and here:
+            waiting.extend(reversed([((*path, key), below) for key, below in here.items()]))
+        elif isinstance(here, list) and here:
+            waiting.extend(reversed([((*path, position), below) for position, below in enumerate(here)]))
+        else:
+            yield path, here
+
+
+def text_of(value: Any) -> str | None:
+    """A leaf as the text of a cell: a string as it is, null as None, anything else as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode() if not isinstance(value, int) or isinstance(value, bool) else str(value)
