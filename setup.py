@@ -1,3 +1,5 @@
-"""For tools that still look for a setup.py; everything is in pyproject.toml."""
+"""For tools that still look for a setup.py: everything is in pyproject.toml."""
+
 from setuptools import setup
+
 setup()

@@ -282,7 +282,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(groups)
         except ValidationError as error:
-            raise SettingsError(_one_line(error)) from error
+            raise SettingsError(one_line(error)) from error
 
 
 def environment_variable(name: str) -> str:
@@ -298,8 +298,38 @@ def all_settings() -> Iterator[tuple[str, str, FieldInfo]]:
             yield group, name, field
 
 
-def _one_line(error: ValidationError) -> str:
+def one_line(error: ValidationError) -> str:
+    """The first thing that is wrong: the setting, its value and why it cannot be used."""
     first = error.errors()[0]
     name = str(first["loc"][-1])
     reason = str(first["msg"]).removeprefix("Value error, ")
     return f"{environment_variable(name)}={first['input']!r} cannot be used: {reason}"
+
+
+def settings_table() -> str:
+    """The settings as a Markdown table, for the README."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for _, name, field in all_settings():
+        default = _as_text(field.default)
+        shown = f"`{default}`" if default else ""
+        rows.append(f"| `{environment_variable(name)}` | {shown} | {field.description}{_bounds(field)} |")
+    return "\n".join(rows)
+
+
+def _as_text(value: object) -> str:
+    """A value as one would write it in the environment."""
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _bounds(field: FieldInfo) -> str:
+    """The bounds of a number, as the table tells them."""
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [
+        f"{sign} {getattr(limit, name):g}"
+        for limit in field.metadata
+        for name, sign in signs.items()
+        if getattr(limit, name, None) is not None
+    ]
+    return f" ({', '.join(limits)})" if limits else ""

@@ -1,0 +1,118 @@
+"""The command line: ``npi-pipeline run | status | demo``.
+
+Thin: ``run`` drives the same definitions as the UI, ``status`` reads the same files as the checks. Every setting is an
+option, made from ``settings``. Imports of Dagster stay inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from npi_pipeline import __version__
+from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def setting_options(*groups: str) -> Callable[[Command], Command]:
+    """Options for every setting of ``groups`` (all when none is named). Those given reach the command by name."""
+
+    def decorate(command: Command) -> Command:
+        for group, name, field in reversed(list(all_settings())):
+            if groups and group not in groups:
+                continue
+            flag = "--" + name.replace("_", "-")
+            is_switch = field.annotation is bool
+            command = click.option(
+                f"{flag}/--no-{flag[2:]}" if is_switch else flag,
+                default=None,
+                metavar=None if is_switch else "VALUE",
+                help=f"{field.description} [{environment_variable(name)}]",
+            )(command)
+        return command
+
+    return decorate
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Settings.from_environment(os.environ, **given)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _day(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dt.date | None:
+    if value is None:
+        return None
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no date; write it like 2026-11-23") from error
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(dt.timezone.utc).date()
+
+
+date_option = click.option("--date", "day", callback=_day, metavar="YYYY-MM-DD", help="The day (UTC).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="npi-pipeline")
+def main() -> None:
+    """Look up a day's NPI list in a provider registry and publish one CSV per US state."""
+
+
+@main.command()
+@date_option
+@json_option
+@setting_options()
+def run(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
+    """Run one day (today by default). Exit code 0 only when the day is complete and published."""
+    from npi_pipeline.day_run import run_day
+    from npi_pipeline.status import day_table
+
+    settings = _settings(options)
+    result = run_day(settings, day or _today())
+    if as_json:
+        click.echo(json.dumps(result.as_json(), indent=2))
+    else:
+        click.echo(day_table(result))
+    sys.exit(0 if result.ok else 1)
+
+
+@main.command()
+@date_option
+@json_option
+@setting_options("files", "days")
+def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
+    """Say of each day (or of one) whether it is complete, partial or missing, and where its files are."""
+    from npi_pipeline.status import days_table, status_of_days
+
+    settings = _settings(options)
+    days = status_of_days(settings, day, today=_today())
+    if as_json:
+        click.echo(json.dumps([status.as_json() for status in days], indent=2))
+    else:
+        click.echo(days_table(days))
+
+
+@main.command()
+@click.option("--npis", default=1_000, type=click.IntRange(1, 5_000_000), show_default=True, help="Size of the list.")
+@click.option("--ui", is_flag=True, help="Open the Dagster UI on the demo, with a few past days missing.")
+@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
+@click.option("--folder", default=".demo", show_default=True, help="Where the demo keeps its files.")
+def demo(npis: int, *, ui: bool, port: int, folder: str) -> None:
+    """Try everything on this machine: an emulated registry, a local S3 server and made-up providers."""
+    from npi_pipeline.demo.session import run_demo
+
+    sys.exit(run_demo(npis=npis, ui=ui, port=port, folder=folder))
