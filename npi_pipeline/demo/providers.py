@@ -62,6 +62,12 @@ def outcome_of(npi: str, seed: int = 0) -> Outcome:
     return _outcome(npi, _draw(npi, seed))
 
 
+def another_found_npi(npi: str, seed: int = 0) -> str:
+    """An NPI that is found and is not ``npi``; always the same one."""
+    others = npi_numbers(1000, seed)
+    return next(other for other in others if other != npi and outcome_of(other, seed) is Outcome.found)
+
+
 def answer(npi: str, seed: int = 0, era: str = "C") -> bytes:
     """The emulated NPI Registry's JSON answer (v2.1) about one NPI, compact as the real one's.
 
