@@ -1,0 +1,64 @@
+"""What every test may ask for: real servers on loopback, and an environment that nothing leaks into.
+
+Not here: fixtures of one part of the package; they stand beside its tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
+from npi_pipeline.demo.s3 import LocalS3, local_s3
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_bucket_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No setting, credential or proxy of whoever runs the tests reaches them."""
+    nowhere = tmp_path_factory.mktemp("no-aws-files")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "BOTO_", "NPI_", "DAGSTER_")) or name.upper() in _PROXIES:
+                patch.delenv(name)
+        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "credentials"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[LocalS3]:
+    """One S3 for all tests; ``s3`` is what a test wants mostly."""
+    with local_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalS3]:
+    """S3, with the environment variables that lead any AWS tool in this test to it."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield s3_server
+    s3_server.misbehave()
+
+
+@pytest.fixture
+def bucket(s3: LocalS3) -> str:
+    """The name of a fresh bucket of this test's own."""
+    name = f"bucket-{next(_bucket_numbers)}"
+    s3.create_bucket(name)
+    return name
+
+
+@pytest.fixture
+def registry() -> Iterator[EmulatedRegistry]:
+    """A fresh emulated registry without latency, limits or faults; ``configure`` it, or start another one."""
+    with emulated_registry() as server:
+        yield server
