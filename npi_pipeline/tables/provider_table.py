@@ -1,0 +1,231 @@
+"""The provider table: one flat row per found NPI, in Parquet parts, and what is to be said about it as a whole.
+
+Each part is as wide as its own records need; ``ProviderTable.columns`` is the union, in the order of the files. Three
+columns are not in the state files: ``states`` and ``unrecognised_states`` belong to the table.
+Not here: the flattening (``declared``, ``undeclared``) and where the parts are kept (``storage``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path as File
+from typing import Any
+
+import orjson
+import polars as pl
+
+from npi_pipeline.tables.columns import Column, ColumnType, TableLayout, file_columns, record_columns
+from npi_pipeline.tables.declared import read_declared
+from npi_pipeline.tables.paths import (
+    LEADING_COLUMNS,
+    STATES,
+    UNKNOWN_FIELDS,
+    UNRECOGNISED_STATES,
+    Path,
+    name_of,
+    order_of,
+    pattern_of,
+)
+from npi_pipeline.tables.rows import Rows, list_beyond_width
+from npi_pipeline.tables.undeclared import merged_type, read_undeclared
+
+NO_STATE = "None"
+"""Stands for the state in the name of the file of providers without a usable practice state."""
+
+EXAMPLES = 5
+MOST_NOTICED = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Noticed:
+    """Something that a check warns of: what, in how many records, and the first NPIs."""
+
+    what: str
+    records: int
+    examples: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ProviderTable:
+    """What is known of a day's provider table once all its parts are written.
+
+    ``columns`` is the header of the day's files. ``widths`` says how wide each declared list is.
+    ``unknown_fields`` are paths that the declared schema lacks, ``beyond_width`` lists that are longer than a setting
+    allows; both are kept in the column ``unknown_fields``. ``rows_per_state`` counts a record once in each of its
+    states, or under ``None``.
+    """
+
+    columns: tuple[Column, ...]
+    widths: dict[str, int]
+    rows: int
+    rows_per_state: dict[str, int]
+    unknown_fields: tuple[Noticed, ...]
+    beyond_width: tuple[Noticed, ...]
+    unrecognised_states: tuple[Noticed, ...]
+
+    def to_json(self) -> bytes:
+        """The summary as JSON, the same bytes for the same table."""
+        return orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> ProviderTable:
+        """The inverse of ``to_json``. Raises ValueError, KeyError or TypeError for anything else."""
+        fields: dict[str, Any] = json.loads(data)
+        fields["columns"] = tuple(
+            Column(column["name"], ColumnType(column["type"]), column["description"]) for column in fields["columns"]
+        )
+        for name in ("unknown_fields", "beyond_width", "unrecognised_states"):
+            fields[name] = tuple(Noticed(n["what"], n["records"], tuple(n["examples"])) for n in fields[name])
+        return cls(**fields)
+
+
+class _Tally:
+    """Counts of what was noticed; bounded, since what is noticed comes from outside."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, list[str]] = {}
+
+    def add(self, what: str, npi: str) -> None:
+        if what not in self._counts and len(self._counts) >= MOST_NOTICED:
+            what = "(others)"
+        self._counts[what] = self._counts.get(what, 0) + 1
+        examples = self._examples.setdefault(what, [])
+        if len(examples) < EXAMPLES and npi not in examples:
+            examples.append(npi)
+
+    def noticed(self) -> tuple[Noticed, ...]:
+        ranked = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
+        return tuple(Noticed(what, count, tuple(self._examples[what])) for what, count in ranked)
+
+
+class _Summary:
+    """What adds up over the parts."""
+
+    def __init__(self, layout: TableLayout, pinned: Mapping[str, int]) -> None:
+        self._layout = layout
+        self._pinned = pinned
+        self._widths: dict[str, int] = {part.name: pinned.get(part.name, 0) for part in layout.lists_of_columns()}
+        self._paths: dict[Path, ColumnType | None] = {}
+        self._rows = 0
+        self._per_state: dict[str, int] = {}
+        self._unknown, self._beyond, self._unrecognised = _Tally(), _Tally(), _Tally()
+
+    def add(self, npis: list[str], rows: Rows) -> None:
+        self._rows += len(npis)
+        for name, width in rows.widths.items():
+            self._widths[name] = max(self._widths[name], width)
+        for path, type_ in rows.paths.items():
+            self._paths[path] = merged_type(self._paths.get(path), type_)
+        for npi, unknown, (states, unrecognised) in zip(npis, rows.unknown, rows.practice, strict=True):
+            for state in states or (NO_STATE,):
+                self._per_state[state] = self._per_state.get(state, 0) + 1
+            for text in unrecognised:
+                self._unrecognised.add(text, npi)
+            if unknown:
+                self._notice(npi, unknown)
+
+    def _notice(self, npi: str, unknown: Iterable[Path]) -> None:
+        beyond: set[str] = set()
+        patterns: set[str] = set()
+        for path in unknown:
+            list_name = list_beyond_width(path, self._pinned)
+            if list_name is None:
+                patterns.add(pattern_of(path))
+            else:
+                beyond.add(list_name)
+        for name in sorted(beyond):
+            self._beyond.add(name, npi)
+        for pattern in sorted(patterns):
+            self._unknown.add(pattern, npi)
+
+    def table(self) -> ProviderTable:
+        if self._layout.declared:
+            record = record_columns(self._layout, self._widths)
+        else:
+            record = tuple(
+                Column(name_of(path), self._paths[path] or ColumnType.string, "As the registry gave it.")
+                for path in sorted(self._paths, key=order_of)
+            )
+        return ProviderTable(
+            columns=file_columns(record),
+            widths=self._widths,
+            rows=self._rows,
+            rows_per_state=dict(sorted(self._per_state.items())),
+            unknown_fields=self._unknown.noticed(),
+            beyond_width=self._beyond.noticed(),
+            unrecognised_states=self._unrecognised.noticed(),
+        )
+
+
+def write_provider_table(
+    outcomes: Iterable[pl.DataFrame],
+    layout: TableLayout,
+    folder: File,
+    *,
+    list_widths: Mapping[str, int] | None = None,
+    store: Callable[[File], None] = lambda part: None,  # noqa: ARG005
+) -> ProviderTable:
+    """Write the provider table of the journal's ``outcomes`` as ``part-00000.parquet``, ... into ``folder``.
+
+    ``outcomes`` are frames of the sealed journal, in the order of their NPIs; rows that are not ``found`` are passed
+    over. ``list_widths`` pins how many columns a list gets. Each part is handed to ``store`` when it is whole, which
+    may move it away. Raises ValueError when the NPIs are out of order or a body cannot be read.
+    """
+    pinned = dict(list_widths or {})
+    summary = _Summary(layout, pinned)
+    number = 0
+    for found in _found(outcomes):
+        start = 0
+        for rows in _read(found, layout, pinned):
+            leading = found.slice(start, rows.frame.height)
+            part = folder / f"part-{number:05d}.parquet"
+            _with_internals(leading, rows).write_parquet(part, compression="zstd", compression_level=1)
+            summary.add(leading["npi"].to_list(), rows)
+            store(part)
+            start += rows.frame.height
+            number += 1
+    return summary.table()
+
+
+def _found(outcomes: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    last = ""
+    for frame in outcomes:
+        npis = frame["npi"]
+        if frame.is_empty():
+            continue
+        if npis[0] <= last or not npis.is_sorted() or npis.n_unique() != len(npis):
+            raise ValueError(f"the journal is out of order at NPI {npis[0]}: seal it again")
+        last = npis[-1]
+        found = frame.filter(pl.col("outcome") == "found")
+        if not found.is_empty():
+            yield found
+
+
+def _read(found: pl.DataFrame, layout: TableLayout, pinned: Mapping[str, int]) -> Iterator[Rows]:
+    read = read_declared if layout.declared else read_undeclared
+    try:
+        yield from read(found["body"].to_list(), layout, pinned)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        between = f"between NPIs {found['npi'][0]} and {found['npi'][-1]}"
+        raise ValueError(f"an answer {between} is not what its format found: fetch the day again ({error})") from error
+
+
+def _with_internals(found: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+    leading = found.select("npi", "outcome", "reason", fetched_on=pl.col("fetched_at").dt.date())
+    unknown = [_unknown_text(unknown) if unknown else None for unknown in rows.unknown]
+    return pl.DataFrame(
+        [
+            *leading.select(LEADING_COLUMNS).get_columns(),
+            *rows.frame.get_columns(),
+            pl.Series(UNKNOWN_FIELDS, unknown, dtype=pl.String),
+            pl.Series(STATES, [list(states) for states, _ in rows.practice], dtype=pl.List(pl.String)),
+            pl.Series(UNRECOGNISED_STATES, [list(texts) for _, texts in rows.practice], dtype=pl.List(pl.String)),
+        ]
+    )
+
+
+def _unknown_text(unknown: Mapping[Path, Any]) -> str:
+    return orjson.dumps({name_of(path): value for path, value in unknown.items()}).decode()

@@ -1,0 +1,47 @@
+"""The shape in which flattened records are handed on, whichever way they were read.
+
+Not here: the reading (``declared``, ``undeclared``) and the files (``provider_table``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from npi_pipeline.tables.columns import ColumnType
+from npi_pipeline.tables.paths import Path, name_of
+from npi_pipeline.tables.states import Practice
+
+Unknown = dict[Path, Any]
+
+MOST_CELLS = 2_000_000
+"""Rows are handled so many at a time that their cells stay below this: one very wide record must not fill memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some records as rows.
+
+    ``frame`` has the record columns that these rows need, ``widths`` how many items each list has at most, and
+    ``paths`` the path and type of each column of a format without a declared schema. One item per row: ``unknown``
+    is what no column holds, ``practice`` where the record practises.
+    """
+
+    frame: pl.DataFrame
+    unknown: list[Unknown]
+    practice: list[Practice]
+    widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    paths: Mapping[Path, ColumnType | None] = dataclasses.field(default_factory=dict)
+
+
+def list_beyond_width(path: Path, pinned: Mapping[str, int]) -> str | None:
+    """The list of ``pinned`` (name to width) in which ``path`` lies beyond the pinned width, if there is one."""
+    for place, step in enumerate(path):
+        if isinstance(step, int):
+            name = name_of(path[:place])
+            if step >= pinned.get(name, step + 1):
+                return name
+    return None

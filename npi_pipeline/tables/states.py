@@ -1,0 +1,145 @@
+"""US states: which text in an address means which state, and where a record practises.
+
+State text comes from outside and becomes a file name, so only the codes below ever leave this module as a state.
+Not here: files (``state_files``).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from npi_pipeline.tables.columns import EACH, PracticeAddresses
+from npi_pipeline.tables.paths import text_of
+
+# The United States Postal Service's codes. UM (minor outlying islands) is not one of them: nobody practises there.
+_NAMES = {
+    "AL": "Alabama",
+    "AK": "Alaska",
+    "AZ": "Arizona",
+    "AR": "Arkansas",
+    "CA": "California",
+    "CO": "Colorado",
+    "CT": "Connecticut",
+    "DE": "Delaware",
+    "FL": "Florida",
+    "GA": "Georgia",
+    "HI": "Hawaii",
+    "ID": "Idaho",
+    "IL": "Illinois",
+    "IN": "Indiana",
+    "IA": "Iowa",
+    "KS": "Kansas",
+    "KY": "Kentucky",
+    "LA": "Louisiana",
+    "ME": "Maine",
+    "MD": "Maryland",
+    "MA": "Massachusetts",
+    "MI": "Michigan",
+    "MN": "Minnesota",
+    "MS": "Mississippi",
+    "MO": "Missouri",
+    "MT": "Montana",
+    "NE": "Nebraska",
+    "NV": "Nevada",
+    "NH": "New Hampshire",
+    "NJ": "New Jersey",
+    "NM": "New Mexico",
+    "NY": "New York",
+    "NC": "North Carolina",
+    "ND": "North Dakota",
+    "OH": "Ohio",
+    "OK": "Oklahoma",
+    "OR": "Oregon",
+    "PA": "Pennsylvania",
+    "RI": "Rhode Island",
+    "SC": "South Carolina",
+    "SD": "South Dakota",
+    "TN": "Tennessee",
+    "TX": "Texas",
+    "UT": "Utah",
+    "VT": "Vermont",
+    "VA": "Virginia",
+    "WA": "Washington",
+    "WV": "West Virginia",
+    "WI": "Wisconsin",
+    "WY": "Wyoming",
+    "DC": "District of Columbia",
+    "PR": "Puerto Rico",
+    "VI": "Virgin Islands",
+    "GU": "Guam",
+    "AS": "American Samoa",
+    "MP": "Northern Mariana Islands",
+    "FM": "Micronesia",
+    "MH": "Marshall Islands",
+    "PW": "Palau",
+    "AA": "Armed Forces Americas",
+    "AE": "Armed Forces Europe",
+    "AP": "Armed Forces Pacific",
+}
+_OTHER_NAMES = {
+    "WASHINGTON DC": "DC",
+    "US VIRGIN ISLANDS": "VI",
+    "VIRGIN ISLANDS US": "VI",
+    "FEDERATED STATES OF MICRONESIA": "FM",
+}
+_TERRITORIES = frozenset({"PR", "VI", "GU", "AS", "MP", "FM", "MH", "PW"})
+# What the country of an address in a recognised state may be called. No country at all is taken for the United States.
+_COUNTRIES = frozenset({"", "US", "USA", "UNITED STATES", "UNITED STATES OF AMERICA", "UM"}) | _TERRITORIES
+
+STATES = frozenset(_NAMES)
+"""Every state that a file can be named after."""
+
+_CODES = {code: code for code in _NAMES} | {name.upper(): code for code, name in _NAMES.items()} | _OTHER_NAMES
+
+Practice = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@functools.lru_cache(maxsize=8192)
+def recognised(state: str, country: str = "", address_type: str = "") -> str | None:
+    """The code of the state that an address is in, or None for a foreign address and for text that is no state."""
+    if _plain(address_type) == "FGN" or _plain(country) not in _COUNTRIES:
+        return None
+    return _CODES.get(_plain(state))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.upper().replace(".", "").replace(",", " ").split())
+
+
+def practice_states(record: Any, addresses: Iterable[PracticeAddresses]) -> Practice:
+    """The states in which ``record`` practises, sorted, each once; and the texts that are no recognised state.
+
+    An address without any state text is in neither.
+    """
+    codes: set[str] = set()
+    unrecognised: set[str] = set()
+    for address in addresses:
+        for place in _objects_at(record, address.path):
+            if address.unless and place.get(address.unless[0]) == address.unless[1]:
+                continue
+            state, country = _text(place, "state"), _text(place, "country_code") or _text(place, "country")
+            code = recognised(state, country, _text(place, "address_type"))
+            if code:
+                codes.add(code)
+            elif state.strip():
+                unrecognised.add(f"{state} ({country})" if country else state)
+    return tuple(sorted(codes)), tuple(sorted(unrecognised))
+
+
+def _text(place: dict[str, Any], key: str) -> str:
+    value = place.get(key)
+    if isinstance(value, str):
+        return value
+    return "" if isinstance(value, (dict, list)) else text_of(value) or ""
+
+
+def _objects_at(record: Any, path: tuple[str, ...]) -> list[dict[str, Any]]:
+    found = [record]
+    for step in path:
+        if step == EACH:
+            found = [item for here in found if isinstance(here, list) for item in here]
+        else:
+            found = [here[step] for here in found if isinstance(here, dict) and step in here]
+    return [here for here in found if isinstance(here, dict)]
