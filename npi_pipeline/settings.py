@@ -215,6 +215,17 @@ class FileSettings(SettingsGroup):
         default=True,
         description="Put `'` before a cell that a spreadsheet would run as a formula.",
     )
+    list_widths: str = Field(
+        default="",
+        pattern=r"^\s*([^=,\s]+=[0-9]{1,4}\s*(,\s*[^=,\s]+=[0-9]{1,4}\s*)*)?$",
+        description="Pins how many items of a list have columns, e.g. `taxonomies=15,identifiers=50`; further items are "
+        "kept in `unknown_fields`. Lists not named are as wide as the day's widest record.",
+    )
+
+    def pinned_widths(self) -> dict[str, int]:
+        """``list_widths`` as the number of items by name of the list."""
+        pairs = (pair.split("=") for pair in self.list_widths.split(",") if pair.strip())
+        return {name.strip(): int(width) for name, width in pairs}
 
     @field_validator("date_format")
     @classmethod
