@@ -6,8 +6,43 @@ Not here: what a day's files are called (``days``) and how a set of files is pub
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
+
+CHUNK_BYTES = 1 << 20
+
+# A name that begins with a dot is the root's own business (unfinished files): never a caller's, never listed.
+_SAFE_PATH = re.compile(r"[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*(/[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*)*")
+
+
+class StorageError(Exception):
+    """The data root cannot be read or written. One line names the place and the remedy.
+
+    ``passing`` says that trying again later may help (no connection, S3 answering 5xx), without anyone's doing.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
+class LockedError(Exception):
+    """Somebody else holds a lock. ``holder`` and ``since`` say who and since when, as far as it is known."""
+
+    def __init__(self, holder: str, since: str) -> None:
+        super().__init__(f"held by {holder} since {since}")
+        self.holder = holder
+        self.since = since
+
+
+class HeldLock(Protocol):
+    """A lock while it is held."""
+
+    def ensure_held(self) -> None:
+        """Raise LockedError when somebody else could have taken it meanwhile. Ask before what cannot be undone."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -19,7 +54,11 @@ class StoredFile:
 
 
 class DataRoot(Protocol):
-    """Files below one root. Paths are relative, with ``/``. A file is either whole or not there."""
+    """Files below one root. Paths are relative, with ``/``; others are refused with ValueError.
+
+    A file is either whole or not there. Every method may be called from several threads and raises StorageError
+    when the root cannot be reached.
+    """
 
     def uri(self, path: str = "") -> str:
         """Where ``path`` lies, for a person: an absolute file path or an ``s3://`` address."""
@@ -33,11 +72,32 @@ class DataRoot(Protocol):
     def read(self, path: str) -> bytes:
         """The content of a file. Raises FileNotFoundError."""
 
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """The content of a file in pieces of at most CHUNK_BYTES. Raises FileNotFoundError."""
+
     def download(self, path: str, target: Path) -> None:
         """Copy a file to a local one, without holding it in memory. Raises FileNotFoundError."""
 
     def list(self, prefix: str) -> list[StoredFile]:
         """Every file below the folder ``prefix``, sorted by path; empty when there is none."""
 
-    def delete(self, path: str) -> None:
-        """Remove a file; no error when it is not there."""
+    def delete(self, *paths: str) -> None:
+        """Remove files; no error for one that is not there."""
+
+    def replace_folder(self, folder: str, source: Path, last: str) -> None:
+        """Make the files of the local folder ``source`` (it has no subfolders) the whole content of ``folder``.
+
+        A reader that goes by the file ``last`` sees the old files, or none, or the new: never some of each.
+        Killed at any point, it leaves one of these three, and the next call completes it. The caller holds a lock.
+        The files of ``source`` may be moved away.
+        """
+
+    def lock(self, path: str, holder: str) -> AbstractContextManager[HeldLock]:
+        """Hold ``path`` as a lock; a process that dies loses it. Raises LockedError when somebody else holds it."""
+
+
+def checked_path(path: str) -> str:
+    """``path``, when it is one that stays below a root. Raises ValueError."""
+    if not _SAFE_PATH.fullmatch(path):
+        raise ValueError(f"{path!r} is no path below the data root: it must be relative, with no empty or dotted names")
+    return path

@@ -1,0 +1,83 @@
+"""The paths of a day below the data root, in one place, and which days have what.
+
+Not here: what is in the files (``manifest``, ``enrichment.journal``, ``tables``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from npi_pipeline.settings import FileSettings
+from npi_pipeline.storage.data_root import DataRoot
+
+NPI_LIST = "npi_list"
+JOURNAL = "journal"
+PROVIDER_TABLE = "provider_table"
+LOCKS = "locks"
+
+MANIFEST_NAME = "manifest.json"
+LIST_NAME = "npi_list.txt"
+LIST_SOURCE_NAME = "source.json"
+TABLE_NAME = "table.json"
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def list_path(day: dt.date) -> str:
+    """The kept NPI list, verbatim."""
+    return f"{NPI_LIST}/{day}/{LIST_NAME}"
+
+
+def list_source_path(day: dt.date) -> str:
+    """Where the kept NPI list came from; written after it."""
+    return f"{NPI_LIST}/{day}/{LIST_SOURCE_NAME}"
+
+
+def journal_folder(day: dt.date) -> str:
+    """The folder of the day's journal."""
+    return f"{JOURNAL}/{day}"
+
+
+def provider_table_folder(day: dt.date) -> str:
+    """The folder of the day's provider table."""
+    return f"{PROVIDER_TABLE}/{day}"
+
+
+def state_files_folder(state_files_dir: str, day: dt.date) -> str:
+    """The folder of the day's state files and manifest."""
+    return f"{state_files_dir}/{day}"
+
+
+def state_file_name(files: FileSettings, day: dt.date, state: str) -> str:
+    """The name of one state file; ``state`` is a recognised code, ``None`` or the name that stands for failed."""
+    return f"{files.file_prefix}{day.strftime(files.date_format)}_{state}.csv"
+
+
+def lock_path(day: dt.date, what: str) -> str:
+    """The lock that whoever changes ``what`` of the day holds."""
+    return f"{LOCKS}/{day}/{what}"
+
+
+def days_with_list(root: DataRoot) -> list[dt.date]:
+    """The days whose NPI list is kept, oldest first."""
+    return _days_with_file(root, NPI_LIST, LIST_SOURCE_NAME)
+
+
+def days_with_journal(root: DataRoot) -> list[dt.date]:
+    """The days of which anything was fetched, sealed or not, oldest first."""
+    return _days_with_file(root, JOURNAL)
+
+
+def published_days(root: DataRoot, state_files_dir: str) -> list[dt.date]:
+    """The days whose manifest is there, oldest first."""
+    return _days_with_file(root, state_files_dir, MANIFEST_NAME)
+
+
+def _days_with_file(root: DataRoot, folder: str, name: str | None = None) -> list[dt.date]:
+    days = set()
+    for file in root.list(folder):
+        day, _, rest = file.path.removeprefix(f"{folder}/").partition("/")
+        if rest and _DAY.fullmatch(day) and name in (None, rest):
+            days.add(dt.date.fromisoformat(day))
+    return sorted(days)

@@ -1,0 +1,85 @@
+"""The manifest: what a published day consists of, as ``manifest.json``. Its presence says that the day is published.
+
+Not here: how it is put in place (``publish``) and how the state files are made (``tables``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+
+VERSION = 1
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be understood. One line says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StateFile:
+    """One file of a day: ``rows`` without the header, ``npis`` distinct, ``sha256`` of its bytes in hex.
+
+    ``state`` is the code, ``None`` or the name that stands for failed, as in the file's name.
+    """
+
+    name: str
+    state: str
+    rows: int
+    npis: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A published day.
+
+    ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was (bucket, key, etag,
+    version_id, last_modified); ``columns`` is the header that the files of found NPIs share.
+    """
+
+    day: dt.date
+    published_at: dt.datetime
+    source: Mapping[str, Any]
+    outcomes: Mapping[str, int]
+    columns: tuple[str, ...]
+    files: tuple[StateFile, ...]
+
+    def to_json(self) -> bytes:
+        """The content of ``manifest.json``: the same manifest gives the same bytes."""
+        content = {
+            "version": VERSION,
+            "day": self.day.isoformat(),
+            "published_at": self.published_at.isoformat(timespec="seconds"),
+            "source": dict(sorted(self.source.items())),
+            "npis": sum(self.outcomes.values()),
+            "outcomes": dict(sorted(self.outcomes.items())),
+            "files": [dataclasses.asdict(file) for file in sorted(self.files, key=lambda file: file.name)],
+            "columns": list(self.columns),
+        }
+        return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """The manifest in ``data``. Raises ManifestError."""
+        try:
+            content = json.loads(data)
+            if content["version"] != VERSION:
+                raise ManifestError(
+                    f"the manifest has version {content['version']}, this release reads version {VERSION}"
+                )
+            return cls(
+                day=dt.date.fromisoformat(content["day"]),
+                published_at=dt.datetime.fromisoformat(content["published_at"]),
+                source=content["source"],
+                outcomes=content["outcomes"],
+                columns=tuple(content["columns"]),
+                files=tuple(StateFile(**file) for file in content["files"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, ManifestError):
+                raise
+            raise ManifestError(f"the manifest cannot be understood: {type(error).__name__} {error}") from error

@@ -1,0 +1,95 @@
+"""Publishing a day's state files so that a reader never sees half a day, and proving that what lies there is it.
+
+Not here: how a folder is replaced on each kind of root (``local``, ``s3``), nor what the files hold (``tables``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline.storage.days import MANIFEST_NAME, state_files_folder
+from npi_pipeline.storage.manifest import Manifest, ManifestError, StateFile
+
+
+def publish(root: DataRoot, state_files_dir: str, source: Path, manifest: Manifest) -> None:
+    """Make the finished state files in the local folder ``source`` the day's, with ``manifest``.
+
+    What was published for the day before is replaced whole. ``source`` must hold the manifest's files and nothing
+    else, and may be emptied. Raises ValueError when it does not, DayLockedError when another run publishes the day.
+    """
+    named, there = {file.name for file in manifest.files}, {file.name for file in source.iterdir()}
+    if named != there:
+        raise ValueError(f"manifest and files of {manifest.day} differ: {', '.join(sorted(named ^ there))}")
+    (source / MANIFEST_NAME).write_bytes(manifest.to_json())
+    with day_lock(root, manifest.day, "state_files"):
+        root.replace_folder(state_files_folder(state_files_dir, manifest.day), source, last=MANIFEST_NAME)
+
+
+def read_manifest(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest:
+    """The manifest of ``day``. Raises FileNotFoundError when the day is not published, ManifestError."""
+    return Manifest.from_json(root.read(f"{state_files_folder(state_files_dir, day)}/{MANIFEST_NAME}"))
+
+
+def verify_published(root: DataRoot, state_files_dir: str, day: dt.date) -> Iterator[str]:
+    """What is wrong with a published day, one line each: the files are read again and held against the manifest."""
+    folder = state_files_folder(state_files_dir, day)
+    try:
+        manifest = read_manifest(root, state_files_dir, day)
+    except FileNotFoundError:
+        yield f"{day} is not published: there is no {root.uri(folder)}/{MANIFEST_NAME}"
+        return
+    except ManifestError as error:
+        yield f"{root.uri(folder)}/{MANIFEST_NAME}: {error}"
+        return
+    if manifest.day != day:
+        yield f"{root.uri(folder)}/{MANIFEST_NAME} is the manifest of {manifest.day}"
+    named = {file.name for file in manifest.files} | {MANIFEST_NAME}
+    for stored in root.list(folder):
+        if stored.path.removeprefix(f"{folder}/") not in named:
+            yield f"{root.uri(stored.path)} is not in the manifest"
+    for file in manifest.files:
+        yield from _verify_file(root, f"{folder}/{file.name}", file)
+
+
+def _verify_file(root: DataRoot, path: str, file: StateFile) -> Iterator[str]:
+    digest, size, rows = hashlib.sha256(), 0, RowCounter()
+    try:
+        for chunk in root.chunks(path):
+            digest.update(chunk)
+            size += len(chunk)
+            rows.feed(chunk)
+    except FileNotFoundError:
+        yield f"{root.uri(path)} is in the manifest and not there"
+        return
+    found = {"rows": rows.rows, "bytes": size, "sha256": digest.hexdigest()}
+    for what, value in found.items():
+        expected = getattr(file, what)
+        if value != expected:
+            yield f"{root.uri(path)} has {what} {value}, the manifest says {expected}"
+
+
+class RowCounter:
+    """Counts the rows of an RFC 4180 CSV file, without its header, from its bytes piece by piece."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+        self._in_quotes = False
+        self._ends_open = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        # A quote inside a quoted cell is doubled: two turns, which leave the parity as it was.
+        parts = chunk.split(b'"')
+        self._lines += sum(part.count(b"\n") for part in parts[self._in_quotes :: 2])
+        self._in_quotes ^= len(parts) % 2 == 0
+        self._ends_open = not chunk.endswith(b"\n") if chunk else self._ends_open
+
+    @property
+    def rows(self) -> int:
+        """Rows so far; a last line without a line feed counts."""
+        return max(self._lines + self._ends_open - 1, 0)

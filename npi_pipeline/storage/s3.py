@@ -1,0 +1,236 @@
+"""The data root as an ``s3://bucket/prefix``: whole objects by PUT, one client, S3's refusals in one line.
+
+S3 is reached the way every AWS tool is (``AWS_ENDPOINT_URL_S3``, ``AWS_PROFILE``, ...). A refusal that may pass is
+repeated by botocore. Not here: locks (``s3_lease``), nor what the objects are (``days``, ``manifest``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import functools
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from npi_pipeline.storage.data_root import CHUNK_BYTES, HeldLock, StorageError, StoredFile, checked_path
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Item = TypeVar("Item")
+
+# With botocore's backoff (doubling up to 20 s, with jitter) about a minute and a half of refusals is survived.
+_ATTEMPTS = 10
+_THREADS = 8
+_DELETES_A_REQUEST = 1_000
+
+_REMEDIES = {
+    "NoSuchBucket": "there is no such bucket; correct NPI_DATA_ROOT, or AWS_ENDPOINT_URL_S3 if it is elsewhere",
+    "AccessDenied": "access is denied; grant s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on it",
+    "InvalidAccessKeyId": "S3 does not know the credentials; correct AWS_PROFILE or AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "S3 does not accept the credentials; correct AWS_PROFILE or AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "the credentials have expired; renew AWS_PROFILE or AWS_SESSION_TOKEN",
+    "PermanentRedirect": "the bucket is in another region; set AWS_REGION to it",
+    "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION to it",
+}
+# 412: it is another object by now; 409: another write is under way; 404: there is none to replace.
+_CONDITION_BROKEN = {404, 409, 412}
+_MISSING = {"NoSuchKey", "404"}
+
+
+class S3Root:
+    """Objects below ``prefix`` in ``bucket``. Making one reads no network; the client is made at first use."""
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        if not bucket:
+            raise ValueError("NPI_DATA_ROOT names no bucket: write it as s3://bucket/prefix")
+        self.bucket = bucket
+        self.prefix = checked_path(prefix.strip("/")) if prefix.strip("/") else ""
+        self._making_client = threading.Lock()
+
+    @functools.cached_property
+    def _made_client(self) -> S3Client:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            retries={"mode": "standard", "max_attempts": _ATTEMPTS},
+            max_pool_connections=2 * _THREADS,
+            connect_timeout=10,
+            read_timeout=60,
+            tcp_keepalive=True,
+        )
+        # A session of its own: boto3's default one is not safe to use from several threads.
+        return boto3.session.Session().client("s3", config=config)
+
+    @property
+    def client(self) -> S3Client:
+        """The one client. Its calls may be made from several threads."""
+        with self._making_client:
+            return self._made_client
+
+    def key(self, path: str = "") -> str:
+        """The object key of ``path``."""
+        return "/".join(part for part in (self.prefix, checked_path(path) if path else "") if part)
+
+    def uri(self, path: str = "") -> str:
+        """The ``s3://`` address."""
+        return f"s3://{self.bucket}/{self.key(path)}"
+
+    def write(self, path: str, data: bytes) -> None:
+        """See DataRoot."""
+        with self._one_line_errors("write", path):
+            self.client.put_object(Bucket=self.bucket, Key=self.key(path), Body=data)
+
+    def upload(self, path: str, source: Path) -> None:
+        """See DataRoot."""
+        with self._one_line_errors("write", path):
+            self.client.upload_file(str(source), self.bucket, self.key(path))
+
+    def read(self, path: str) -> bytes:
+        """See DataRoot."""
+        from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+        with self._one_line_errors("read", path):
+            for attempts_left in reversed(range(_ATTEMPTS)):
+                body = self.client.get_object(Bucket=self.bucket, Key=self.key(path))["Body"]
+                # botocore repeats a request that is refused, not one that breaks off in its body.
+                try:
+                    return body.read()
+                except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                    if not attempts_left:
+                        raise
+        raise AssertionError("unreachable")
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """See DataRoot. By way of an unnamed local file: a transfer that breaks off can then be repeated."""
+        with tempfile.TemporaryFile() as content:
+            with self._one_line_errors("read", path):
+                self.client.download_fileobj(self.bucket, self.key(path), content)
+            content.seek(0)
+            while chunk := content.read(CHUNK_BYTES):
+                yield chunk
+
+    def download(self, path: str, target: Path) -> None:
+        """See DataRoot."""
+        with self._one_line_errors("read", path):
+            self.client.download_file(self.bucket, self.key(path), str(target))
+
+    def list(self, prefix: str) -> list[StoredFile]:
+        """See DataRoot."""
+        below = self.key()
+        folder = self.key(prefix)
+        with self._one_line_errors("list", prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=f"{folder}/" if folder else ""
+            )
+            objects = [
+                StoredFile(item["Key"].removeprefix(below).lstrip("/"), item["Size"])
+                for page in pages
+                for item in page.get("Contents", [])
+                # Some tools make empty objects with such names, to show a folder.
+                if not item["Key"].endswith("/")
+            ]
+        return sorted(objects, key=lambda file: file.path)
+
+    def delete(self, *paths: str) -> None:
+        """See DataRoot."""
+        for start in range(0, len(paths), _DELETES_A_REQUEST):
+            batch = paths[start : start + _DELETES_A_REQUEST]
+            with self._one_line_errors("delete", batch[0]):
+                answer = self.client.delete_objects(
+                    Bucket=self.bucket,
+                    Delete={"Objects": [{"Key": self.key(path)} for path in batch], "Quiet": True},
+                )
+            for error in answer.get("Errors", []):
+                raise StorageError(
+                    f"cannot delete s3://{self.bucket}/{error.get('Key')}: {error.get('Message')}", passing=True
+                )
+
+    def replace_folder(self, folder: str, source: Path, last: str) -> None:
+        """See DataRoot. S3 has no rename: without the object ``last`` the folder counts as not there."""
+        files = {f"{checked_path(folder)}/{file.name}": file for file in sorted(source.iterdir())}
+        last_path = f"{folder}/{last}"
+        last_file = files.pop(last_path)
+        self.delete(last_path)
+        in_threads(lambda path: self.upload(path, files[path]), files)
+        stale = [file.path for file in self.list(folder) if file.path not in files]
+        self.delete(*stale)
+        self.upload(last_path, last_file)
+
+    def write_if(self, path: str, data: bytes, etag: str | None) -> str | None:
+        """Write an object if it is still the one of ``etag`` (None: if there is none yet): its new ETag, else None."""
+        from botocore.exceptions import ClientError
+
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        with self._one_line_errors("write", path):
+            try:
+                answer = self.client.put_object(Bucket=self.bucket, Key=self.key(path), Body=data, **condition)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] in _CONDITION_BROKEN:
+                    return None
+                raise
+        return answer["ETag"]
+
+    def read_with_age(self, path: str) -> tuple[bytes, str, float]:
+        """An object's content, its ETag, and the seconds since it was written by S3's own clock."""
+        with self._one_line_errors("read", path):
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.key(path))
+            content = answer["Body"].read()
+        now = email.utils.parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return content, answer["ETag"], (now - answer["LastModified"]).total_seconds()
+
+    def lock(self, path: str, holder: str) -> AbstractContextManager[HeldLock]:
+        """See DataRoot. A lease: it runs out a minute after its holder has died."""
+        from npi_pipeline.storage.s3_lease import held_lease
+
+        return held_lease(self, path, holder)
+
+    @contextlib.contextmanager
+    def _one_line_errors(self, doing: str, path: str) -> Iterator[None]:
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except (ClientError, BotoCoreError, Boto3Error) as error:
+            # An upload's error is wrapped once more.
+            cause = error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
+            raise self._one_line(doing, path, cause) from error
+
+    def _one_line(self, doing: str, path: str, error: BaseException) -> Exception:
+        from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
+
+        what = f"cannot {doing} {self.uri(path)}"
+        if isinstance(error, NoCredentialsError):
+            return StorageError(f"{what}: there are no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID")
+        if not isinstance(error, ClientError):
+            reason = " ".join(str(error).split())
+            return StorageError(
+                f"{what}: {reason}; see that S3 can be reached (AWS_ENDPOINT_URL_S3, network)",
+                passing=isinstance(error, HTTPClientError),
+            )
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in _MISSING:
+            return FileNotFoundError(f"there is no {self.uri(path)}")
+        if code in _REMEDIES:
+            return StorageError(f"{what}: {_REMEDIES[code]}")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return StorageError(f"{what}: S3 answers {status} {code}", passing=status >= 500 or status == 429)  # noqa: PLR2004
+
+
+def in_threads(do: Callable[[Item], object], items: Iterable[Item]) -> None:
+    """Do it for each item in a few threads. The first error, or an interrupt, stops what has not begun."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        futures = [pool.submit(do, item) for item in items]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

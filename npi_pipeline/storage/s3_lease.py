@@ -1,0 +1,126 @@
+"""A lock on S3: an object written on condition, renewed while its holder lives, and free when it no longer is.
+
+S3 answers a conditional PUT atomically, so of two that take a lease one gets it. Age is told by S3's clock alone.
+Not here: what is locked (``day_lock``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import secrets
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from npi_pipeline.storage.data_root import HeldLock, LockedError, StorageError
+
+if TYPE_CHECKING:
+    from npi_pipeline.storage.s3 import S3Root
+
+LEASE_SECONDS = 60.0
+# Three renewals may fail before the lease runs out.
+RENEW_SECONDS = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    etag: str
+    age_seconds: float
+    content: dict[str, Any]
+
+    @property
+    def is_free(self) -> bool:
+        return bool(self.content.get("released")) or self.age_seconds > LEASE_SECONDS
+
+    def as_error(self) -> LockedError:
+        return LockedError(str(self.content.get("holder", "another run")), str(self.content.get("since", "just now")))
+
+
+@contextlib.contextmanager
+def held_lease(root: S3Root, path: str, holder: str) -> Iterator[HeldLock]:
+    """Hold the lease at ``path``, renewing it in a thread. Raises LockedError, StorageError."""
+    lease = _Lease(root, path, holder)
+    lease.take()
+    renewing = threading.Thread(target=lease.renew_until_stopped, name=f"lease {path}", daemon=True)
+    renewing.start()
+    try:
+        yield lease
+    finally:
+        lease.stopped.set()
+        renewing.join()
+        lease.release()
+
+
+class _Lease:
+    def __init__(self, root: S3Root, path: str, holder: str) -> None:
+        self._root = root
+        self._path = path
+        self._writing = threading.Lock()
+        self._etag = ""
+        self._lost_to: LockedError | None = None
+        self._content: dict[str, Any] = {
+            "holder": holder,
+            "since": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+            "token": secrets.token_hex(8),
+            "renewals": 0,
+            "released": False,
+        }
+        self.stopped = threading.Event()
+
+    def take(self) -> None:
+        """Take the lease. Raises LockedError when another holder has it."""
+        if self._put(None):
+            return
+        found = self._found()
+        if found is None or not found.is_free:
+            raise found.as_error() if found else LockedError("another run", "just now")
+        if not self._put(found.etag):
+            raise LockedError("another run", "just now")
+
+    def ensure_held(self) -> None:
+        """Renew the lease now. Raises LockedError when it was lost."""
+        self._renew()
+        if self._lost_to:
+            raise self._lost_to
+
+    def renew_until_stopped(self) -> None:
+        """Renew the lease again and again; S3's not answering is left to the next time."""
+        while not self.stopped.wait(RENEW_SECONDS) and not self._lost_to:
+            with contextlib.suppress(StorageError):
+                self._renew()
+
+    def release(self) -> None:
+        """Let others have the lease at once. If S3 does not answer, it runs out by itself."""
+        with contextlib.suppress(StorageError), self._writing:
+            if not self._lost_to:
+                self._content["released"] = True
+                self._put(self._etag)
+
+    def _renew(self) -> None:
+        with self._writing:
+            if self._lost_to:
+                return
+            self._content["renewals"] += 1
+            if not self._put(self._etag):
+                found = self._found()
+                self._lost_to = found.as_error() if found else LockedError("another run", "just now")
+
+    def _put(self, etag: str | None) -> bool:
+        """Write the lease if it is still what ``etag`` says (None: if there is none); False when it is not."""
+        written = self._root.write_if(self._path, json.dumps(self._content).encode(), etag)
+        if written is None:
+            # A repeat of our own PUT, whose first answer was lost, also finds the condition broken.
+            found = self._found()
+            written = found.etag if found and found.content == self._content else None
+        self._etag = written or self._etag
+        return written is not None
+
+    def _found(self) -> _Found | None:
+        try:
+            content, etag, age_seconds = self._root.read_with_age(self._path)
+        except FileNotFoundError:
+            return None
+        return _Found(etag, age_seconds, json.loads(content))
