@@ -10,6 +10,7 @@ import dataclasses
 import email.utils
 import hashlib
 import itertools
+import math
 import time
 from collections.abc import Iterable
 
@@ -103,6 +104,11 @@ class Behaviour:
         """What goes wrong with one NPI before its first good answer, in order."""
         faults = (self.fault_of_try(npi, number) for number in itertools.count())
         return tuple(itertools.takewhile(lambda fault: fault is not None, faults))  # type: ignore[arg-type]
+
+    def latency_of(self, in_work: int, normal: float) -> float:
+        """The latency of an answer, with so many requests in work, for a draw from the normal distribution."""
+        latency = self.latency * math.exp(self.latency_sigma * normal)
+        return latency * in_work / self.slow_above if 0 < self.slow_above < in_work else latency
 
     def retry_after_header(self) -> bytes:
         """The header line that asks a client to wait, if this registry sends one."""

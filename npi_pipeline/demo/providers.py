@@ -96,9 +96,10 @@ def deactivated_answer(npi: str) -> bytes:
 
 
 def affiliated_practices_answer(npi: str, seed: int = 0) -> bytes:
-    """The answer about one NPI in the ``affiliated_practices`` format, which knows no errors.
+    """The answer about one NPI in the ``affiliated_practices`` format, in which every NPI is found.
 
-    Practices are a list, an empty list or null; a practice's state may be null.
+    Practices are a list, an empty list or null; a practice's state may be null. What ``answer`` does not find is
+    not active here and has no practices.
     """
     draw = _draw(npi, seed)
     if _outcome(npi, draw) is not Outcome.found:
@@ -318,7 +319,10 @@ def _mailing_address(location: Json, place: Place, draw: Draw) -> Json:
 
 
 def _practice_location(place: Place, draw: Draw) -> Json:
-    return _address("LOCATION", place if _happens(draw, 0.6) else _place(draw), draw)
+    place = place if _happens(draw, 0.6) else _place(draw)
+    location = _address("LOCATION", place, draw)
+    location.setdefault("telephone_number", _telephone(draw, place))
+    return location
 
 
 def _endpoint(npi: str, place: Place, draw: Draw) -> Json:

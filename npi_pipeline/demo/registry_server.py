@@ -10,7 +10,6 @@ import asyncio
 import collections
 import dataclasses
 import functools
-import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -134,13 +133,10 @@ class RegistryServer:
         return True
 
     def _latency(self) -> float:
-        behaviour = self.behaviour
-        latency = behaviour.latency
-        if behaviour.latency_sigma:
-            latency *= math.exp(self._random.gauss(0, behaviour.latency_sigma))
-        if behaviour.slow_above and self.in_work > behaviour.slow_above:
-            latency *= self.in_work / behaviour.slow_above
-        return latency
+        # A draw costs more than the rest of an answer without latency.
+        if not self.behaviour.latency:
+            return 0.0
+        return self.behaviour.latency_of(self.in_work, self._random.gauss(0, 1))
 
     def _fault_of_next_try(self, npi: str) -> str | None:
         if not self.behaviour.fault_share and not self.behaviour.error_share:
@@ -214,7 +210,7 @@ _ROUTES: dict[str, Callable[[RegistryServer, Connection, dict[str, str]], None]]
 
 async def serve(behaviour: Behaviour, port: int, ready: Callable[..., None]) -> None:
     """Serve until cancelled; ``ready`` is called with the ports of the registry and of its controls."""
-    registry = RegistryServer(behaviour)
+    registry = RegistryServer(dataclasses.replace(behaviour, down=""))
     await registry.listen(port)
     await registry.behave(behaviour)
     controls = await asyncio.start_server(functools.partial(_control, registry), "127.0.0.1", 0)
