@@ -175,6 +175,13 @@ class FetchSettings(SettingsGroup):
         le=604_800,
         description="Seconds until the fetch stops asking and records the rest as failed.",
     )
+    down_after: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="Seconds without one usable answer after which the registry counts as down and the fetch ends, "
+        "to be resumed later; a longer `Retry-After` ends it at once.",
+    )
     max_body_bytes: int = Field(
         default=8_388_608,
         ge=1024,

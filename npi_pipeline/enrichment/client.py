@@ -1,0 +1,267 @@
+"""One HTTP request to the registry, and what its result means: the only module that talks to the network.
+
+A ``Client`` belongs to one worker thread and keeps one connection. It is ``requests``, with what a request does not
+need taken out: the request is prepared once and only its URL changes, the environment (proxies, CA bundle) is read
+once, nothing is retried or redirected below the scheduler, and cookies are not kept.
+
+What a result means:
+
+- 200: the registry format judges the body.
+- 429, 408, 5xx, 403, redirects, other 2xx, timeouts, resets, cut or oversized bodies, names that do not resolve:
+  ``failed``, passing. 403 is among them because content delivery networks and firewalls answer 403 when they
+  throttle; a registry that answers 403 to everybody ends the fetch through the breaker and condemns no NPI.
+- Redirects are not followed, not even on the same host: each would double the requests, and a moved registry is for
+  NPI_REGISTRY_URL to say. Maintenance pages are redirects too, and pass.
+- other 4xx: ``failed``, not passing.
+
+Not here: when to ask and when to ask again (``scheduler``), how answers are judged (``formats``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import email.utils
+import enum
+import http
+import socket
+import time
+import urllib.parse
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import requests
+import urllib3
+import urllib3.exceptions
+from requests.adapters import HTTPAdapter
+
+import npi_pipeline
+from npi_pipeline.enrichment.outcomes import Outcome, Verdict
+from npi_pipeline.enrichment.registry import PLACEHOLDER, Registry
+from npi_pipeline.settings import FetchSettings
+
+_PLACEHOLDER_IN_URL = urllib.parse.quote(PLACEHOLDER)
+_REFUSING = frozenset({403, 429, 503})
+_CLIENT_ERROR = 4
+_PASSING_4XX = frozenset({403, 408, 425, 429})
+
+
+class Sign(enum.Enum):
+    """What an answer shows of the registry's health, for the limiter and the breaker."""
+
+    good = "good"
+    refused = "refused"
+    trouble = "trouble"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one request.
+
+    ``body`` is there when the verdict is an outcome of the registry. ``retry_after`` is in seconds from the answer.
+    ``seconds`` is how long the request took.
+    """
+
+    verdict: Verdict
+    sign: Sign
+    status: int | None = None
+    body: str | None = None
+    retry_after: float | None = None
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What the environment says about reaching the registry: proxies, and whom to trust. Read once a fetch."""
+
+    proxies: Mapping[str, str]
+    verify: bool | str
+
+    @classmethod
+    def from_environment(cls, registry: Registry) -> Network:
+        """The network as every tool built on requests sees it (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, ...)."""
+        with requests.Session() as session:
+            found = session.merge_environment_settings(registry.url, {}, stream=None, verify=None, cert=None)
+        return cls(proxies=dict(found["proxies"]), verify=found["verify"] or True)
+
+
+class Client:
+    """One worker's connection to the registry. Only ``abort`` may be called from another thread."""
+
+    def __init__(self, registry: Registry, settings: FetchSettings, network: Network) -> None:
+        self._judge = registry.format.judge
+        self._body_limit = settings.max_body_bytes
+        self._timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
+        self._network = network
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+        self._request = _prepared(registry)
+        self._url = str(self._request.url)
+        self._connection: Any = None
+        self._is_aborted = False
+        pool: Any = self._adapter.get_connection_with_tls_context(self._request, network.verify, dict(network.proxies))
+        self._make_connection = pool.ConnectionCls
+        pool.ConnectionCls = self._new_connection
+
+    def ask(self, npi: str) -> Answer:
+        """Ask the registry about one NPI. Never raises for what a network or a registry can do."""
+        self._is_aborted = False
+        started = time.monotonic()
+        try:
+            answer = self._ask(npi)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            self._close_connection()
+            reason = "the answer took longer than a request may take" if self._is_aborted else _reason_of(error)
+            answer = _trouble(reason)
+        return dataclasses.replace(answer, seconds=time.monotonic() - started)
+
+    def abort(self) -> None:
+        """Break off the request in flight, from another thread; ``ask`` then returns a passing failure."""
+        self._is_aborted = True
+        sock = getattr(self._connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._adapter.close()
+
+    def _ask(self, npi: str) -> Answer:
+        self._request.url = self._url.replace(_PLACEHOLDER_IN_URL, urllib.parse.quote(npi, safe=""))
+        response = self._adapter.send(
+            self._request,
+            stream=True,
+            timeout=self._timeout,  # type: ignore[arg-type]
+            verify=self._network.verify,
+            proxies=self._network.proxies,
+        )
+        body = self._body_of(response)
+        if body is None:
+            self._close_connection()
+            return _trouble("the answer is larger than NPI_MAX_BODY_BYTES", response.status_code)
+        if response.status_code != http.HTTPStatus.OK:
+            return _not_ok(response)
+        return self._judged(npi, body)
+
+    def _judged(self, npi: str, body: bytes) -> Answer:
+        verdict = self._judge(npi, body)
+        if verdict.outcome is Outcome.failed:
+            return Answer(verdict, Sign.trouble, http.HTTPStatus.OK)
+        try:
+            return Answer(verdict, Sign.good, http.HTTPStatus.OK, body.decode())
+        except UnicodeDecodeError:
+            return _trouble("the answer is not UTF-8", http.HTTPStatus.OK)
+
+    def _body_of(self, response: requests.Response) -> bytes | None:
+        """The body, decompressed; None when it is larger than allowed."""
+        limit = self._body_limit
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        parts: list[bytes] = []
+        left = limit + 1
+        # Until the end, and not only as much as is there: only the end shows that an answer was cut short.
+        while left and (part := response.raw.read(left, decode_content=False)):
+            parts.append(part)
+            left -= len(part)
+        if not left:
+            return None
+        data = b"".join(parts)
+        if encoding in {"gzip", "x-gzip"}:
+            # By hand, because not every urllib3 in use bounds what a small answer may swell to.
+            data = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data, limit + 1)
+        elif encoding not in {"identity", ""}:
+            raise urllib3.exceptions.DecodeError(encoding)
+        return data if len(data) <= limit else None
+
+    def _new_connection(self, *arguments: Any, **options: Any) -> Any:
+        self._connection = self._make_connection(*arguments, **options)
+        return self._connection
+
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _prepared(registry: Registry) -> requests.PreparedRequest:
+    headers = {
+        "User-Agent": f"npi-pipeline/{npi_pipeline.__version__}",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+    }
+    # Braces do not survive the preparation of a URL: they come out as the quoted placeholder.
+    return requests.Request("GET", registry.url, headers=headers).prepare()
+
+
+def _not_ok(response: requests.Response) -> Answer:
+    status = response.status_code
+    reason = f"HTTP {status} {_phrase(status)}".rstrip()
+    if response.is_redirect:
+        target = urllib.parse.urlsplit(response.headers["Location"]).netloc.rpartition("@")[2]
+        reason += f", a redirect to {target or 'the same host'}, not followed"
+    is_client_error = status // 100 == _CLIENT_ERROR
+    passing = not is_client_error or status in _PASSING_4XX
+    return Answer(
+        Verdict(Outcome.failed, reason, passing=passing),
+        Sign.refused if status in _REFUSING else Sign.trouble,
+        status,
+        retry_after=_seconds_of(response.headers.get("Retry-After")),
+    )
+
+
+def _trouble(reason: str, status: int | None = None) -> Answer:
+    return Answer(Verdict(Outcome.failed, reason, passing=True), Sign.trouble, status)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _seconds_of(retry_after: str | None) -> float | None:
+    """``Retry-After`` in seconds from now, whether it came as seconds or as a date; None when it says nothing."""
+    if not retry_after:
+        return None
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, when.timestamp() - time.time())
+
+
+# From the most specific: the first that is found anywhere in an exception's chain of causes names the reason.
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (urllib3.exceptions.NameResolutionError, "the registry's host name does not resolve"),
+    (urllib3.exceptions.ProxyError, "the proxy cannot be used"),
+    (urllib3.exceptions.SSLError, "TLS: the registry's certificate is not accepted or the handshake failed"),
+    (urllib3.exceptions.ConnectTimeoutError, "connecting timed out"),
+    (urllib3.exceptions.ReadTimeoutError, "reading timed out"),
+    (urllib3.exceptions.NewConnectionError, "no connection to the registry"),
+    (urllib3.exceptions.IncompleteRead, "the answer was cut short"),
+    (urllib3.exceptions.DecodeError, "the answer cannot be decompressed"),
+    (zlib.error, "the answer cannot be decompressed"),
+    (TimeoutError, "reading timed out"),
+    (ConnectionError, "the connection was reset"),
+)
+
+
+def _reason_of(error: BaseException) -> str:
+    chain = list(_chain(error))
+    for kind, reason in _REASONS:
+        if any(isinstance(link, kind) for link in chain):
+            return reason
+    return "the connection broke or the answer is not HTTP"
+
+
+def _chain(error: BaseException | None, depth: int = 8) -> Iterator[BaseException]:
+    """An exception, what it wraps and what caused it."""
+    if error is None or depth == 0:
+        return
+    yield error
+    for link in (*error.args, getattr(error, "reason", None), error.__cause__ or error.__context__):
+        if isinstance(link, BaseException):
+            yield from _chain(link, depth - 1)

@@ -1,0 +1,51 @@
+"""A registry: the format that it speaks and the URL at which it is asked.
+
+Not here: how its answers are judged (``formats``), how it is asked (``client``, ``fetch``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import urllib.parse
+
+from npi_pipeline.enrichment.formats import FORMATS, RegistryFormat
+from npi_pipeline.settings import RegistrySettings, SettingsError
+
+PLACEHOLDER = "{npi}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Registry:
+    """Whom the fetch asks. ``url`` is of one lookup, with ``{npi}`` where the NPI goes.
+
+    Raises SettingsError when the URL cannot be used.
+    """
+
+    format: RegistryFormat
+    url: str
+
+    def __post_init__(self) -> None:
+        parts = urllib.parse.urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or PLACEHOLDER not in parts.path + parts.query:
+            raise SettingsError(
+                f"NPI_REGISTRY_URL: the URL of the registry at {self.host or 'no host'} cannot be used; "
+                f"it must be http(s)://host/... with {PLACEHOLDER} in its path or query"
+            )
+
+    @classmethod
+    def from_settings(cls, settings: RegistrySettings) -> Registry:
+        """The registry that the settings name. Raises SettingsError for an unknown format or a missing URL."""
+        format_ = FORMATS.get(settings.registry_format)
+        if format_ is None:
+            raise SettingsError(
+                f"NPI_REGISTRY_FORMAT={settings.registry_format!r} is not known; there are {', '.join(FORMATS)}"
+            )
+        url = settings.registry_url or format_.default_url
+        if not url:
+            raise SettingsError(f"the registry format {format_.name} has no public URL; set NPI_REGISTRY_URL")
+        return cls(format=format_, url=url)
+
+    @property
+    def host(self) -> str:
+        """Host and port, for messages: the rest of the URL may hold a key."""
+        return urllib.parse.urlsplit(self.url).netloc.rpartition("@")[2]

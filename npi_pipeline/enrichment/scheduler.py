@@ -1,0 +1,161 @@
+"""What to ask next and when: attempts, waits and deadlines of every NPI. No threads, no time, no network.
+
+The clock's reading is passed in, and so is the source of randomness, so that a test can drive a fetch of hours in
+milliseconds. NPIs are taken from their iterable only when there is room to ask about them; those that wait are in a
+heap ordered by time, so memory is bounded by what is under way and not by the length of the list.
+
+Waits are exponential with full jitter. A ``Retry-After`` is obeyed: nobody is asked anything before it has passed,
+unless it is longer than NPI_DOWN_AFTER, which ends the fetch (see ``breaker``).
+
+Not here: how many may be in flight (``limiter``), whether the registry is down (``breaker``), the asking (``fetch``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import itertools
+import math
+import random
+from collections.abc import Iterable
+
+from npi_pipeline.enrichment.breaker import Breaker
+from npi_pipeline.enrichment.client import Answer
+from npi_pipeline.enrichment.limiter import Limiter
+from npi_pipeline.enrichment.outcomes import Outcome, Verdict
+from npi_pipeline.settings import FetchSettings
+
+# Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.
+_MOST_WAITING = 20_000
+_NEVER_ASKED = Verdict(Outcome.failed, "not asked before NPI_RUN_DEADLINE passed", passing=True)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Attempt:
+    """One NPI under way. ``number`` counts its requests so far, ``sent_at`` is the time of the last of them."""
+
+    npi: str
+    number: int = 0
+    first_sent_at: float = math.inf
+    sent_at: float = math.inf
+    verdict: Verdict = _NEVER_ASKED
+    status: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settled:
+    """An NPI of which nothing more will be asked, with what became of it."""
+
+    npi: str
+    attempts: int
+    verdict: Verdict
+    status: int | None = None
+    body: str | None = None
+
+
+class Scheduler:
+    """Decides what to do next. The caller makes the attempts that it is given and reports every answer."""
+
+    def __init__(
+        self,
+        npis: Iterable[str],
+        settings: FetchSettings,
+        *,
+        limiter: Limiter,
+        breaker: Breaker,
+        chance: random.Random,
+        now: float,
+    ) -> None:
+        self._settings = settings
+        self._limiter = limiter
+        self._breaker = breaker
+        self._chance = chance
+        self._deadline = now + settings.run_deadline
+        self._npis = iter(npis)
+        self._fresh: str | None = next(self._npis, None)
+        self._waiting: list[tuple[float, int, Attempt]] = []
+        self._sequence = itertools.count()
+        self._paused_until = -math.inf
+
+    @property
+    def waiting(self) -> int:
+        """NPIs that wait for their time to be asked."""
+        return len(self._waiting)
+
+    def next(self, now: float) -> Attempt | Settled | float | None:
+        """What to do at ``now``.
+
+        An ``Attempt`` to make at once; a ``Settled`` NPI; the time at which to call again (infinity: after the next
+        answer); or None when every NPI is settled.
+        """
+        if self._fresh is None and not self._waiting:
+            return math.inf if self._limiter.in_flight else None
+        if now >= self._deadline:
+            return _settled(self._take(math.inf))
+        gate = max(
+            self._limiter.ready_at(now), self._breaker.ready_at(now, self._limiter.in_flight), self._paused_until
+        )
+        if gate > now:
+            return min(gate, self._deadline)
+        if not self._has_work(now):
+            return min(self._waiting[0][0], self._deadline)
+        attempt = self._take(now)
+        if now > attempt.first_sent_at + self._patience_with_one:
+            return _settled(attempt)
+        attempt.number += 1
+        attempt.sent_at = now
+        attempt.first_sent_at = min(attempt.first_sent_at, now)
+        self._limiter.sent(now)
+        return attempt
+
+    def answered(self, now: float, attempt: Attempt, answer: Answer) -> Settled | None:
+        """Take the answer to an attempt; the NPI is settled, or waits to be asked again."""
+        self._limiter.answered(now, attempt.sent_at, answer.sign)
+        self._breaker.answered(now, answer)
+        attempt.verdict, attempt.status = answer.verdict, answer.status
+        if not answer.verdict.passing:
+            return _settled(attempt, answer.body)
+        asked_to_wait = answer.retry_after or 0.0
+        self._paused_until = max(self._paused_until, now + asked_to_wait)
+        due = now + max(asked_to_wait, self._backoff(attempt.number))
+        is_used_up = attempt.number > self._settings.max_retries and not self._settings.loop_till_done
+        if is_used_up or due > attempt.first_sent_at + self._patience_with_one:
+            return _settled(attempt)
+        self._wait(attempt, due)
+        return None
+
+    @property
+    def _patience_with_one(self) -> float:
+        return math.inf if self._settings.loop_till_done else self._settings.npi_deadline
+
+    def _backoff(self, number: int) -> float:
+        longest = min(self._settings.max_wait, self._settings.wait * 2.0 ** min(number - 1, 60))
+        return self._chance.uniform(0.0, longest)
+
+    def _wait(self, attempt: Attempt, due: float) -> None:
+        heapq.heappush(self._waiting, (due, next(self._sequence), attempt))
+
+    def _has_work(self, now: float) -> bool:
+        """Whether an NPI may be asked now; fresh ones first wait their random time, as many as there are threads."""
+        spread = self._settings.pre_request_sleep_range
+        while spread and self._fresh is not None and len(self._waiting) < self._settings.threads:
+            self._wait(self._take_fresh(), now + self._chance.uniform(0.0, spread))
+        if self._waiting and self._waiting[0][0] <= now:
+            return True
+        return self._fresh is not None and not spread and len(self._waiting) < _MOST_WAITING
+
+    def _take(self, now: float) -> Attempt:
+        """The NPI that has waited longest of those whose time has come, else a fresh one."""
+        if self._waiting and self._waiting[0][0] <= now:
+            return heapq.heappop(self._waiting)[2]
+        return self._take_fresh()
+
+    def _take_fresh(self) -> Attempt:
+        assert self._fresh is not None  # noqa: S101 - the callers have looked
+        attempt = Attempt(self._fresh)
+        self._fresh = next(self._npis, None)
+        return attempt
+
+
+def _settled(attempt: Attempt, body: str | None = None) -> Settled:
+    return Settled(attempt.npi, attempt.number, attempt.verdict, attempt.status, body)
