@@ -1,4 +1,4 @@
-"""The command line: ``npi-pipeline run | status | demo``.
+"""The command line: ``npi-pipeline run | status | settings | demo``.
 
 Thin: ``run`` drives the same definitions as the UI, ``status`` reads the same files as the checks. Every setting is an
 option, made from ``settings``. Imports of Dagster stay inside the commands, so that ``--help`` answers at once.
@@ -6,11 +6,12 @@ option, made from ``settings``. Imports of Dagster stay inside the commands, so 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -42,10 +43,19 @@ def setting_options(*groups: str) -> Callable[[Command], Command]:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
-    given = {name: value for name, value in options.items() if value is not None}
+    return Settings.from_environment(
+        os.environ, **{name: value for name, value in options.items() if value is not None}
+    )
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """What a user can mend is told on one line, with exit code 2."""
+    from npi_pipeline.storage.data_root import StorageError
+
     try:
-        return Settings.from_environment(os.environ, **given)
-    except SettingsError as error:
+        yield
+    except (SettingsError, StorageError) as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -60,6 +70,12 @@ def _day(_context: click.Context, _parameter: click.Parameter, value: str | None
 
 def _today() -> dt.date:
     return dt.datetime.now(dt.timezone.utc).date()
+
+
+def _last_days(start_date: dt.date) -> list[dt.date]:
+    """The last 30 days that exist, newest first."""
+    window = [_today() - dt.timedelta(days=ago) for ago in range(30)]
+    return [day for day in window if day >= start_date]
 
 
 date_option = click.option("--date", "day", callback=_day, metavar="YYYY-MM-DD", help="The day (UTC).")
@@ -79,14 +95,14 @@ def main() -> None:
 def run(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     """Run one day (today by default). Exit code 0 only when the day is complete and published."""
     from npi_pipeline.day_run import run_day
-    from npi_pipeline.status import day_table
+    from npi_pipeline.terminal import show_day_run
 
-    settings = _settings(options)
-    result = run_day(settings, day or _today())
+    with _one_line_errors():
+        result = run_day(_settings(options), day or _today())
     if as_json:
         click.echo(json.dumps(result.as_json(), indent=2))
     else:
-        click.echo(day_table(result))
+        show_day_run(result)
     sys.exit(0 if result.ok else 1)
 
 
@@ -95,15 +111,29 @@ def run(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
 @json_option
 @setting_options("files", "days")
 def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
-    """Say of each day (or of one) whether it is complete, partial or missing, and where its files are."""
-    from npi_pipeline.status import days_table, status_of_days
+    """Say of each of the last 30 days (or of one) whether it is complete, partial or missing, and where it lies."""
+    from npi_pipeline.day.status import status_of_days
+    from npi_pipeline.storage.open_root import open_data_root
+    from npi_pipeline.terminal import show_days
 
-    settings = _settings(options)
-    days = status_of_days(settings, day, today=_today())
+    with _one_line_errors():
+        settings = _settings(options)
+        days = [day] if day else _last_days(settings.days.start_date)
+        statuses = status_of_days(open_data_root(settings.files.data_root), settings.files, days)
     if as_json:
-        click.echo(json.dumps([status.as_json() for status in days], indent=2))
+        click.echo(json.dumps([status.as_json() for status in statuses], indent=2))
     else:
-        click.echo(days_table(days))
+        show_days(statuses)
+
+
+@main.command()
+@setting_options()
+def settings(**options: Any) -> None:
+    """Show every setting with the value that is in force."""
+    from npi_pipeline.terminal import show_settings
+
+    with _one_line_errors():
+        show_settings(_settings(options))
 
 
 @main.command()

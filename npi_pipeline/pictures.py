@@ -26,8 +26,9 @@ _SIZE = 44
 _EMPTY, _DARK_TEXT, _LIGHT_TEXT = "#eef0f4", "#3b4252", "#ffffff"
 
 
-def state_tile_map(counts: Mapping[str, int]) -> str:
+def state_tile_map(counts: Mapping[str, int], failed_name: str = "Failed") -> str:
     """A tile for each state, darker the more rows it has, as one Markdown image. ``counts`` is rows per state file."""
+    counts = {"Failed" if state == failed_name else state: count for state, count in counts.items()}
     largest = max([count for state, count in counts.items() if state not in {"None", "Failed"}], default=0)
     tiles = "".join(
         _tile(state, x, y, counts.get(state, 0), largest)

@@ -328,13 +328,13 @@ def settings_table() -> str:
     """The settings as a Markdown table, for the README."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for _, name, field in all_settings():
-        default = _as_text(field.default)
+        default = as_text(field.default)
         shown = f"`{default}`" if default else ""
         rows.append(f"| `{environment_variable(name)}` | {shown} | {field.description}{_bounds(field)} |")
     return "\n".join(rows)
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
     """A value as one would write it in the environment."""
     if isinstance(value, enum.Enum):
         return str(value.value)

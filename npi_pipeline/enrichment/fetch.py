@@ -20,7 +20,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from npi_pipeline.enrichment.breaker import Breaker, RegistryDownError
 from npi_pipeline.enrichment.client import Answer, Client, Network, Sign
@@ -92,7 +92,7 @@ class Fetch:
         """What the fetch did until now, or until its end."""
         return self._tally.report(self._limiter)
 
-    def __iter__(self) -> Iterator[NpiOutcome]:
+    def __iter__(self) -> Generator[NpiOutcome]:
         """Ask, and yield every outcome as it becomes known."""
         breaker = Breaker(patience=self._settings.down_after, now=time.monotonic())
         scheduler = Scheduler(

@@ -6,7 +6,6 @@ Not here: which states a record is in (``states``), names and publishing of the 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import BinaryIO
 
 import polars as pl
 
+from npi_pipeline.storage.manifest import StateFile
 from npi_pipeline.tables.columns import Column, ColumnType
 from npi_pipeline.tables.paths import LEADING_COLUMNS, STATES
 from npi_pipeline.tables.provider_table import NO_STATE, ProviderTable
@@ -24,18 +24,6 @@ from npi_pipeline.tables.states import STATES as RECOGNISED
 # What a spreadsheet takes for the beginning of a formula; the full-width forms count where the input method makes them.
 _FORMULA = "^[=+\\-@\t\r\n\0＝＋－＠]"  # noqa: RUF001
 _BUFFER = 1 << 18
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class StateFile:
-    """One written file: its name, the state (or what stands for it), rows, distinct NPIs, size and SHA-256 (hex)."""
-
-    name: str
-    state: str
-    rows: int
-    npis: int
-    bytes: int
-    sha256: str
 
 
 class _Writer:
@@ -147,6 +135,11 @@ def _cells(cells: pl.Series, column: Column, *, defuse: bool) -> pl.Series:
     if not formulas.any():
         return cells
     return pl.select(pl.when(formulas).then(pl.lit("'") + cells).otherwise(cells).alias(cells.name)).to_series()
+
+
+def without_defusing(cells: pl.Expr) -> pl.Expr:
+    """Cells of a state file as they were before formulas were defused."""
+    return cells.str.replace("^'(" + _FORMULA.removeprefix("^") + ")", "${1}")
 
 
 def _failed_lines(outcomes: Iterable[pl.DataFrame], *, defuse: bool) -> Iterator[list[bytes]]:

@@ -1,0 +1,65 @@
+"""The asset ``npi_list``: the day's object from S3, kept verbatim."""
+
+import dagster as dg
+import polars as pl
+from dagster_aws.s3 import S3Resource
+
+from npi_pipeline.assets.conventions import GROUP, NETWORK_RETRIES, OWNERS, permanent_failure, table
+from npi_pipeline.day.keep_npi_list import keep_npi_list
+from npi_pipeline.partitions import day_of
+from npi_pipeline.resources import DayStorage, NpiListSource
+from npi_pipeline.storage.days import list_path
+from npi_pipeline.storage.list_object import ListUnavailableError
+
+_PREVIEW_ROWS = 10
+
+DESCRIPTION = """The list of NPIs to look up on this day, as it lies in S3.
+
+The object is kept **byte for byte**, with its ETag and version, and parsed: the header line is skipped (and recognised
+when it is missing), repetitions are kept once, NPIs with a wrong check digit are set aside as `invalid`.
+Everything after it is proven against this list."""
+
+
+def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset, one partition for each of ``days``."""
+
+    @dg.asset(
+        partitions_def=days,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"s3", "text"},
+        description=DESCRIPTION,
+        retry_policy=NETWORK_RETRIES,
+    )
+    def npi_list(
+        context: dg.AssetExecutionContext, s3: S3Resource, npi_list_source: NpiListSource, day_storage: DayStorage
+    ) -> dg.MaterializeResult[None]:
+        day = day_of(context)
+        root = day_storage.open()
+        bucket, key = npi_list_source.list_bucket, npi_list_source.key_of(day)
+        try:
+            listed, parsed = keep_npi_list(root, day, s3.get_client(), bucket, key)
+        except ListUnavailableError as error:
+            raise permanent_failure(str(error)) from error
+        distinct = parsed.npis.height
+        context.log.info(f"{distinct:,} distinct NPIs in s3://{bucket}/{key}, {parsed.invalid:,} of them invalid")
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/partition_row_count": distinct,
+                "dagster/uri": root.uri(list_path(day)),
+                "source": f"s3://{bucket}/{key}",
+                "etag": listed.etag,
+                "version_id": listed.version_id or "the bucket is not versioned",
+                "last_modified": listed.last_modified.isoformat(),
+                "bytes": len(listed.body),
+                "lines": parsed.lines,
+                "header": parsed.header or "none",
+                "duplicates": parsed.duplicates,
+                "empty_lines": parsed.empty_lines,
+                "invalid": parsed.invalid,
+                "preview": table(parsed.npis.head(_PREVIEW_ROWS)),
+                "invalid_preview": table(parsed.npis.filter(pl.col("reason").is_not_null()).head(_PREVIEW_ROWS)),
+            }
+        )
+
+    return npi_list

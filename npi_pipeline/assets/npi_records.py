@@ -1,0 +1,87 @@
+"""The asset ``npi_records``: every NPI of the day looked up in the registry, one outcome each."""
+
+import dagster as dg
+
+from npi_pipeline.assets.conventions import GROUP, NETWORK_RETRIES, OWNERS, counts_table, permanent_failure
+from npi_pipeline.day.keep_npi_list import kept_npi_list
+from npi_pipeline.day.record_outcomes import record_outcomes
+from npi_pipeline.enrichment.progress import FetchReport
+from npi_pipeline.launchpad import launchpad_config, settings_of
+from npi_pipeline.partitions import day_of
+from npi_pipeline.resources import DayStorage, ProviderRegistry
+from npi_pipeline.settings import FetchSettings, SettingsError
+from npi_pipeline.storage.day_lock import DayLockedError
+from npi_pipeline.storage.days import journal_folder
+
+DESCRIPTION = """What the provider registry says about each NPI of the list.
+
+Every distinct NPI gets exactly one **outcome**: `found`, `not_found`, `deactivated`, `invalid` or `failed`.
+Outcomes go to the day's journal about a second after they arrive, with the registry's answer as it came; a run that is
+cancelled, killed or tried again asks only for what is missing. How the registry is asked can be set at the launchpad.
+"""
+
+
+def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSettings) -> dg.AssetsDefinition:
+    """The asset, one partition for each of ``days``; ``defaults`` is what the launchpad starts from."""
+    config_class = launchpad_config("NpiRecordsConfig", defaults)
+
+    @dg.asset(
+        partitions_def=days,
+        deps=["npi_list"],
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"python", "api"},
+        description=DESCRIPTION,
+        retry_policy=NETWORK_RETRIES,
+    )
+    def npi_records(
+        context: dg.AssetExecutionContext,
+        config: config_class,  # type: ignore[valid-type]
+        provider_registry: ProviderRegistry,
+        day_storage: DayStorage,
+    ) -> dg.MaterializeResult[None]:
+        day = day_of(context)
+        settings = settings_of(config, FetchSettings)
+        root = day_storage.open()
+        try:
+            registry = provider_registry.registry()
+            recorded = record_outcomes(
+                root,
+                day,
+                kept_npi_list(root, day),
+                registry,
+                settings,
+                on_progress=lambda progress: context.log.info(str(progress)),
+            )
+        except (SettingsError, DayLockedError) as error:
+            raise permanent_failure(str(error)) from error
+        journal = recorded.journal
+        context.log.info(
+            f"{journal.rows:,} NPIs have an outcome; {recorded.asked:,} of them were asked for in this run"
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/partition_row_count": journal.rows,
+                "dagster/uri": root.uri(journal_folder(day)),
+                "registry": registry.host,
+                "outcomes": counts_table(journal.outcomes, "outcome"),
+                **journal.outcomes,
+                "asked_in_this_run": recorded.asked,
+                **_fetch_metadata(recorded.report),
+            }
+        )
+
+    return npi_records
+
+
+def _fetch_metadata(report: FetchReport) -> dict[str, dg.MetadataValue | int | float]:
+    """How the asking went, as numbers that the UI plots over the days."""
+    return {
+        "requests": report.attempts,
+        "refused_requests": report.refused,
+        "retries_by_cause": counts_table(report.retries, "cause"),
+        "highest_limit": report.highest_limit,
+        "seconds": round(report.seconds, 3),
+        "npis_a_second": round(report.rate, 1),
+        **{f"latency_p{percent}_ms": round(1000 * seconds, 1) for percent, seconds in report.latency.items()},
+    }

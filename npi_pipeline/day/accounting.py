@@ -1,0 +1,198 @@
+"""What is true of a day, proven from its files: the accounting identity and what else the checks claim.
+
+    distinct NPIs in the list = NPIs in state files and None + NPIs in Failed, and the two sides are disjoint
+
+Each function reads the files anew, compares sets and not counts, and trusts nothing that a step remembers.
+Not here: how the UI shows a finding (``npi_pipeline.checks``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import statistics
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from npi_pipeline.day.keep_npi_list import kept_npi_list
+from npi_pipeline.enrichment.journal import sealed_parts
+from npi_pipeline.enrichment.outcomes import Outcome
+from npi_pipeline.settings import CheckSettings, FileSettings
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.days import days_with_list, state_files_folder
+from npi_pipeline.storage.kept_table import provider_parts
+from npi_pipeline.storage.publish import read_manifest, verify_published
+from npi_pipeline.tables.paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
+from npi_pipeline.tables.state_files import without_defusing
+
+_EXAMPLES = 10
+_RECENT_DAYS = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What was found out about one day: whether the claim holds, one line for a person, and figures."""
+
+    holds: bool
+    line: str
+    figures: Mapping[str, int | float | str] = dataclasses.field(default_factory=dict)
+
+
+def list_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
+    """The list's size is near the median of its recent days, and few of its lines are bad."""
+    npis = kept_npi_list(root, day).npis
+    recent = [other for other in days_with_list(root) if other < day][-_RECENT_DAYS:]
+    sizes = [kept_npi_list(root, other).npis.height for other in recent]
+    if not sizes:
+        return Finding(holds=True, line=f"{npis.height:,} distinct NPIs; no earlier day to compare with")
+    median = statistics.median(sizes)
+    change = npis.height / median - 1
+    return Finding(
+        holds=abs(change) <= settings.list_change_limit,
+        line=f"{npis.height:,} distinct NPIs, {change:+.0%} against the median of {len(sizes)} recent days",
+        figures={"npis": npis.height, "median_of_recent_days": median, "change": change},
+    )
+
+
+def every_npi_has_one_outcome(root: DataRoot, day: dt.date) -> Finding:
+    """The NPIs of the list and the NPIs of the sealed journal are the same set, none twice."""
+    listed = kept_npi_list(root, day).npis.select("npi")
+    recorded = _of_parts(sealed_parts(root, day), "npi")
+    return _same_npis("the list", listed, "the journal", recorded)
+
+
+def failed_share_is_under_the_limit(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
+    """No more than the allowed share of NPIs ended as failed."""
+    outcomes = _of_parts(sealed_parts(root, day), "outcome", "reason")
+    failed = outcomes.filter(pl.col("outcome") == Outcome.failed.value)
+    share = failed.height / outcomes.height if outcomes.height else 0.0
+    reasons = failed["reason"].value_counts(sort=True).head(3)
+    why = "".join(f"; {reason} ({count:,})" for reason, count in reasons.iter_rows())
+    holds = share <= settings.failed_share_limit
+    remedy = "" if holds else "; materialise the day again to repeat them, or raise NPI_FAILED_SHARE_LIMIT"
+    return Finding(
+        holds=holds,
+        line=f"{failed.height:,} of {outcomes.height:,} NPIs failed ({share:.2%}, limit "
+        f"{settings.failed_share_limit:.2%}){why}{remedy}",
+        figures={"failed": failed.height, "failed_share": share},
+    )
+
+
+def one_row_per_found_npi(root: DataRoot, day: dt.date) -> Finding:
+    """The NPIs that the journal has as found and the NPIs of the provider table are the same set, none twice."""
+    found = _of_parts(sealed_parts(root, day), "npi", "outcome").filter(pl.col("outcome") == Outcome.found.value)
+    rows = _of_files(provider_parts(root, day), "npi")
+    return _same_npis("the found NPIs of the journal", found.select("npi"), "the provider table", rows)
+
+
+def no_unknown_fields(root: DataRoot, day: dt.date) -> Finding:
+    """No record holds a field that the declared schema lacks."""
+    rows = _of_files(provider_parts(root, day), "npi", UNKNOWN_FIELDS).drop_nulls(UNKNOWN_FIELDS)
+    examples = "; ".join(f"{npi}: {fields[:200]}" for npi, fields in rows.head(3).iter_rows())
+    return Finding(
+        holds=rows.is_empty(),
+        line="every field has its column"
+        if rows.is_empty()
+        else f"{rows.height:,} records hold fields without a column, kept in `{UNKNOWN_FIELDS}`: {examples}",
+        figures={"records": rows.height},
+    )
+
+
+def states_are_recognised(root: DataRoot, day: dt.date) -> Finding:
+    """Every practice address has a state that is recognised."""
+    rows = _of_files(provider_parts(root, day), "npi", UNRECOGNISED_STATES)
+    texts = rows.explode(UNRECOGNISED_STATES).drop_nulls(UNRECOGNISED_STATES)
+    counts = texts[UNRECOGNISED_STATES].value_counts(sort=True).head(_EXAMPLES)
+    shown = ", ".join(f"{text!r} ({count:,})" for text, count in counts.iter_rows())
+    npis = texts["npi"].n_unique()
+    return Finding(
+        holds=texts.is_empty(),
+        line="every state is recognised" if texts.is_empty() else f"{npis:,} NPIs with an unrecognised state: {shown}",
+        figures={"npis": npis, "examples": ", ".join(texts["npi"].unique(maintain_order=True).head(_EXAMPLES))},
+    )
+
+
+def state_files_match_the_manifest(root: DataRoot, day: dt.date, files: FileSettings) -> Finding:
+    """Every file of the manifest is there with its rows, bytes and SHA-256, and no other file is."""
+    problems = list(verify_published(root, files.state_files_dir, day))
+    if problems:
+        return Finding(holds=False, line="; ".join(problems[:3]), figures={"problems": len(problems)})
+    manifest = read_manifest(root, files.state_files_dir, day)
+    rows = sum(file.rows for file in manifest.files)
+    return Finding(
+        holds=True,
+        line=f"{len(manifest.files)} files with {rows:,} rows match the manifest",
+        figures={"files": len(manifest.files), "rows": rows},
+    )
+
+
+def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings) -> Finding:
+    """The accounting identity, read from the list as it was kept and the CSVs as they lie there."""
+    listed = kept_npi_list(root, day).npis.select("npi")
+    folder = state_files_folder(files.state_files_dir, day)
+    found: list[pl.DataFrame] = []
+    others: list[pl.DataFrame] = []
+    for file in read_manifest(root, files.state_files_dir, day).files:
+        npis = _npis_of_csv(root, f"{folder}/{file.name}", files)
+        if npis["npi"].n_unique() != npis.height:
+            return Finding(holds=False, line=f"{file.name} has an NPI twice")
+        (others if file.state == files.failed_name else found).append(npis)
+    in_states, in_failed = pl.concat(found).unique(), pl.concat(others)
+    both = in_states.join(in_failed, on="npi", how="semi")
+    if not both.is_empty():
+        return Finding(holds=False, line=f"{both.height:,} NPIs are in a state file and in Failed: {_some(both)}")
+    accounted = _same_npis("the list", listed, "the state files", pl.concat([in_states, in_failed]))
+    if not accounted.holds:
+        return accounted
+    return Finding(
+        holds=True,
+        line=f"{listed.height:,} NPIs in the list = {in_states.height:,} in state files and None + "
+        f"{in_failed.height:,} in Failed",
+        figures={"list": listed.height, "state_files_and_none": in_states.height, "failed_file": in_failed.height},
+    )
+
+
+def _same_npis(one_name: str, one: pl.DataFrame, other_name: str, other: pl.DataFrame) -> Finding:
+    if other["npi"].n_unique() != other.height:
+        twice = other.filter(other["npi"].is_duplicated()).unique()
+        return Finding(holds=False, line=f"{twice.height:,} NPIs are twice in {other_name}: {_some(twice)}")
+    for have_name, have, lack_name, lack in ((one_name, one, other_name, other), (other_name, other, one_name, one)):
+        missing = have.join(lack, on="npi", how="anti")
+        if not missing.is_empty():
+            return Finding(
+                holds=False,
+                line=f"{missing.height:,} NPIs of {have_name} are not in {lack_name}: {_some(missing)}",
+                figures={"missing": missing.height},
+            )
+    return Finding(
+        holds=True, line=f"{one.height:,} NPIs in {one_name}, the same in {other_name}", figures={"npis": one.height}
+    )
+
+
+def _some(npis: pl.DataFrame) -> str:
+    shown = npis["npi"].sort().head(_EXAMPLES).to_list()
+    return ", ".join(shown) + (", ..." if npis.height > _EXAMPLES else "")
+
+
+def _of_parts(parts: Iterable[pl.DataFrame], *columns: str) -> pl.DataFrame:
+    frames = [part.select(columns) for part in parts]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+
+
+def _of_files(parts: Iterable[Path], *columns: str) -> pl.DataFrame:
+    frames = [pl.read_parquet(part, columns=list(columns)) for part in parts]
+    if frames:
+        return pl.concat(frames)
+    types = {UNRECOGNISED_STATES: pl.List(pl.String)}
+    return pl.DataFrame(schema={column: types.get(column, pl.String()) for column in columns})
+
+
+def _npis_of_csv(root: DataRoot, path: str, files: FileSettings) -> pl.DataFrame:
+    with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
+        local = Path(scratch) / "state_file.csv"
+        root.download(path, local)
+        npis = pl.scan_csv(local, infer_schema=False).select(pl.col("npi").fill_null("")).collect()
+    return npis.with_columns(without_defusing(pl.col("npi"))) if files.defuse_formulas else npis

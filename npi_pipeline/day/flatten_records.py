@@ -1,0 +1,22 @@
+"""Step 3: the day's records, from the sealed journal to the provider table."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from npi_pipeline.enrichment.journal import sealed_parts
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.kept_table import keep_provider_table
+from npi_pipeline.tables.columns import TableLayout
+from npi_pipeline.tables.provider_table import ProviderTable, write_provider_table
+
+
+def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widths: Mapping[str, int]) -> ProviderTable:
+    """Make the provider table of ``day``. Raises JournalError, DayLockedError, StorageError."""
+    with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
+        table = write_provider_table(sealed_parts(root, day), layout, Path(scratch), list_widths=list_widths)
+        keep_provider_table(root, day, Path(scratch), table)
+    return table

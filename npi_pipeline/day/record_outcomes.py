@@ -1,0 +1,86 @@
+"""One day's outcomes: which NPIs to ask for, asking, keeping, and holding the accounting identity.
+
+Not here: how one NPI is asked for (``fetch``) and how an outcome is kept (``journal``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import threading
+from collections.abc import Callable
+
+import polars as pl
+
+from npi_pipeline.enrichment.fetch import FetchReport, fetch
+from npi_pipeline.enrichment.journal import IS_FINAL, JournalWriter, SealedJournal, read_outcomes, seal_journal
+from npi_pipeline.enrichment.npi_list import NpiList
+from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
+from npi_pipeline.enrichment.progress import FetchProgress
+from npi_pipeline.enrichment.registry import Registry
+from npi_pipeline.settings import FetchMode, FetchSettings
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.day_lock import day_lock
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedDay:
+    """What a run did for its day: the sealed journal, how many NPIs were asked for, and how the asking went."""
+
+    journal: SealedJournal
+    asked: int
+    report: FetchReport
+
+
+def record_outcomes(
+    root: DataRoot,
+    day: dt.date,
+    npi_list: NpiList,
+    registry: Registry,
+    settings: FetchSettings,
+    *,
+    stop: threading.Event | None = None,
+    on_progress: Callable[[FetchProgress], None] | None = None,
+) -> RecordedDay:
+    """See to it that each distinct NPI of the list has exactly one outcome in the sealed journal of ``day``.
+
+    What the journal already holds is not asked for again, but as ``settings.fetch_mode`` says. Interrupted at any
+    moment, the journal keeps what arrived and the next call goes on from there.
+    Raises DayLockedError, RegistryDownError, StorageError, and JournalError when an NPI is left without an outcome.
+    """
+    npis = npi_list.npis
+    with day_lock(root, day) as held:
+        known = read_outcomes(root, day)
+        to_ask = npis_to_ask(npis, known, settings.fetch_mode)
+        with JournalWriter(root, day, async_writes=settings.async_writes) as journal:
+            for outcome in _invalid_outcomes(npis, known):
+                journal.append(outcome)
+            fetching = fetch(to_ask, registry, settings, total=to_ask.len(), stop=stop, on_progress=on_progress)
+            # Closed at once when the journal or the run is interrupted: a traceback would keep it going.
+            with contextlib.closing(iter(fetching)) as outcomes:
+                for outcome in outcomes:
+                    journal.append(outcome)
+        sealed = seal_journal(root, day, npis["npi"], held)
+    return RecordedDay(journal=sealed, asked=to_ask.len(), report=fetching.report)
+
+
+def npis_to_ask(npis: pl.DataFrame, known: pl.DataFrame, mode: FetchMode) -> pl.Series:
+    """The valid NPIs of the list that ``mode`` asks for, given what the journal already knows."""
+    valid = npis.filter(pl.col("reason").is_null())
+    if mode is FetchMode.all:
+        return valid["npi"]
+    if mode is FetchMode.failed:
+        failed = known.filter(pl.col("outcome") == Outcome.failed.value)
+        return valid.join(failed, on="npi", how="semi")["npi"]
+    return valid.join(known.filter(IS_FINAL), on="npi", how="anti")["npi"]
+
+
+def _invalid_outcomes(npis: pl.DataFrame, known: pl.DataFrame) -> list[NpiOutcome]:
+    """An outcome for each invalid NPI that has none: those are never sent to the registry."""
+    now = dt.datetime.now(dt.timezone.utc)
+    invalid = npis.filter(pl.col("reason").is_not_null()).join(known, on="npi", how="anti")
+    return [
+        NpiOutcome(npi=npi, verdict=Verdict(Outcome.invalid, reason), fetched_at=now)
+        for npi, reason in invalid.select("npi", "reason").iter_rows()
+    ]
