@@ -98,10 +98,11 @@ class PickedFields:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PracticeAddresses:
-    """Where a record says that the provider practises.
+    """Where it stands that a provider practises.
 
-    ``path`` leads from the record to address objects; ``EACH`` in it stands for every item of a list. Objects whose
-    ``unless[0]`` is ``unless[1]`` are passed over.
+    ``path`` leads to address objects with ``state``, ``country_code`` (or ``country``) and ``address_type``; ``EACH``
+    in it stands for every item of a list. It begins at the row's objects and lists when the layout is declared, at
+    the record when it is not. Objects whose ``unless[0]`` is ``unless[1]`` are passed over.
     """
 
     path: tuple[str, ...]
@@ -132,6 +133,10 @@ class TableLayout:
         picked = self.picked
         picks = () if picked is None else tuple(ObjectFields(name, picked.fields) for _, name in picked.picks)
         return (*self.objects, *picks)
+
+    def lists_of_records(self) -> tuple[ListFields | PickedFields, ...]:
+        """Every list that a record may have."""
+        return self.lists if self.picked is None else (*self.lists, self.picked)
 
     def lists_of_columns(self) -> tuple[ListFields, ...]:
         """Every list with columns, in the order of the row."""

@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
+import msgspec
 
 Path = tuple[str | int, ...]
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 LEADING_COLUMNS = ("npi", "outcome", "reason", "fetched_on")
 UNKNOWN_FIELDS = "unknown_fields"
@@ -34,7 +36,7 @@ def name_of(path: Path) -> str:
         elif _PLAIN_KEY.fullmatch(step) and not (place == 0 and step in RESERVED):
             name += f".{step}" if place else step
         else:
-            name += f"[{orjson.dumps(step).decode()}]"
+            name += f"[{json_text(step)}]"
     return name
 
 
@@ -53,7 +55,7 @@ def pattern_of(path: Path) -> str:
 
 
 def _appended(key: str, place: int) -> str:
-    return "." * bool(place) + key if _PLAIN_KEY.fullmatch(key) else f"[{orjson.dumps(key).decode()}]"
+    return "." * bool(place) + key if _PLAIN_KEY.fullmatch(key) else f"[{json_text(key)}]"
 
 
 def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -72,8 +74,11 @@ def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield path, here
 
 
+def json_text(value: Any) -> str:
+    """``value`` as JSON, numbers as they came."""
+    return _ENCODER.encode(value).decode()
+
+
 def text_of(value: Any) -> str | None:
     """A leaf as the text of a cell: a string as it is, null as None, anything else as JSON."""
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode() if not isinstance(value, int) or isinstance(value, bool) else str(value)
+    return value if value is None or isinstance(value, str) else json_text(value)

@@ -93,10 +93,12 @@ STATES = frozenset(_NAMES)
 
 _CODES = {code: code for code in _NAMES} | {name.upper(): code for code, name in _NAMES.items()} | _OTHER_NAMES
 
+Address = tuple[str | None, str | None, str | None]
+"""State, country and address type as the registry writes them."""
 Practice = tuple[tuple[str, ...], tuple[str, ...]]
+"""The states in which a provider practises, sorted, each once; and the texts that are no recognised state."""
 
 
-@functools.lru_cache(maxsize=8192)
 def recognised(state: str, country: str = "", address_type: str = "") -> str | None:
     """The code of the state that an address is in, or None for a foreign address and for text that is no state."""
     if _plain(address_type) == "FGN" or _plain(country) not in _COUNTRIES:
@@ -108,38 +110,46 @@ def _plain(text: str) -> str:
     return " ".join(text.upper().replace(".", "").replace(",", " ").split())
 
 
-def practice_states(record: Any, addresses: Iterable[PracticeAddresses]) -> Practice:
-    """The states in which ``record`` practises, sorted, each once; and the texts that are no recognised state.
-
-    An address without any state text is in neither.
-    """
+@functools.lru_cache(maxsize=8192)
+def practice_of(addresses: tuple[Address, ...]) -> Practice:
+    """Where a provider with the practice ``addresses`` practises. An address without any state text is nowhere."""
     codes: set[str] = set()
     unrecognised: set[str] = set()
-    for address in addresses:
-        for place in _objects_at(record, address.path):
-            if address.unless and place.get(address.unless[0]) == address.unless[1]:
-                continue
-            state, country = _text(place, "state"), _text(place, "country_code") or _text(place, "country")
-            code = recognised(state, country, _text(place, "address_type"))
-            if code:
-                codes.add(code)
-            elif state.strip():
-                unrecognised.add(f"{state} ({country})" if country else state)
+    for state, country, address_type in addresses:
+        code = recognised(state or "", country or "", address_type or "")
+        if code:
+            codes.add(code)
+        elif state and state.strip():
+            unrecognised.add(_one_line(f"{state} ({country})" if country else state))
     return tuple(sorted(codes)), tuple(sorted(unrecognised))
 
 
-def _text(place: dict[str, Any], key: str) -> str:
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def addresses_in(record: Any, practice: Iterable[PracticeAddresses]) -> tuple[Address, ...]:
+    """The addresses in a record of any shape to which the paths of ``practice`` lead."""
+    found: list[Address] = []
+    for addresses in practice:
+        key, value = addresses.unless or (None, None)
+        for place in _at(record, addresses.path):
+            if isinstance(place, dict) and (key is None or place.get(key) != value):
+                country = _text(place, "country_code") or _text(place, "country")
+                found.append((_text(place, "state"), country, _text(place, "address_type")))
+    return tuple(found)
+
+
+def _text(place: dict[str, Any], key: str) -> str | None:
     value = place.get(key)
-    if isinstance(value, str):
-        return value
-    return "" if isinstance(value, (dict, list)) else text_of(value) or ""
+    return None if isinstance(value, (dict, list)) else text_of(value)
 
 
-def _objects_at(record: Any, path: tuple[str, ...]) -> list[dict[str, Any]]:
+def _at(record: Any, path: tuple[str, ...]) -> list[Any]:
     found = [record]
     for step in path:
         if step == EACH:
             found = [item for here in found if isinstance(here, list) for item in here]
         else:
             found = [here[step] for here in found if isinstance(here, dict) and step in here]
-    return [here for here in found if isinstance(here, dict)]
+    return found

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
-from npi_pipeline.tables.answers import NumberText, parsed
+from npi_pipeline.tables.answers import parsed
 from npi_pipeline.tables.columns import ColumnType, TableLayout
 from npi_pipeline.tables.paths import Path, name_of, text_of
 from npi_pipeline.tables.rows import MOST_CELLS, Rows, Unknown, list_beyond_width
-from npi_pipeline.tables.states import Practice, practice_states
+from npi_pipeline.tables.states import Practice, addresses_in, practice_of
 
 _TYPES: dict[type, ColumnType | None] = {
     type(None): None,
     bool: ColumnType.boolean,
     int: ColumnType.integer,
-    float: ColumnType.number,
-    NumberText: ColumnType.number,
+    Decimal: ColumnType.number,
 }
 
 
@@ -72,7 +72,7 @@ def read_undeclared(bodies: Sequence[str], layout: TableLayout, pinned: Mapping[
             else:
                 _put(place, len(practice), value, used)
         unknown.append(beyond)
-        practice.append(practice_states(record, layout.practice_addresses))
+        practice.append(practice_of(addresses_in(record, layout.practice_addresses)))
     if practice:
         yield _rows(used, unknown, practice)
 

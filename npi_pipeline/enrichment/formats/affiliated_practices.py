@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
+from npi_pipeline.enrichment.formats.bodies import json_object, passing
 from npi_pipeline.enrichment.formats.registry_format import RegistryFormat
 from npi_pipeline.enrichment.outcomes import Outcome, Verdict
 from npi_pipeline.tables.columns import EACH, PracticeAddresses, TableLayout
@@ -25,14 +24,11 @@ def judge(npi: str, body: bytes) -> Verdict:
 
     A provider that is not active, or without a practice, is found all the same.
     """
-    try:
-        answer = orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError:
-        return _passing("the answer is no JSON")
-    if not isinstance(answer, dict):
-        return _passing("the answer is no JSON object")
+    answer = json_object(body)
+    if isinstance(answer, Verdict):
+        return answer
     if any(_is_another(npi, answer[key]) for key in NPI_KEYS if key in answer):
-        return _passing("the answer is about another NPI")
+        return passing("the answer is about another NPI")
     if PRACTICES not in answer:
         return Verdict(Outcome.failed, f"the record has no {PRACTICES}")
     return _FOUND
@@ -42,10 +38,6 @@ def _is_another(npi: str, value: Any) -> bool:
     """Whether ``value`` is an NPI, and not ``npi``; anything that does not look like an NPI says nothing."""
     text = str(value).strip() if isinstance(value, (str, int)) else ""
     return len(text) == len(npi) and text.isascii() and text.isdigit() and text != npi
-
-
-def _passing(reason: str) -> Verdict:
-    return Verdict(Outcome.failed, reason, passing=True)
 
 
 AFFILIATED_PRACTICES = RegistryFormat(

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-
+from npi_pipeline.enrichment.formats.bodies import json_object, passing
 from npi_pipeline.enrichment.formats.registry_format import RegistryFormat
 from npi_pipeline.enrichment.outcomes import Outcome, Verdict
 from npi_pipeline.tables.columns import (
@@ -23,11 +22,11 @@ from npi_pipeline.tables.columns import (
     TableLayout,
 )
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DEACTIVATED = "15"
 # What is wrong with the request itself; asking again cannot help. Other numbers are not documented.
 REQUEST_IS_WRONG = frozenset({"03", "04", "07", "09"})
 
+_LONGEST_NUMBER = 10**15
 _NPI = re.compile(r"(?<!\d)\d{10}(?!\d)", re.ASCII)
 _FOUND = Verdict(Outcome.found)
 _NOT_FOUND = Verdict(Outcome.not_found, "the registry does not know this NPI")
@@ -35,12 +34,9 @@ _NOT_FOUND = Verdict(Outcome.not_found, "the registry does not know this NPI")
 
 def judge(npi: str, body: bytes) -> Verdict:
     """What the body of an HTTP 200 answer says about ``npi``. Never raises."""
-    try:
-        answer = orjson.loads(body.removeprefix(BYTE_ORDER_MARK))
-    except orjson.JSONDecodeError:
-        return _passing("the answer is no JSON")
-    if not isinstance(answer, dict):
-        return _passing("the answer is no JSON object")
+    answer = json_object(body)
+    if isinstance(answer, Verdict):
+        return answer
     if "Errors" in answer:
         return _judge_errors(npi, answer["Errors"])
     return _judge_results(npi, answer.get("result_count"), answer.get("results"))
@@ -48,40 +44,37 @@ def judge(npi: str, body: bytes) -> Verdict:
 
 def _judge_results(npi: str, count: Any, results: Any) -> Verdict:
     if type(count) is not int or not isinstance(results, list):
-        return _passing("the answer has no result_count and results")
+        return passing("the answer has no result_count and results")
     if count == 0 and not results:
         return _NOT_FOUND
     if count != 1 or len(results) != 1:
-        return _passing("the answer does not hold exactly one record")
+        return passing("the answer does not hold exactly one record")
     record = results[0]
     number = record.get("number") if isinstance(record, dict) else None
-    if isinstance(number, bool) or not isinstance(number, (int, str)):
-        return _passing("the record has no number")
-    if str(number) != npi:
-        return _passing("the answer is about another NPI")
-    return _FOUND
+    if not isinstance(number, (int, str)):
+        return passing("the record has no number")
+    return _FOUND if _short_text(number) == npi else passing("the answer is about another NPI")
 
 
 def _judge_errors(npi: str, errors: Any) -> Verdict:
     if not isinstance(errors, list) or not errors or not all(isinstance(error, dict) for error in errors):
-        return _passing("the registry reports an error of unknown shape")
-    numbers = {_one_line(error.get("number")) for error in errors}
-    said = "; ".join(_one_line(error.get("description")) for error in errors)
+        return passing("the registry reports an error of unknown shape")
+    numbers = {_short_text(error.get("number")) for error in errors}
+    said = "; ".join(filter(None, (_short_text(error.get("description")) for error in errors[:10])))
     if DEACTIVATED in numbers:
         named = _NPI.findall(said)
         if named and npi not in named:
-            return _passing("the answer is about another NPI")
+            return passing("the answer is about another NPI")
         return Verdict(Outcome.deactivated, said or "the registry has deactivated this NPI")
-    reason = f"the registry refuses the request: {said} (error {', '.join(sorted(numbers))})"
+    reason = f"the registry refuses the request: {said} (error {', '.join(sorted(numbers)[:10])})"
     return Verdict(Outcome.failed, reason, passing=not numbers <= REQUEST_IS_WRONG)
 
 
-def _one_line(value: Any) -> str:
-    return " ".join(str(value).split())[:500] if isinstance(value, (str, int)) else ""
-
-
-def _passing(reason: str) -> Verdict:
-    return Verdict(Outcome.failed, reason, passing=True)
+def _short_text(value: Any) -> str:
+    """A text or number on one short line; empty for everything else."""
+    if isinstance(value, str):
+        return " ".join(value.split())[:300]
+    return str(value) if type(value) is int and 0 <= value < _LONGEST_NUMBER else ""
 
 
 _ADDRESS = (
@@ -217,8 +210,9 @@ _LAYOUT = TableLayout(
         ),
     ),
     practice_addresses=(
-        PracticeAddresses(("addresses", EACH), unless=("address_purpose", "MAILING")),
+        PracticeAddresses(("location_address",)),
         PracticeAddresses(("practiceLocations", EACH)),
+        PracticeAddresses(("other_addresses", EACH), unless=("address_purpose", "MAILING")),
     ),
 )
 
