@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -140,8 +141,14 @@ def settings(**options: Any) -> None:
 @click.option("--npis", default=1_000, type=click.IntRange(1, 5_000_000), show_default=True, help="Size of the list.")
 @click.option("--ui", is_flag=True, help="Open the Dagster UI on the demo, with a few past days missing.")
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
-@click.option("--folder", default=".demo", show_default=True, help="Where the demo keeps its files.")
-def demo(npis: int, *, ui: bool, port: int, folder: str) -> None:
+@click.option(
+    "--folder",
+    default=".demo",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the demo keeps its files; each demo begins with an empty one.",
+)
+def demo(npis: int, *, ui: bool, port: int, folder: Path) -> None:
     """Try everything on this machine: an emulated registry, a local S3 server and made-up providers."""
     from npi_pipeline.demo.session import run_demo
 

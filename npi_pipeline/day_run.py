@@ -51,7 +51,7 @@ class DayRun:
         }
 
 
-def run_day(settings: Settings, day: dt.date) -> DayRun:
+def run_day(settings: Settings, day: dt.date, *, log_level: str = "INFO") -> DayRun:
     """Materialise the four assets of ``day`` and run their checks, in this process.
 
     The run is recorded in the instance of ``DAGSTER_HOME`` when that is set. Raises SettingsError for a day that is
@@ -64,7 +64,7 @@ def run_day(settings: Settings, day: dt.date) -> DayRun:
         result = job.execute_in_process(
             instance=instance,
             partition_key=day.isoformat(),
-            run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+            run_config={"loggers": {"console": {"config": {"log_level": log_level}}}},
             raise_on_error=False,
         )
         problems = tuple(_problems(result))
@@ -97,7 +97,9 @@ def _instance() -> Iterator[dg.DagsterInstance]:
             yield instance
         return
     folder = Path(home).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        (folder / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         yield instance
 

@@ -1,0 +1,134 @@
+"""The demo: the servers on loopback, a list of made-up providers, today's run, and on request the Dagster UI.
+
+Not here: the servers (``registry``, ``s3``) and the run (``npi_pipeline.day_run``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from npi_pipeline.day_run import DayRun, run_day
+from npi_pipeline.demo.providers import npi_numbers
+from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
+from npi_pipeline.demo.s3 import LocalS3, local_s3
+from npi_pipeline.settings import Settings
+from npi_pipeline.terminal import show_day_run
+
+BUCKET = "npi-demo"
+KEY = "lists/{date:%Y-%m-%d}.txt"
+
+# Of the week before today, the days that the UI shows as missing.
+_MISSING_DAYS_AGO = frozenset({1, 3, 4})
+_WEEK = 6
+# A registry across the internet: with it one sees the pool at work.
+_LATENCY_SECONDS = 0.05
+_DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+run_queue:
+  dequeue_interval_seconds: 1
+"""
+
+
+def run_demo(*, npis: int, ui: bool, port: int, folder: Path) -> int:
+    """Run the demo in ``folder``; returns the exit code. With ``ui`` it goes on until Ctrl-C."""
+    today = dt.datetime.now(dt.timezone.utc).date()
+    days = [today - dt.timedelta(days=ago) for ago in range(_WEEK, -1, -1)]
+    console = Console(highlight=False, soft_wrap=True)
+    folder = folder.absolute()
+    with local_s3() as s3, emulated_registry(latency=_LATENCY_SECONDS) as registry:
+        os.environ.update(_environment(folder, s3, registry, start=days[0]))
+        _prepare(folder, s3, days, npis)
+        console.print(f"NPI lists at {s3.endpoint_url}/{BUCKET}, registry at http://127.0.0.1:{registry.port}")
+        if ui:
+            for day in days:
+                if (today - day).days not in _MISSING_DAYS_AGO:
+                    _run(console, registry, day, npis)
+            return _serve_ui(console, port)
+        result = _run(console, registry, today, npis)
+        show_day_run(result)
+        return 0 if result.ok else 1
+
+
+def _environment(folder: Path, s3: LocalS3, registry: EmulatedRegistry, start: dt.date) -> dict[str, str]:
+    return {
+        **s3.environment,
+        "NPI_LIST_BUCKET": BUCKET,
+        "NPI_LIST_KEY": KEY,
+        "NPI_REGISTRY_FORMAT": "nppes",
+        "NPI_REGISTRY_URL": registry.url,
+        "NPI_DATA_ROOT": str(folder / "npi-data"),
+        "NPI_START_DATE": start.isoformat(),
+        "DAGSTER_HOME": str(folder / "dagster-home"),
+    }
+
+
+def _prepare(folder: Path, s3: LocalS3, days: Sequence[dt.date], npis: int) -> None:
+    """An empty data root and Dagster home, and a list for each day: a few NPIs join and leave from day to day."""
+    for name in ("npi-data", "dagster-home"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    home = folder / "dagster-home"
+    home.mkdir(parents=True)
+    (home / "dagster.yaml").write_text(_DAGSTER_YAML)
+    pool = list(npi_numbers(npis + len(days), seed=0))
+    for number, day in enumerate(days):
+        s3.put_list(BUCKET, KEY.format(date=day), pool[number : number + npis])
+
+
+def _run(console: Console, registry: EmulatedRegistry, day: dt.date, npis: int) -> DayRun:
+    """Run ``day`` with a bar that follows what the registry has answered."""
+    settings = Settings.from_environment(os.environ)
+    before = registry.stats().answers
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("NPIs asked"))
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(str(day), total=npis)
+        with _repeatedly(lambda: progress.update(task, completed=registry.stats().answers - before)):
+            return run_day(settings, day, log_level="ERROR")
+
+
+@contextlib.contextmanager
+def _repeatedly(do: Callable[[], object]) -> Iterator[None]:
+    """``do`` a few times a second in a thread for the length of the block, and once at its end."""
+    ended = threading.Event()
+
+    def loop() -> None:
+        while not ended.wait(0.2):
+            do()
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        do()
+
+
+def _serve_ui(console: Console, port: int) -> int:
+    """The Dagster UI, its daemon and code server, until Ctrl-C or their end."""
+    console.print(f"\nDagster UI: http://127.0.0.1:{port} (Ctrl-C ends everything)\n", style="bold")
+    command = [sys.executable, "-m", "dagster", "dev", "--module-name", "npi_pipeline.definitions"]
+    process = subprocess.Popen(  # noqa: S603 - this interpreter, arguments of our own
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    # Ctrl-C reaches the process too: it ends its own children, and then this waits no longer.
+    with contextlib.suppress(KeyboardInterrupt):
+        return process.wait()
+    process.wait()
+    return 0
