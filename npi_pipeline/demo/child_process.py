@@ -61,7 +61,9 @@ def exit_with_parent() -> None:
     """End this process, in the server, when the standard input ends."""
 
     def wait_for_the_end() -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin: a thread that holds its lock stands in the way of an ordinary exit.
+        while os.read(0, 65_536):
+            pass
         os._exit(0)
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()

@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._received = b""
         self._busy = False
         self._parsing = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._is_writable = True
         self._left_to_write = 0
 
@@ -153,15 +153,17 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _pump(self) -> None:
-        if not self._left_to_write:
+        if not self._left_to_write or not self._is_writable:
             return
-        while self._left_to_write and self._is_writable:
-            chunk = CHUNK[: self._left_to_write]
-            self._left_to_write -= len(chunk)
-            self.write(chunk)
-        if not self._left_to_write:
-            self._end_of_request()
-            self._take_requests()
+        chunk = CHUNK[: self._left_to_write]
+        self._left_to_write -= len(chunk)
+        self.write(chunk)
+        if self._left_to_write:
+            # A chunk in each turn of the loop: the transport says only between turns that its buffer is full.
+            self._timer = asyncio.get_running_loop().call_soon(self._pump)
+            return
+        self._end_of_request()
+        self._take_requests()
 
     def _end_of_request(self) -> None:
         self._busy = False

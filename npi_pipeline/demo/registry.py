@@ -97,8 +97,12 @@ def main() -> None:
     if arguments.exit_with_parent:
         child_process.exit_with_parent()
     behaviour = Behaviour(**dict(arguments.options))
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         _run(serve(behaviour, arguments.port, child_process.announce))
+    except OSError as error:
+        parser.exit(1, f"cannot serve: {error.strerror or error}; choose another --port\n")
+    except KeyboardInterrupt:
+        parser.exit(130)
 
 
 def _option(text: str) -> tuple[str, Any]:

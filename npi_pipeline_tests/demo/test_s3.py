@@ -1,0 +1,93 @@
+"""The local S3: what the pipeline needs of S3 holds there."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import subprocess
+import sys
+
+import pytest
+from botocore.exceptions import ClientError
+
+from npi_pipeline.demo.s3 import LocalS3
+
+
+def error_code(error: ClientError) -> str:
+    return error.response["Error"]["Code"]
+
+
+def test_a_list_is_put_with_its_header_line_or_as_it_is(s3: LocalS3, bucket: str) -> None:
+    s3.put_list(bucket, "a/npis.txt", (npi for npi in ["1234567893", "1000000491"]))
+    s3.put_list(bucket, "raw.txt", b"\xef\xbb\xbfNPI\r\n1234567893")
+    s3.put_list(bucket, "text.txt", "1234567893\n")
+    client = s3.client()
+    bodies = [client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in ("a/npis.txt", "raw.txt", "text.txt")]
+    assert bodies == [b"NPI\n1234567893\n1000000491\n", b"\xef\xbb\xbfNPI\r\n1234567893", b"1234567893\n"]
+
+
+def test_objects_are_listed_and_deleted(s3: LocalS3, bucket: str) -> None:
+    client = s3.client()
+    for key in ("day/a", "day/b", "other/c"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    client.delete_object(Bucket=bucket, Key="day/a")
+    listed = client.list_objects_v2(Bucket=bucket, Prefix="day/")["Contents"]
+    assert [item["Key"] for item in listed] == ["day/b"]
+
+
+def test_a_versioned_bucket_keeps_the_versions(s3: LocalS3) -> None:
+    s3.create_bucket("versioned-bucket", versioned=True)
+    client = s3.client()
+    puts = [client.put_object(Bucket="versioned-bucket", Key="k", Body=body) for body in (b"1", b"2")]
+    first = client.get_object(Bucket="versioned-bucket", Key="k", VersionId=puts[0]["VersionId"])
+    assert first["Body"].read() == b"1"
+    assert client.get_object(Bucket="versioned-bucket", Key="k")["VersionId"] == puts[1]["VersionId"]
+
+
+def test_of_many_conditional_writes_at_once_one_wins(s3: LocalS3, bucket: str) -> None:
+    client = s3.client()
+
+    def write(number: int) -> str:
+        try:
+            client.put_object(Bucket=bucket, Key="lock", Body=str(number).encode(), IfNoneMatch="*")
+        except ClientError as error:
+            return error_code(error)
+        return "won"
+
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+        results = sorted(threads.map(write, range(16)))
+    assert results == ["PreconditionFailed"] * 15 + ["won"]
+
+
+@pytest.mark.parametrize(("name", "key", "code"), [("no-such-bucket", "k", "NoSuchBucket"), ("", "k", "NoSuchKey")])
+def test_what_is_missing_is_named_as_s3_does(s3: LocalS3, bucket: str, name: str, key: str, code: str) -> None:
+    with pytest.raises(ClientError) as raised:
+        s3.client().get_object(Bucket=name or bucket, Key=key)
+    assert error_code(raised.value) == code
+
+
+def test_a_denied_bucket_denies_until_it_behaves_again(s3: LocalS3, bucket: str) -> None:
+    s3.put_list(bucket, "k", "x")
+    s3.misbehave(denied_buckets=[bucket])
+    with pytest.raises(ClientError) as raised:
+        s3.client().get_object(Bucket=bucket, Key="k")
+    assert error_code(raised.value) == "AccessDenied"
+    with pytest.raises(ClientError, match="403"):
+        s3.client().head_object(Bucket=bucket, Key="k")
+    s3.misbehave()
+    assert s3.client().get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+
+
+def test_refused_requests_are_repeated_by_the_client_and_lose_nothing(s3: LocalS3, bucket: str) -> None:
+    client = s3.client()
+    s3.misbehave(refused_share=0.1, seed=4)
+    for number in range(10):
+        client.put_object(Bucket=bucket, Key=str(number), Body=b"x" * 50_000)
+    s3.misbehave()
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 10
+
+
+def test_the_environment_leads_any_aws_tool_there_without_a_word_on_the_console(s3: LocalS3, bucket: str) -> None:
+    program = f"import boto3; boto3.client('s3').put_object(Bucket='{bucket}', Key='k', Body=b'here')"
+    process = subprocess.run([sys.executable, "-c", program], env=s3.environment, capture_output=True, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (0, b"", b"")
+    assert s3.client().get_object(Bucket=bucket, Key="k")["Body"].read() == b"here"
