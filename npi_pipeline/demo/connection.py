@@ -110,15 +110,15 @@ class Connection(asyncio.Protocol):
 
     def respond(self, status: int, body: bytes, *, content_type: str = JSON, headers: bytes = b"") -> None:
         """Answer the request in work, and take the next one."""
-        self.write_head(status, len(body), content_type=content_type, headers=headers)
-        self.write(body)
+        # In one piece: two would be two packets, and two wakings of the client.
+        self._transport.write(_head(status, len(body), content_type, headers) + body)
+        self.server.stats.bytes_written += len(body)
         self._end_of_request()
         self._take_requests()
 
-    def write_head(self, status: int, length: int, *, content_type: str = JSON, headers: bytes = b"") -> None:
-        """Write the status line and the headers that the real registry sends."""
-        head = _head(status, content_type, int(time.time()))
-        self._transport.write(b"%bContent-Length: %d\r\n%b\r\n" % (head, length, headers))
+    def write_head(self, length: int) -> None:
+        """Begin an answer with status 200 and a body of ``length`` bytes."""
+        self._transport.write(_head(200, length, JSON, b""))
 
     def write(self, data: bytes) -> None:
         """Write a part of a body."""
@@ -188,8 +188,14 @@ class Connection(asyncio.Protocol):
         self._parsing = False
 
 
+def _head(status: int, length: int, content_type: str, headers: bytes) -> bytes:
+    usual = _usual_headers(status, content_type, int(time.time()))
+    return b"%bContent-Length: %d\r\n%b\r\n" % (usual, length, headers)
+
+
 @functools.lru_cache(maxsize=8)
-def _head(status: int, content_type: str, second: int) -> bytes:
+def _usual_headers(status: int, content_type: str, second: int) -> bytes:
+    """The status line and what the real registry sends with every answer; the same for a second."""
     lines = (
         f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}",
         f"Date: {email.utils.formatdate(second, usegmt=True)}",

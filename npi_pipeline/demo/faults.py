@@ -64,13 +64,13 @@ def _reset(lookup: Lookup) -> None:
 
 def _truncated(lookup: Lookup) -> None:
     body = lookup.make_answer(lookup.npi, lookup.behaviour)
-    lookup.connection.write_head(200, len(body))
+    lookup.connection.write_head(len(body))
     lookup.connection.write(body[: len(body) // 2])
     lookup.connection.end()
 
 
 def _slow_drip(lookup: Lookup) -> None:
-    lookup.connection.write_head(200, HUGE_BODY_BYTES)
+    lookup.connection.write_head(HUGE_BODY_BYTES)
     lookup.connection.drip()
 
 
@@ -88,7 +88,7 @@ def _another_npi(lookup: Lookup) -> None:
 
 
 def _huge_body(lookup: Lookup) -> None:
-    lookup.connection.write_head(200, HUGE_BODY_BYTES)
+    lookup.connection.write_head(HUGE_BODY_BYTES)
     lookup.connection.flood(HUGE_BODY_BYTES)
 
 

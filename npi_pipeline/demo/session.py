@@ -34,6 +34,8 @@ _WEEK = 6
 # A registry across the internet: with it one sees the pool at work.
 _LATENCY_SECONDS = 0.05
 _DAGSTER_YAML = """\
+nux:
+  enabled: false
 telemetry:
   enabled: false
 concurrency:
