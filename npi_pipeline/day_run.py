@@ -19,6 +19,7 @@ from dagster_shared.error import SerializableErrorInfo
 from npi_pipeline.day.status import DayStatus, Standing, status_of_day
 from npi_pipeline.definitions import build_definitions
 from npi_pipeline.partitions import daily_partitions
+from npi_pipeline.run_log import terminal_logger
 from npi_pipeline.schedules import JOB_NAME
 from npi_pipeline.settings import Settings, SettingsError
 from npi_pipeline.storage.open_root import open_data_root
@@ -59,12 +60,12 @@ def run_day(settings: Settings, day: dt.date, *, log_level: str = "INFO") -> Day
     """
     _refuse_other_days(settings, day)
     started = time.monotonic()
-    job = build_definitions(settings).resolve_job_def(JOB_NAME)
+    job = build_definitions(settings, loggers={"terminal": terminal_logger}).resolve_job_def(JOB_NAME)
     with _instance() as instance:
         result = job.execute_in_process(
             instance=instance,
             partition_key=day.isoformat(),
-            run_config={"loggers": {"console": {"config": {"log_level": log_level}}}},
+            run_config={"loggers": {"terminal": {"config": {"log_level": log_level}}}},
             raise_on_error=False,
         )
         problems = tuple(_problems(result))

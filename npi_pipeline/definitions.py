@@ -7,6 +7,7 @@ so that importing this module reads nothing of the environment.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
@@ -22,7 +23,9 @@ from npi_pipeline.schedules import daily_job, daily_schedule
 from npi_pipeline.settings import Settings
 
 
-def build_definitions(settings: Settings | None = None) -> dg.Definitions:
+def build_definitions(
+    settings: Settings | None = None, loggers: Mapping[str, dg.LoggerDefinition] | None = None
+) -> dg.Definitions:
     """The whole pipeline with ``settings``, by default those of the environment. Raises SettingsError."""
     settings = settings or Settings.from_environment(os.environ)
     days = daily_partitions(settings.days.start_date)
@@ -44,6 +47,7 @@ def build_definitions(settings: Settings | None = None) -> dg.Definitions:
         },
         # One process for the day: a process a step costs two CPU seconds each and would win nothing.
         executor=dg.in_process_executor,
+        loggers=loggers,
     )
 
 

@@ -225,8 +225,8 @@ class FileSettings(SettingsGroup):
     list_widths: str = Field(
         default="",
         pattern=r"^\s*([^=,\s]+=[0-9]{1,4}\s*(,\s*[^=,\s]+=[0-9]{1,4}\s*)*)?$",
-        description="Pins how many items of a list have columns, e.g. `taxonomies=15,identifiers=50`; further items are "
-        "kept in `unknown_fields`. Lists not named are as wide as the day's widest record.",
+        description="Pins how many items of a list have columns, e.g. `taxonomies=15,identifiers=50`; further items "
+        "are kept in `unknown_fields`. Lists not named are as wide as the day's widest record.",
     )
 
     def pinned_widths(self) -> dict[str, int]:

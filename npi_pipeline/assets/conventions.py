@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 import polars as pl
+
+from npi_pipeline.enrichment.breaker import RegistryDownError
+from npi_pipeline.enrichment.journal import JournalError
+from npi_pipeline.settings import SettingsError
+from npi_pipeline.storage.data_root import StorageError
+from npi_pipeline.storage.day_lock import DayLockedError
+from npi_pipeline.storage.list_object import ListUnavailableError
 
 GROUP = "npi"
 OWNERS = ["team:provider-data"]
@@ -15,9 +22,21 @@ OWNERS = ["team:provider-data"]
 NETWORK_RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
 
-def permanent_failure(message: str, **metadata: Any) -> dg.Failure:
-    """A failure that no repetition mends: the step's retry policy leaves it alone."""
-    return dg.Failure(description=message, metadata=metadata, allow_retries=False)
+@contextlib.contextmanager
+def one_line_failures() -> Iterator[None]:
+    """What the core knows how to explain becomes a failure with that line; only what may pass is tried again."""
+    try:
+        yield
+    except (ListUnavailableError, SettingsError, DayLockedError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    except FileNotFoundError as error:
+        raise dg.Failure(
+            f"{error}: materialise the assets before this one for that day", allow_retries=False
+        ) from error
+    except StorageError as error:
+        raise dg.Failure(str(error), allow_retries=error.passing) from error
+    except (RegistryDownError, JournalError) as error:
+        raise dg.Failure(str(error)) from error
 
 
 def table(frame: pl.DataFrame) -> dg.TableMetadataValue:

@@ -4,12 +4,11 @@ import dagster as dg
 import polars as pl
 from dagster_aws.s3 import S3Resource
 
-from npi_pipeline.assets.conventions import GROUP, NETWORK_RETRIES, OWNERS, permanent_failure, table
+from npi_pipeline.assets.conventions import GROUP, NETWORK_RETRIES, OWNERS, one_line_failures, table
 from npi_pipeline.day.keep_npi_list import keep_npi_list
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, NpiListSource
 from npi_pipeline.storage.days import list_path
-from npi_pipeline.storage.list_object import ListUnavailableError
 
 _PREVIEW_ROWS = 10
 
@@ -37,10 +36,8 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         day = day_of(context)
         root = day_storage.open()
         bucket, key = npi_list_source.list_bucket, npi_list_source.key_of(day)
-        try:
+        with one_line_failures():
             listed, parsed = keep_npi_list(root, day, s3.get_client(), bucket, key)
-        except ListUnavailableError as error:
-            raise permanent_failure(str(error)) from error
         distinct = parsed.npis.height
         context.log.info(f"{distinct:,} distinct NPIs in s3://{bucket}/{key}, {parsed.invalid:,} of them invalid")
         return dg.MaterializeResult(

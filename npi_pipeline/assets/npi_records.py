@@ -2,15 +2,14 @@
 
 import dagster as dg
 
-from npi_pipeline.assets.conventions import GROUP, NETWORK_RETRIES, OWNERS, counts_table, permanent_failure
+from npi_pipeline.assets.conventions import GROUP, NETWORK_RETRIES, OWNERS, counts_table, one_line_failures
 from npi_pipeline.day.keep_npi_list import kept_npi_list
 from npi_pipeline.day.record_outcomes import record_outcomes
 from npi_pipeline.enrichment.progress import FetchReport
 from npi_pipeline.launchpad import launchpad_config, settings_of
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, ProviderRegistry
-from npi_pipeline.settings import FetchSettings, SettingsError
-from npi_pipeline.storage.day_lock import DayLockedError
+from npi_pipeline.settings import FetchSettings
 from npi_pipeline.storage.days import journal_folder
 
 DESCRIPTION = """What the provider registry says about each NPI of the list.
@@ -43,7 +42,7 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
         day = day_of(context)
         settings = settings_of(config, FetchSettings)
         root = day_storage.open()
-        try:
+        with one_line_failures():
             registry = provider_registry.registry()
             recorded = record_outcomes(
                 root,
@@ -53,8 +52,6 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
                 settings,
                 on_progress=lambda progress: context.log.info(str(progress)),
             )
-        except (SettingsError, DayLockedError) as error:
-            raise permanent_failure(str(error)) from error
         journal = recorded.journal
         context.log.info(
             f"{journal.rows:,} NPIs have an outcome; {recorded.asked:,} of them were asked for in this run"

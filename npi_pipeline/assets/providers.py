@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from npi_pipeline.assets.conventions import GROUP, OWNERS
+from npi_pipeline.assets.conventions import GROUP, OWNERS, one_line_failures
 from npi_pipeline.assets.conventions import table as table_of
 from npi_pipeline.day.flatten_records import flatten_records
 from npi_pipeline.partitions import day_of
@@ -42,8 +42,9 @@ def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         day = day_of(context)
         root = day_storage.open()
-        layout = provider_registry.registry().format.layout
-        table = flatten_records(root, day, layout, day_storage.pinned_widths())
+        with one_line_failures():
+            layout = provider_registry.registry().format.layout
+            table = flatten_records(root, day, layout, day_storage.pinned_widths())
         context.log.info(f"{table.rows:,} providers in {len(table.columns)} columns")
         return dg.MaterializeResult(
             metadata={

@@ -5,15 +5,15 @@ import dataclasses
 import dagster as dg
 import polars as pl
 
-from npi_pipeline.assets.conventions import GROUP, OWNERS, table
+from npi_pipeline.assets.conventions import GROUP, OWNERS, one_line_failures, table
 from npi_pipeline.day.publish_state_files import publish_state_files
 from npi_pipeline.partitions import day_of
 from npi_pipeline.pictures import state_tile_map
 from npi_pipeline.resources import DayStorage
 from npi_pipeline.storage.days import MANIFEST_NAME, state_files_folder
 
-DESCRIPTION = """One CSV for each US state, one for providers without a usable state (`None`), one for the NPIs that could not
-be had (`Failed`, with the reason), and the manifest that names them all.
+DESCRIPTION = """One CSV for each US state, one for providers without a usable state (`None`), one for the NPIs that could
+not be had (`Failed`, with the reason), and the manifest that names them all.
 
 A provider is a row in the file of *every* state where it practises. All files of a day have the same header.
 The manifest is written last: its presence says that the day is published."""
@@ -33,7 +33,8 @@ def state_files_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition
     def state_files(context: dg.AssetExecutionContext, day_storage: DayStorage) -> dg.MaterializeResult[None]:
         day = day_of(context)
         root = day_storage.open()
-        manifest = publish_state_files(root, day, day_storage)
+        with one_line_failures():
+            manifest = publish_state_files(root, day, day_storage)
         folder = state_files_folder(day_storage.state_files_dir, day)
         rows = {file.state: file.rows for file in manifest.files}
         context.log.info(f"{len(rows)} state files with {sum(rows.values()):,} rows published in {root.uri(folder)}")
