@@ -84,12 +84,12 @@ class DataRoot(Protocol):
     def delete(self, *paths: str) -> None:
         """Remove files; no error for one that is not there."""
 
-    def replace_folder(self, folder: str, source: Path, last: str) -> None:
+    def replace_folder(self, folder: str, source: Path, last: str, held: HeldLock) -> None:
         """Make the files of the local folder ``source`` (it has no subfolders) the whole content of ``folder``.
 
         A reader that goes by the file ``last`` sees the old files, or none, or the new: never some of each.
-        Killed at any point, it leaves one of these three, and the next call completes it. The caller holds a lock.
-        The files of ``source`` may be moved away.
+        Killed at any point, it leaves one of these three, and the next call makes it whole. ``held`` is the lock that
+        keeps others from the folder: LockedError when it was lost. The files of ``source`` may be moved away.
         """
 
     def lock(self, path: str, holder: str) -> AbstractContextManager[HeldLock]:

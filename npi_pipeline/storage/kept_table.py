@@ -19,8 +19,8 @@ from npi_pipeline.tables.provider_table import ProviderTable
 def keep_provider_table(root: DataRoot, day: dt.date, folder: Path, table: ProviderTable) -> None:
     """Make the parts in the local ``folder`` the table of ``day``; they may be moved away. Raises DayLockedError."""
     (folder / TABLE_NAME).write_bytes(table.to_json())
-    with day_lock(root, day, PROVIDER_TABLE):
-        root.replace_folder(provider_table_folder(day), folder, last=TABLE_NAME)
+    with day_lock(root, day, PROVIDER_TABLE) as held:
+        root.replace_folder(provider_table_folder(day), folder, TABLE_NAME, held)
 
 
 def read_provider_table(root: DataRoot, day: dt.date) -> ProviderTable:

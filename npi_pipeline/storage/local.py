@@ -71,8 +71,10 @@ class LocalRoot:
             with self._one_line_errors("delete", path):
                 self._at(path).unlink(missing_ok=True)
 
-    def replace_folder(self, folder: str, source: Path, last: str) -> None:  # noqa: ARG002 - a rename needs no last file
+    def replace_folder(self, folder: str, source: Path, last: str, held: HeldLock) -> None:
         """See DataRoot. Two renames: between them there is no folder at all."""
+        if not (source / last).is_file():
+            raise ValueError(f"{source} has no {last}")
         target = self._at(checked_path(folder))
         staging = target.with_name(f".{target.name}.staging")
         replaced = target.with_name(f".{target.name}.replaced")
@@ -84,6 +86,7 @@ class LocalRoot:
             for file in sorted(source.iterdir()):
                 _move(file, staging / file.name)
             _sync_folder(staging)
+            held.ensure_held()
             if target.exists():
                 target.rename(replaced)
             staging.rename(target)

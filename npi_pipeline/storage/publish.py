@@ -26,8 +26,8 @@ def publish(root: DataRoot, state_files_dir: str, source: Path, manifest: Manife
     if named != there:
         raise ValueError(f"manifest and files of {manifest.day} differ: {', '.join(sorted(named ^ there))}")
     (source / MANIFEST_NAME).write_bytes(manifest.to_json())
-    with day_lock(root, manifest.day, "state_files"):
-        root.replace_folder(state_files_folder(state_files_dir, manifest.day), source, last=MANIFEST_NAME)
+    with day_lock(root, manifest.day, "state_files") as held:
+        root.replace_folder(state_files_folder(state_files_dir, manifest.day), source, MANIFEST_NAME, held)
 
 
 def read_manifest(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest:

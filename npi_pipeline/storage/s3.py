@@ -50,7 +50,7 @@ class S3Root:
         if not bucket:
             raise ValueError("NPI_DATA_ROOT names no bucket: write it as s3://bucket/prefix")
         self.bucket = bucket
-        self.prefix = checked_path(prefix.strip("/")) if prefix.strip("/") else ""
+        self.prefix = prefix.strip("/")
         self._making_client = threading.Lock()
 
     @functools.cached_property
@@ -152,14 +152,16 @@ class S3Root:
                     f"cannot delete s3://{self.bucket}/{error.get('Key')}: {error.get('Message')}", passing=True
                 )
 
-    def replace_folder(self, folder: str, source: Path, last: str) -> None:
+    def replace_folder(self, folder: str, source: Path, last: str, held: HeldLock) -> None:
         """See DataRoot. S3 has no rename: without the object ``last`` the folder counts as not there."""
         files = {f"{checked_path(folder)}/{file.name}": file for file in sorted(source.iterdir())}
         last_path = f"{folder}/{last}"
         last_file = files.pop(last_path)
+        held.ensure_held()
         self.delete(last_path)
         in_threads(lambda path: self.upload(path, files[path]), files)
         stale = [file.path for file in self.list(folder) if file.path not in files]
+        held.ensure_held()
         self.delete(*stale)
         self.upload(last_path, last_file)
 
@@ -204,7 +206,7 @@ class S3Root:
             raise self._one_line(doing, path, cause) from error
 
     def _one_line(self, doing: str, path: str, error: BaseException) -> Exception:
-        from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
+        from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, NoCredentialsError  # noqa: A004
 
         what = f"cannot {doing} {self.uri(path)}"
         if isinstance(error, NoCredentialsError):
@@ -213,7 +215,7 @@ class S3Root:
             reason = " ".join(str(error).split())
             return StorageError(
                 f"{what}: {reason}; see that S3 can be reached (AWS_ENDPOINT_URL_S3, network)",
-                passing=isinstance(error, HTTPClientError),
+                passing=isinstance(error, (ConnectionError, HTTPClientError)),
             )
         code = error.response.get("Error", {}).get("Code", "")
         if code in _MISSING:

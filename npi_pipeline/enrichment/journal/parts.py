@@ -1,0 +1,190 @@
+"""The files of the journal: writing a part, reading parts, and the ``journal.json`` that names the sealed ones.
+
+Not here: what the rows mean (``rows``), when parts are written (``writer``) and merged (``sealing``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import hashlib
+import io
+import json
+import logging
+import secrets
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import polars as pl
+
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.days import journal_folder
+
+logger = logging.getLogger(__name__)
+
+# By measurement (benchmarks/journal.py): higher levels cost three times the time and win a tenth of the size.
+_ZSTD_LEVEL = 1
+_READ_AHEAD = 8
+_JOURNAL_NAME = "journal.json"
+_VERSION = 1
+
+
+class JournalError(Exception):
+    """The journal cannot serve. One line names the day, what is wrong and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SealedPart:
+    """One sealed part: its name below ``sealed/``, how many rows, and its first and last NPI."""
+
+    name: str
+    rows: int
+    first: str
+    last: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SealedJournal:
+    """A sealed journal: its parts in the order of their NPIs, and how many NPIs have which outcome.
+
+    ``registry`` names whom the answers came from, in the words of whoever sealed it.
+    """
+
+    day: dt.date
+    sealed_at: dt.datetime
+    registry: str
+    outcomes: dict[str, int]
+    parts: tuple[SealedPart, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows, which are distinct NPIs."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the parts below the data root."""
+        return [f"{sealed_folder(self.day)}/{part.name}" for part in self.parts]
+
+
+def arrivals_folder(day: dt.date) -> str:
+    """Where outcomes go as they arrive."""
+    return f"{journal_folder(day)}/arrivals"
+
+
+def sealed_folder(day: dt.date) -> str:
+    """Where the merged rows are."""
+    return f"{journal_folder(day)}/sealed"
+
+
+def new_stem() -> str:
+    """The first part of the names of one writer's parts, which no other writer has: sorted by when it began."""
+    return f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def write_part(root: DataRoot, folder: str, stem: str, rows: pl.DataFrame) -> str:
+    """Write a part whole; its name, which ends in the digest of its bytes. Raises StorageError."""
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=False)
+    content = buffer.getvalue()
+    name = f"{stem}-{_digest(content)}.parquet"
+    root.write(f"{folder}/{name}", content)
+    return name
+
+
+def part_paths(root: DataRoot, day: dt.date) -> list[str]:
+    """All parts that count: those that ``journal.json`` names, and the arrivals since."""
+    sealed = load_sealed_journal(root, day)
+    arrived = [file.path for file in root.list(arrivals_folder(day))]
+    return arrived if sealed is None else sealed.paths + arrived
+
+
+def read_parts(root: DataRoot, day: dt.date, paths: list[str], columns: list[str]) -> Iterator[pl.DataFrame]:
+    """The rows of each part. One that is missing or damaged is left out with a warning, and set aside."""
+    for path, content in contents(root, paths):
+        if content is None:
+            logger.warning("the journal's part %s is missing: its NPIs will be asked for again", root.uri(path))
+        elif not is_whole(path, content):
+            aside = f"{journal_folder(day)}/damaged/{path.rpartition('/')[2]}"
+            root.write(aside, content)
+            root.delete(path)
+            logger.warning(
+                "the journal's part %s is damaged and now %s: its NPIs will be asked for again",
+                root.uri(path),
+                root.uri(aside),
+            )
+        else:
+            yield rows_in(content, columns)
+
+
+def rows_in(content: bytes, columns: list[str]) -> pl.DataFrame:
+    """The ``columns`` of a whole part."""
+    return pl.read_parquet(io.BytesIO(content), columns=columns)
+
+
+def contents(root: DataRoot, paths: list[str]) -> Iterator[tuple[str, bytes | None]]:
+    """The bytes of each file, None for one that is not there. A few are read ahead, for S3's latency."""
+    left = deque(paths)
+    ahead: deque[tuple[str, Future[bytes | None]]] = deque()
+    with ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="journal-read") as pool:
+        try:
+            while left or ahead:
+                while left and len(ahead) < _READ_AHEAD:
+                    path = left.popleft()
+                    ahead.append((path, pool.submit(_content, root, path)))
+                path, content = ahead.popleft()
+                yield path, content.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def is_whole(path: str, content: bytes) -> bool:
+    """Whether these are the bytes that were written under that name."""
+    return path.endswith(f"-{_digest(content)}.parquet")
+
+
+def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
+    """What ``journal.json`` says; None when there is none. Raises JournalError when it is not to be understood."""
+    path = f"{journal_folder(day)}/{_JOURNAL_NAME}"
+    try:
+        content = json.loads(root.read(path))
+        if content["version"] == _VERSION:
+            return SealedJournal(
+                day=day,
+                sealed_at=dt.datetime.fromisoformat(content["sealed_at"]),
+                registry=content["registry"],
+                outcomes=content["outcomes"],
+                parts=tuple(SealedPart(**part) for part in content["parts"]),
+            )
+        problem = f"it has version {content['version']}, this release reads version {_VERSION}"
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        problem = f"{type(error).__name__} {error}"
+    raise JournalError(f"{root.uri(path)} cannot be understood ({problem}): move it away and materialise {day} again")
+
+
+def save_sealed_journal(root: DataRoot, sealed: SealedJournal) -> None:
+    """Write ``journal.json``."""
+    content = {
+        "version": _VERSION,
+        "day": sealed.day.isoformat(),
+        "sealed_at": sealed.sealed_at.isoformat(timespec="milliseconds"),
+        "registry": sealed.registry,
+        "rows": sealed.rows,
+        "outcomes": sealed.outcomes,
+        "parts": [dataclasses.asdict(part) for part in sealed.parts],
+    }
+    root.write(f"{journal_folder(sealed.day)}/{_JOURNAL_NAME}", (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _content(root: DataRoot, path: str) -> bytes | None:
+    with contextlib.suppress(FileNotFoundError):
+        return root.read(path)
+    return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -1,0 +1,68 @@
+"""Answers of one day that serve another: a backfill over the same list asks once per NPI and not once per day.
+
+Not here: how old an answer may be (a setting), and asking for the rest.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import polars as pl
+
+from npi_pipeline.enrichment.journal.parts import (
+    SealedJournal,
+    arrivals_folder,
+    contents,
+    is_whole,
+    load_sealed_journal,
+    new_stem,
+    rows_in,
+    write_part,
+)
+from npi_pipeline.enrichment.journal.rows import SCHEMA
+from npi_pipeline.enrichment.outcomes import Outcome
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.days import days_with_journal
+
+_ANSWERS = [Outcome.found.value, Outcome.not_found.value, Outcome.deactivated.value]
+
+
+def reuse_answers(root: DataRoot, day: dt.date, npis: pl.Series, registry: str, not_before: dt.datetime) -> int:
+    """Take answers about ``npis`` into the journal of ``day`` from other days' sealed journals; how many it were.
+
+    Only what ``registry`` (as given to ``seal_journal``) answered not before ``not_before`` is taken, the latest
+    first; the rows keep their ``fetched_at``. The caller holds the day's lock. Raises StorageError, JournalError.
+    """
+    wanted = npis.unique()
+    stem = new_stem()
+    taken = 0
+    for journal in _recent_journals(root, day, registry, not_before):
+        for path, content in contents(root, journal.paths):
+            # Damaged, or sealed again meanwhile: then it is simply not reused.
+            if content is None or not is_whole(path, content):
+                continue
+            rows = rows_in(content, list(SCHEMA)).filter(
+                pl.col("npi").is_in(wanted.implode()),
+                pl.col("outcome").is_in(_ANSWERS),
+                pl.col("fetched_at") >= not_before,
+            )
+            if rows.is_empty():
+                continue
+            write_part(root, arrivals_folder(day), f"{stem}-{taken:07}", rows)
+            taken += rows.height
+            wanted = wanted.filter(~wanted.is_in(rows["npi"].implode()))
+        if wanted.is_empty():
+            break
+    return taken
+
+
+def _recent_journals(root: DataRoot, day: dt.date, registry: str, not_before: dt.datetime) -> list[SealedJournal]:
+    """Other days' journals that may hold such answers, the one sealed last first."""
+    journals = (load_sealed_journal(root, other) for other in days_with_journal(root) if other != day)
+    # What is in a journal was fetched before it was sealed.
+    recent = [
+        journal
+        for journal in journals
+        if journal is not None and journal.registry == registry and journal.sealed_at >= not_before
+    ]
+    return sorted(recent, key=lambda journal: (journal.sealed_at, journal.day), reverse=True)

@@ -1,0 +1,128 @@
+"""Sealing the journal: everything that arrived becomes one row for each NPI of the list, in order, in bounded memory.
+
+Not here: which of several rows stands (``rows.latest``), and how parts are written and named (``parts``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from npi_pipeline.enrichment.journal.parts import (
+    JournalError,
+    SealedJournal,
+    SealedPart,
+    new_stem,
+    part_paths,
+    read_parts,
+    save_sealed_journal,
+    sealed_folder,
+    write_part,
+)
+from npi_pipeline.enrichment.journal.rows import NO_ROWS, SCHEMA, latest
+from npi_pipeline.enrichment.outcomes import Outcome
+from npi_pipeline.storage.data_root import DataRoot, HeldLock
+
+SEALED_PART_ROWS = 5_000
+# So many bytes of rows are held in memory; more go to files in a temporary folder, split so many ways at a time.
+_BYTES_IN_MEMORY = 16 << 20
+_FAN_OUT = 16
+
+
+def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, *, registry: str = "") -> SealedJournal:
+    """Merge everything that arrived for ``day`` into sealed parts: one row for each of ``npis``, the day's list.
+
+    Of several rows of an NPI the one fetched last stands; rows of NPIs that are not on the list are dropped. Killed at
+    any point it loses nothing, and the next call completes it. ``held`` is the day's lock; ``registry`` names whom the
+    answers came from, for ``reuse_answers``.
+    Raises JournalError when an NPI has no outcome, StorageError, LockedError when the lock was lost.
+    """
+    npis = npis.unique().sort()
+    slices = [npis.slice(start, SEALED_PART_ROWS) for start in range(0, npis.len(), SEALED_PART_ROWS)]
+    merged = part_paths(root, day)
+    stem = new_stem()
+    parts: list[SealedPart] = []
+    outcomes = {outcome.value: 0 for outcome in Outcome}
+    with tempfile.TemporaryDirectory(prefix="npi-journal-") as scratch:
+        by_slice = _by_slice(read_parts(root, day, merged, list(SCHEMA)), slices, Path(scratch))
+        for number, (wanted, rows) in enumerate(by_slice):
+            part = latest(rows.join(wanted.to_frame("npi"), on="npi", how="semi"))
+            if part.height < wanted.len():
+                raise _no_outcome(day, wanted, part)
+            name = write_part(root, sealed_folder(day), f"{stem}-{number:05}", part)
+            parts.append(SealedPart(name, part.height, wanted[0], wanted[-1]))
+            for outcome, count in part["outcome"].value_counts().iter_rows():
+                outcomes[outcome] += count
+    sealed = SealedJournal(day, dt.datetime.now(dt.timezone.utc), registry, outcomes, tuple(parts))
+    held.ensure_held()
+    # From here on the new parts are the sealed ones; until here, what they were made from is.
+    save_sealed_journal(root, sealed)
+    superseded = {file.path for file in root.list(sealed_folder(day))} | set(merged)
+    root.delete(*sorted(superseded - set(sealed.paths)))
+    return sealed
+
+
+def _by_slice(
+    frames: Iterable[pl.DataFrame], slices: list[pl.Series], scratch: Path
+) -> Iterator[tuple[pl.Series, pl.DataFrame]]:
+    """Each of ``slices``, which are runs of the sorted NPIs, with all rows from its first NPI up to the next slice.
+
+    Rows that do not fit in memory go to files in ``scratch``, one for each group of slices, and from there the same
+    way again. Groups, because a file for each slice would be many and small, which costs three times the time.
+    """
+    batches = _batches(frames)
+    begun = list(itertools.islice(batches, 2))
+    if len(begun) < 2 or len(slices) == 1:  # noqa: PLR2004 - there is a second one: it does not fit
+        rows = pl.concat([NO_ROWS, *begun, *batches])
+        yield from zip(slices, _split(rows, slices), strict=True)
+        return
+    width = -(-len(slices) // _FAN_OUT)
+    groups = [slices[start : start + width] for start in range(0, len(slices), width)]
+    folders = [scratch / str(number) for number in range(len(groups))]
+    for folder in folders:
+        folder.mkdir()
+    # Popped: the first two would stay in memory for as long as the name does.
+    first_two = (begun.pop(0) for _ in range(2))
+    for number, batch in enumerate(itertools.chain(first_two, batches)):
+        for folder, rows in zip(folders, _split(batch, [group[0] for group in groups]), strict=True):
+            rows.write_parquet(folder / f"{number}.parquet", compression_level=1, statistics=False)
+    for folder, group in zip(folders, groups, strict=True):
+        spilled = sorted(folder.glob("*.parquet"))
+        yield from _by_slice((pl.read_parquet(path) for path in spilled), group, folder)
+        shutil.rmtree(folder)
+
+
+def _batches(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows, as much at a time as is held in memory."""
+    held: list[pl.DataFrame] = []
+    held_bytes = 0
+    for frame in frames:
+        held.append(frame)
+        held_bytes += int(frame.estimated_size())
+        if held_bytes > _BYTES_IN_MEMORY:
+            yield pl.concat(held)
+            held, held_bytes = [], 0
+    if held:
+        yield pl.concat(held)
+
+
+def _split(rows: pl.DataFrame, slices: list[pl.Series]) -> list[pl.DataFrame]:
+    """The rows of each slice: those from its first NPI up to the first of the next."""
+    starts = pl.Series("npi", [wanted[0] for wanted in slices[1:]], dtype=pl.String)
+    numbered = rows.with_columns(slice=starts.search_sorted(rows["npi"], side="right"))
+    parts = numbered.partition_by("slice", as_dict=True, include_key=False)
+    return [parts.get((number,), NO_ROWS) for number in range(len(slices))]
+
+
+def _no_outcome(day: dt.date, wanted: pl.Series, part: pl.DataFrame) -> JournalError:
+    without = wanted.filter(~wanted.is_in(part["npi"].implode()))
+    return JournalError(
+        f"the journal of {day} has no outcome for {without[0]} (nor, from there on, for {without.len() - 1} or more "
+        "NPIs of the list): materialise npi_records for that day again, it asks for them"
+    )
