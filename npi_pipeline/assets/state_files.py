@@ -12,7 +12,7 @@ from npi_pipeline.pictures import state_tile_map
 from npi_pipeline.resources import DayStorage
 from npi_pipeline.storage.days import MANIFEST_NAME, state_files_folder
 
-DESCRIPTION = """One CSV for each US state, one for providers without a usable state (`None`), one for the NPIs that could
+DESCRIPTION = """One CSV for each US state, one for providers without a usable state (`None`), one for NPIs that could
 not be had (`Failed`, with the reason), and the manifest that names them all.
 
 A provider is a row in the file of *every* state where it practises. All files of a day have the same header.

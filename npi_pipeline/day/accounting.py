@@ -26,7 +26,6 @@ from npi_pipeline.storage.days import days_with_list, state_files_folder
 from npi_pipeline.storage.kept_table import provider_parts
 from npi_pipeline.storage.publish import read_manifest, verify_published
 from npi_pipeline.tables.paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
-from npi_pipeline.tables.state_files import without_defusing
 
 _EXAMPLES = 10
 _RECENT_DAYS = 7
@@ -136,7 +135,7 @@ def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings
     found: list[pl.DataFrame] = []
     others: list[pl.DataFrame] = []
     for file in read_manifest(root, files.state_files_dir, day).files:
-        npis = _npis_of_csv(root, f"{folder}/{file.name}", files)
+        npis = _npis_of_csv(root, f"{folder}/{file.name}")
         if npis["npi"].n_unique() != npis.height:
             return Finding(holds=False, line=f"{file.name} has an NPI twice")
         (others if file.state == files.failed_name else found).append(npis)
@@ -190,9 +189,10 @@ def _of_files(parts: Iterable[Path], *columns: str) -> pl.DataFrame:
     return pl.DataFrame(schema={column: types.get(column, pl.String()) for column in columns})
 
 
-def _npis_of_csv(root: DataRoot, path: str, files: FileSettings) -> pl.DataFrame:
+def _npis_of_csv(root: DataRoot, path: str) -> pl.DataFrame:
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         local = Path(scratch) / "state_file.csv"
         root.download(path, local)
         npis = pl.scan_csv(local, infer_schema=False).select(pl.col("npi").fill_null("")).collect()
-    return npis.with_columns(without_defusing(pl.col("npi"))) if files.defuse_formulas else npis
+    # An invalid NPI may look like a formula; a list's NPIs never begin with the quote that defuses it.
+    return npis.with_columns(pl.col("npi").str.strip_prefix("'"))
