@@ -35,6 +35,7 @@ class EmulatedRegistry:
     def __init__(self, process: subprocess.Popen[bytes], behaviour: Behaviour, port: int, control_port: int) -> None:
         self.behaviour = behaviour
         self.port = port
+        self.process_id = process.pid
         self.url = f"http://127.0.0.1:{port}/api/?version=2.1&number={{npi}}"
         self.affiliated_practices_url = f"http://127.0.0.1:{port}/test?npi={{npi}}"
         self._process = process
