@@ -1,0 +1,116 @@
+"""What the asset does with lists that are late, hidden, empty or something else, and with what S3 refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from npi_pipeline.definitions import build_definitions
+from npi_pipeline.demo.s3 import LocalS3
+from npi_pipeline_tests.days import DAY, Pipeline
+
+A = "1003101296"
+
+
+def materialise_list(pipeline: Pipeline) -> dg.ExecuteInProcessResult:
+    """Materialise npi_list of DAY alone."""
+    job = build_definitions(pipeline.settings).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        return job.execute_in_process(
+            instance=instance,
+            partition_key=str(DAY),
+            asset_selection=[dg.AssetKey("npi_list")],
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+
+
+def the_failure(result: dg.ExecuteInProcessResult) -> str:
+    """The one line that the step failed with; it was not tried again."""
+    kinds = [event.event_type_value for event in result.all_events]
+    assert "STEP_UP_FOR_RETRY" not in kinds
+    (failure,) = result.get_step_failure_events()
+    assert failure.step_failure_data.user_failure_data is not None
+    line = failure.step_failure_data.user_failure_data.description or ""
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("body", "what", "remedy"),
+    [
+        (b"", "is empty", "put a list with one NPI a line there"),
+        (b"npi\n", "no NPI", "put a list with one NPI a line there"),
+        (b"\x1f\x8b\x08\x00rubbish", "gzip data", "put a list with one NPI a line there"),
+        (b"<html>Service Unavailable</html>", "HTML", "correct NPI_LIST_KEY"),
+    ],
+)
+def test_an_object_that_is_no_list_fails_without_retry_naming_bucket_key_and_remedy(
+    s3: LocalS3, bucket: str, tmp_path: Path, body: bytes, what: str, remedy: str
+) -> None:
+    s3.put_list(bucket, "some/list.txt", body)
+    line = the_failure(materialise_list(Pipeline(tmp_path, list_bucket=bucket, list_key="some/list.txt")))
+    assert f"s3://{bucket}/some/list.txt" in line
+    assert what in line
+    assert remedy in line
+
+
+def test_a_missing_key_fails_without_retry_and_says_what_to_do_if_it_comes_late(
+    s3: LocalS3, bucket: str, tmp_path: Path
+) -> None:
+    line = the_failure(materialise_list(Pipeline(tmp_path, list_bucket=bucket, list_key="{date:%d-%m-%Y}.txt")))
+    assert f"s3://{bucket}/23-11-2026.txt" in line
+    assert "materialise the day again" in line
+    assert "NPI_LIST_KEY" in line
+
+
+def test_a_missing_bucket_fails_without_retry(s3: LocalS3, tmp_path: Path) -> None:
+    line = the_failure(materialise_list(Pipeline(tmp_path, list_bucket="no-such-bucket")))
+    assert "s3://no-such-bucket/npi_list.txt" in line
+    assert "NPI_LIST_BUCKET" in line
+
+
+def test_a_denied_bucket_fails_without_retry(s3: LocalS3, bucket: str, tmp_path: Path) -> None:
+    s3.misbehave(denied_buckets=[bucket])
+    line = the_failure(materialise_list(Pipeline(tmp_path, list_bucket=bucket)))
+    assert f"s3://{bucket}/npi_list.txt" in line
+    assert "s3:GetObject" in line
+
+
+def test_no_bucket_at_all_says_which_setting_is_missing(s3: LocalS3, tmp_path: Path) -> None:
+    assert "set NPI_LIST_BUCKET" in the_failure(materialise_list(Pipeline(tmp_path)))
+
+
+def test_no_credentials_says_how_to_give_some(
+    s3: LocalS3, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert "NPI_LIST_UNSIGNED" in the_failure(materialise_list(Pipeline(tmp_path, list_bucket=bucket)))
+
+
+def test_a_public_bucket_is_read_without_credentials(
+    s3: LocalS3, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.put_list(bucket, "npi_list.txt", [A])
+    s3.client().put_object_acl(Bucket=bucket, Key="npi_list.txt", ACL="public-read")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert materialise_list(Pipeline(tmp_path, list_bucket=bucket, list_unsigned=True)).success
+
+
+def test_a_version_is_kept_with_the_list(s3: LocalS3, tmp_path: Path) -> None:
+    s3.create_bucket("versioned-lists", versioned=True)
+    s3.put_list("versioned-lists", "npi_list.txt", [A])
+    version = s3.client().head_object(Bucket="versioned-lists", Key="npi_list.txt")["VersionId"]
+    (event,) = materialise_list(Pipeline(tmp_path, list_bucket="versioned-lists")).get_asset_materialization_events()
+    metadata = event.step_materialization_data.materialization.metadata
+    assert metadata["version_id"].value == version
+
+
+def test_a_refusing_s3_is_survived(s3: LocalS3, bucket: str, tmp_path: Path) -> None:
+    s3.put_list(bucket, "npi_list.txt", [A])
+    s3.misbehave(refused_share=0.4, seed=3)
+    assert materialise_list(Pipeline(tmp_path, list_bucket=bucket)).success
