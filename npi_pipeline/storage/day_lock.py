@@ -20,11 +20,14 @@ class DayLockedError(Exception):
 
 
 @contextlib.contextmanager
-def day_lock(root: DataRoot, day: dt.date, what: str = "journal") -> Iterator[HeldLock]:
-    """Be the only one to change ``what`` of ``day``, on any machine that uses the root. Raises DayLockedError."""
-    holder = f"process {os.getpid()} on {socket.gethostname()}"
+def day_lock(root: DataRoot, day: dt.date, what: str = "journal", *, holder: str | None = None) -> Iterator[HeldLock]:
+    """Be the only one to change ``what`` of ``day``, on any machine that uses the root.
+
+    ``holder`` says to others who it is, by default this process. Raises DayLockedError, also when the lock is lost
+    on the way (see HeldLock), and StorageError.
+    """
     try:
-        with root.lock(lock_path(day, what), holder) as held:
+        with root.lock(lock_path(day, what), holder or f"process {os.getpid()} on {socket.gethostname()}") as held:
             yield held
     except LockedError as error:
         raise DayLockedError(

@@ -5,6 +5,7 @@ Not here: what is in the files (``manifest``, ``enrichment.journal``, ``tables``
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 
@@ -75,9 +76,11 @@ def published_days(root: DataRoot, state_files_dir: str) -> list[dt.date]:
 
 
 def _days_with_file(root: DataRoot, folder: str, name: str | None = None) -> list[dt.date]:
+    """The days in whose folder the file ``name`` is, or any at all. Other folders there are nobody's day."""
     days = set()
     for file in root.list(folder):
         day, _, rest = file.path.removeprefix(f"{folder}/").partition("/")
-        if rest and _DAY.fullmatch(day) and name in (None, rest):
-            days.add(dt.date.fromisoformat(day))
+        if _DAY.fullmatch(day) and name in (None, rest):
+            with contextlib.suppress(ValueError):
+                days.add(dt.date.fromisoformat(day))
     return sorted(days)

@@ -32,7 +32,7 @@ class LocalRoot:
 
     def uri(self, path: str = "") -> str:
         """The absolute file path."""
-        return str(self._at(path))
+        return str(self._at(path) if path else self.folder)
 
     def write(self, path: str, data: bytes) -> None:
         """See DataRoot."""
@@ -63,7 +63,7 @@ class LocalRoot:
     def list(self, prefix: str) -> list[StoredFile]:
         """See DataRoot."""
         with self._one_line_errors("list", prefix):
-            return sorted(self._files(self._at(prefix)), key=lambda file: file.path)
+            return sorted(self._files(self._at(prefix) if prefix else self.folder), key=lambda file: file.path)
 
     def delete(self, *paths: str) -> None:
         """See DataRoot."""
@@ -73,9 +73,9 @@ class LocalRoot:
 
     def replace_folder(self, folder: str, source: Path, last: str, held: HeldLock) -> None:
         """See DataRoot. Two renames: between them there is no folder at all."""
+        target = self._at(folder)
         if not (source / last).is_file():
             raise ValueError(f"{source} has no {last}")
-        target = self._at(checked_path(folder))
         staging = target.with_name(f".{target.name}.staging")
         replaced = target.with_name(f".{target.name}.replaced")
         with self._one_line_errors("write", folder):
@@ -98,7 +98,7 @@ class LocalRoot:
         """See DataRoot. The kernel releases the lock when the process ends, however it ends."""
         import fcntl
 
-        target = self._at(checked_path(path))
+        target = self._at(path)
         with self._one_line_errors("lock", path):
             _make_folder(target.parent)
             descriptor = os.open(target, os.O_RDWR | os.O_CREAT, 0o644)
@@ -115,7 +115,7 @@ class LocalRoot:
             os.close(descriptor)
 
     def _at(self, path: str) -> Path:
-        return self.folder / checked_path(path) if path else self.folder
+        return self.folder / checked_path(path)
 
     def _files(self, folder: Path) -> Iterator[StoredFile]:
         try:
@@ -135,7 +135,7 @@ class LocalRoot:
 
     @contextlib.contextmanager
     def _new_file(self, path: str) -> Iterator[BinaryIO]:
-        target = self._at(checked_path(path))
+        target = self._at(path)
         unfinished = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_UNFINISHED}")
         with self._one_line_errors("write", path):
             _make_folder(target.parent)

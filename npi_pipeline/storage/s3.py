@@ -74,13 +74,18 @@ class S3Root:
         with self._making_client:
             return self._made_client
 
-    def key(self, path: str = "") -> str:
+    def key(self, path: str) -> str:
         """The object key of ``path``."""
-        return "/".join(part for part in (self.prefix, checked_path(path) if path else "") if part)
+        return f"{self._below}{checked_path(path)}"
+
+    @property
+    def _below(self) -> str:
+        """What every key begins with."""
+        return f"{self.prefix}/" if self.prefix else ""
 
     def uri(self, path: str = "") -> str:
         """The ``s3://`` address."""
-        return f"s3://{self.bucket}/{self.key(path)}"
+        return f"s3://{self.bucket}/{self.key(path) if path else self.prefix}"
 
     def write(self, path: str, data: bytes) -> None:
         """See DataRoot."""
@@ -123,14 +128,11 @@ class S3Root:
 
     def list(self, prefix: str) -> list[StoredFile]:
         """See DataRoot."""
-        below = self.key()
-        folder = self.key(prefix)
+        folder = f"{self.key(prefix)}/" if prefix else self._below
         with self._one_line_errors("list", prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=f"{folder}/" if folder else ""
-            )
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=folder)
             objects = [
-                StoredFile(item["Key"].removeprefix(below).lstrip("/"), item["Size"])
+                StoredFile(item["Key"].removeprefix(self._below), item["Size"])
                 for page in pages
                 for item in page.get("Contents", [])
                 # Some tools make empty objects with such names, to show a folder.

@@ -1,0 +1,82 @@
+"""What is true of a local root alone: durability against kills and full disks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from npi_pipeline.storage.data_root import StorageError
+from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline_tests.sudden_death import running, was_killed_before
+
+OLD, NEW = b"old" * 1000, b"new" * 2000
+
+
+def write_new(folder: str) -> None:
+    LocalRoot(Path(folder)).write("a/file", NEW)
+
+
+def test_a_write_killed_at_any_point_leaves_the_old_content_or_the_new(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    root.write("a/file", OLD)
+    for change in itertools.count():
+        was_killed = was_killed_before(change, write_new, str(tmp_path))
+        assert root.read("a/file") in {OLD, NEW}
+        assert [file.path for file in root.list("")] == ["a/file"]
+        if not was_killed:
+            break
+    assert change >= 2
+    assert root.read("a/file") == NEW
+
+
+def test_what_a_killed_write_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    while_writing = 1
+    root = LocalRoot(tmp_path)
+    root.write("a/file", OLD)
+    assert was_killed_before(while_writing, write_new, str(tmp_path))
+    left = [path for path in (tmp_path / "a").iterdir() if path.name.startswith(".")]
+    assert left
+
+    LocalRoot(tmp_path).write("a/other", b"x")
+    assert all(path.exists() for path in left)
+
+    for path in left:
+        two_days_ago = path.stat().st_mtime - 2 * 24 * 3600
+        os.utime(path, (two_days_ago, two_days_ago))
+    LocalRoot(tmp_path).write("a/other", b"x")
+    assert not any(path.exists() for path in left)
+
+
+def write_too_much(folder: str) -> None:
+    root = LocalRoot(Path(folder))
+    # The kernel refuses to let a file grow beyond this, as it does on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+    with pytest.raises(StorageError, match=r"cannot write .*a/file.*make room"):
+        root.write("a/file", NEW)
+
+
+def test_a_write_without_room_is_one_line_and_leaves_the_old_content(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    root.write("a/file", OLD)
+    with running(write_too_much, str(tmp_path)) as process:
+        process.join(60)
+        assert process.exitcode == 0
+    assert root.read("a/file") == OLD
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+
+
+def test_a_root_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+    with pytest.raises(StorageError, match="NPI_DATA_ROOT") as refused:
+        LocalRoot(tmp_path / "file" / "root").write("a", b"x")
+    assert "\n" not in str(refused.value)
+
+
+def test_opening_a_root_makes_no_folder(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path / "root")
+    assert root.list("") == []
+    assert not (tmp_path / "root").exists()
