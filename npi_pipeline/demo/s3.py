@@ -102,7 +102,7 @@ def local_s3(*, port: int = 0) -> Iterator[LocalS3]:
 class _Misbehaving:
     """A WSGI application in front of moto's that can refuse, and that makes conditional writes atomic.
 
-    Moto looks whether the key is there and then writes, with other threads in between; S3 lets only one win.
+    Moto looks whether the key is there and then writes; with another thread in between, two were seen to win.
     """
 
     def __init__(self, application: WsgiApplication) -> None:
@@ -136,8 +136,6 @@ class _Misbehaving:
 def _refuse(
     environ: dict[str, Any], start_response: Callable[..., Any], status: str, code: str, message: str
 ) -> list[bytes]:
-    # The body is read to the end: what is left unread would be taken for the next request of the connection.
-    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body.encode()]

@@ -332,6 +332,15 @@ def test_a_huge_body_comes_whole_to_whoever_reads_it(registry: EmulatedRegistry)
     assert registry.stats().connections == 1
 
 
+def test_a_huge_body_waits_for_the_client_to_read(registry: EmulatedRegistry) -> None:
+    fault(registry, "huge_body")
+    with send(registry, NPI):
+        written = [0, until(registry, lambda stats: stats.bytes_written > 0).bytes_written]
+        while written[-1] != written[-2]:
+            written.append(registry.stats().bytes_written)
+    assert written[-1] < HUGE_BODY_BYTES / 2
+
+
 def test_whoever_leaves_a_huge_body_is_not_sent_the_rest(registry: EmulatedRegistry) -> None:
     fault(registry, "huge_body")
     with requests.get(registry.url.format(npi=NPI), stream=True, timeout=20) as response:

@@ -9,7 +9,7 @@ import sys
 import pytest
 from botocore.exceptions import ClientError
 
-from npi_pipeline.demo.s3 import LocalS3
+from npi_pipeline.demo.s3 import LocalS3, local_s3
 
 
 def error_code(error: ClientError) -> str:
@@ -86,8 +86,22 @@ def test_refused_requests_are_repeated_by_the_client_and_lose_nothing(s3: LocalS
     assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 10
 
 
-def test_the_environment_leads_any_aws_tool_there_without_a_word_on_the_console(s3: LocalS3, bucket: str) -> None:
+def test_a_refused_upload_is_answered_and_not_cut_off(s3: LocalS3, bucket: str) -> None:
+    s3.misbehave(denied_buckets=[bucket])
+    with pytest.raises(ClientError) as raised:
+        s3.client().put_object(Bucket=bucket, Key="k", Body=b"x" * 5_000_000)
+    assert error_code(raised.value) == "AccessDenied"
+
+
+def test_the_environment_leads_any_aws_tool_there(s3: LocalS3, bucket: str) -> None:
     program = f"import boto3; boto3.client('s3').put_object(Bucket='{bucket}', Key='k', Body=b'here')"
-    process = subprocess.run([sys.executable, "-c", program], env=s3.environment, capture_output=True, check=False)
-    assert (process.returncode, process.stdout, process.stderr) == (0, b"", b"")
+    subprocess.run([sys.executable, "-c", program], env=s3.environment, check=True)
     assert s3.client().get_object(Bucket=bucket, Key="k")["Body"].read() == b"here"
+
+
+def test_it_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    with local_s3() as server:
+        server.put_list("some-bucket", "k", "x")
+        with pytest.raises(ClientError):
+            server.client().get_object(Bucket="some-bucket", Key="missing")
+    assert capfd.readouterr() == ("", "")
