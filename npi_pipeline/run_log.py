@@ -6,6 +6,7 @@ Not here: what is logged (the assets), nor the UI's own event log.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import dagster as dg
 
@@ -22,16 +23,30 @@ def terminal_logger(context: dg.InitLoggerContext) -> logging.Logger:
     logger.handlers.clear()
     handler = logging.StreamHandler()
     handler.setFormatter(_ShortLines())
+    handler.addFilter(_is_said_by_an_asset_or_unexpected)
     logger.addHandler(handler)
     return logger
+
+
+def _is_said_by_an_asset_or_unexpected(record: logging.LogRecord) -> bool:
+    """Dagster tells every event of a run; of these only an error that nobody foresaw is news on a terminal."""
+    event = _meta(record).get("dagster_event")
+    if event is None:
+        return True
+    return bool(event.is_step_failure and event.step_failure_data.user_failure_data is None)
 
 
 class _ShortLines(logging.Formatter):
     """Dagster puts job, run and step before each message; what was said itself it keeps in ``dagster_meta``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        meta = getattr(record, "dagster_meta", None) or {}
-        step = meta.get("step_key") or ""
+        meta = _meta(record)
+        step = f"{meta['step_key']}: " if meta.get("step_key") else ""
         level = "" if record.levelno <= logging.INFO else f"{record.levelname} "
-        message = meta.get("orig_message") or record.getMessage()
-        return f"{self.formatTime(record, '%H:%M:%S')} {level}{step + ': ' if step else ''}{message}"
+        # An error's trace is in Dagster's own message.
+        message = record.getMessage() if meta.get("dagster_event") else meta.get("orig_message", record.getMessage())
+        return f"{self.formatTime(record, '%H:%M:%S')} {level}{step}{message}"
+
+
+def _meta(record: logging.LogRecord) -> dict[str, Any]:
+    return getattr(record, "dagster_meta", None) or {}
