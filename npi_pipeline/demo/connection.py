@@ -32,7 +32,11 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 @dataclasses.dataclass(slots=True)
 class Stats:
-    """What has happened since the server started."""
+    """What has happened since the server started.
+
+    Every request is one of: an answer (a good one), refused, a fault, bad, a followed redirect, an error of v2.1, or
+    still in flight. Abandoned ones are those of which the client left before the end.
+    """
 
     requests: int = 0
     answers: int = 0
