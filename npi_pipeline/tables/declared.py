@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -31,7 +31,7 @@ from npi_pipeline.tables.columns import (
 )
 from npi_pipeline.tables.fitting import MOST_EPOCH, fitted
 from npi_pipeline.tables.paths import Path
-from npi_pipeline.tables.rows import MOST_CELLS, Rows, Unknown
+from npi_pipeline.tables.rows import NOTHING_UNKNOWN, Rows, Unknown
 from npi_pipeline.tables.states import Address, Practice, practice_of
 
 # Records handled at a time: decoded and picked apart while the processor's cache holds them. 50 takes two thirds of
@@ -62,19 +62,20 @@ class _Plan:
     record_in: Callable[[Any], Any]
     record_type: Any
     part_of: dict[str, attrgetter[Any]]
-    value_of: dict[tuple[str, str], attrgetter[Any]]
+    keys_of: dict[str, list[tuple[str, str]]]
 
 
 @functools.lru_cache(maxsize=16)
 def _plan_of(layout: TableLayout) -> _Plan:
-    keys: dict[str, tuple[Any, Any]] = {}
+    # The record's own fields first: its tuple then begins with their values.
+    keys: dict[str, tuple[Any, Any]] = {
+        f.name: (_DECODED[f.type], None) for part in layout.objects if not part.name for f in part.fields
+    }
     parts: tuple[ObjectFields | ListFields, ...] = (*layout.objects_of_columns(), *layout.lists_of_columns())
     for part in layout.objects:
         if part.name:
             type_ = _object_type(part.fields)
             keys[part.name] = (type_, msgspec.field(default_factory=type_))
-        else:
-            keys |= {field.name: (_DECODED[field.type], None) for field in part.fields}
     for lists in layout.lists_of_records():
         keys[lists.name] = (types.GenericAlias(list, _object_type(lists.fields)), msgspec.field(default_factory=list))
     record_type = _struct(keys)
@@ -87,11 +88,7 @@ def _plan_of(layout: TableLayout) -> _Plan:
         record_in=record_in,
         record_type=record_type,
         part_of=dict(zip(keys, map(attrgetter, record_type.__struct_fields__), strict=True)),
-        value_of={
-            (columns.name, field.name): attrgetter(_attribute(place))
-            for columns in parts
-            for place, field in enumerate(columns.fields)
-        },
+        keys_of={columns.name: [(columns.name, field.name) for field in columns.fields] for columns in parts},
     )
 
 
@@ -128,60 +125,50 @@ def _way_to_record(path: Path, envelope: Sequence[str], record_type: Any) -> tup
     return _struct(keys), lambda answer: way(answer.f0)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Records:
-    """Some records, read: their scalars, and the items of their lists one below the other.
-
-    ``counts`` says for each list how many items each record has.
-    """
-
-    scalars: pl.DataFrame
-    items: dict[str, pl.DataFrame]
-    counts: dict[str, list[int]]
-    unknown: list[Unknown]
-    practice: list[Practice]
-
-
-def read_declared(bodies: Sequence[str], layout: TableLayout, pinned: Mapping[str, int]) -> Iterator[Rows]:
-    """The rows of the records in ``bodies``, in batches of bounded size.
+def read_declared(bodies: Sequence[str], layout: TableLayout, pinned: Mapping[str, int]) -> Rows:
+    """The rows of the records in ``bodies``.
 
     The bodies are answers that ``layout``'s format has judged to be ``found``. ``pinned`` says of some lists how wide
     they may be; items beyond go to ``unknown``, as does every value that no column of ``layout`` holds without loss.
     """
     plan = _plan_of(layout)
     try:
-        records = _read(bodies, plan, pinned, fit_all=False)
+        return _read(bodies, plan, pinned, fit_all=False)
     except _NotAsDeclared:
-        records = _read(bodies, plan, pinned, fit_all=True)
-    for start, stop in _batches(records):
-        yield _rows(records, start, stop)
+        return _read(bodies, plan, pinned, fit_all=True)
 
 
-def _read(bodies: Sequence[str], plan: _Plan, pinned: Mapping[str, int], *, fit_all: bool) -> _Records:
-    values: Values = {key: [] for key in plan.value_of}
+def _read(bodies: Sequence[str], plan: _Plan, pinned: Mapping[str, int], *, fit_all: bool) -> Rows:
+    values: Values = {key: [] for keys in plan.keys_of.values() for key in keys}
     counts: dict[str, list[int]] = {part.name: [] for part in plan.lists}
     unknown: list[Unknown] = []
     for start in range(0, len(bodies), RUN):
         records = [_record(body, plan, pinned, unknown, fit=fit_all) for body in bodies[start : start + RUN]]
-        groups = _groups(records, plan, counts)
-        for key, value_of in plan.value_of.items():
-            values[key] += map(value_of, groups[key[0]])
-    return _Records(
-        scalars=pl.DataFrame(
-            [
-                _typed(column_name(part.name, field), values[part.name, field.name], field.type)
-                for part in plan.objects
-                for field in part.fields
-            ]
-        ),
-        items={
-            part.name: pl.DataFrame([_typed(f.name, values[part.name, f.name], f.type) for f in part.fields])
-            for part in plan.lists
-        },
-        counts=counts,
+        for name, objects in _groups(records, plan, counts).items():
+            for key, column in zip(plan.keys_of[name], _transposed(objects), strict=False):
+                values[key] += column
+    scalars = [
+        _typed(column_name(part.name, field), values[part.name, field.name], field.type)
+        for part in plan.objects
+        for field in part.fields
+    ]
+    lists = [
+        _list_column(
+            part.name, [_typed(f.name, values[part.name, f.name], f.type) for f in part.fields], counts[part.name]
+        )
+        for part in plan.lists
+    ]
+    return Rows(
+        frame=pl.DataFrame([*scalars, *lists]),
         unknown=unknown,
         practice=_practice(values, counts, plan.layout, len(bodies)),
+        widths={name: max(of_list, default=0) for name, of_list in counts.items()},
     )
+
+
+def _transposed(objects: list[Any]) -> Iterable[tuple[Any, ...]]:
+    """The values of decoded ``objects``, field by field."""
+    return zip(*map(msgspec.structs.astuple, objects), strict=True)
 
 
 def _record(body: str, plan: _Plan, pinned: Mapping[str, int], unknown: list[Unknown], *, fit: bool) -> Any:
@@ -191,16 +178,16 @@ def _record(body: str, plan: _Plan, pinned: Mapping[str, int], unknown: list[Unk
         except ValueError:
             record = None
         if record is not None and all(len(plan.part_of[name](record)) <= width for name, width in pinned.items()):
-            unknown.append({})
+            unknown.append(NOTHING_UNKNOWN)
             return record
     fit_record, rest = fitted(parsed(body), plan.layout, pinned)
     unknown.append(rest)
     return msgspec.convert(fit_record, plan.record_type)
 
 
-def _groups(records: list[Any], plan: _Plan, counts: dict[str, list[int]]) -> dict[str, Iterable[Any]]:
+def _groups(records: list[Any], plan: _Plan, counts: dict[str, list[int]]) -> dict[str, list[Any]]:
     """The decoded objects of ``records`` by where their columns stand, those of lists in one row."""
-    groups: dict[str, Iterable[Any]] = {}
+    groups: dict[str, list[Any]] = {}
     for part in plan.layout.objects:
         groups[part.name] = list(map(plan.part_of[part.name], records)) if part.name else records
     for lists in plan.layout.lists:
@@ -209,14 +196,12 @@ def _groups(records: list[Any], plan: _Plan, counts: dict[str, list[int]]) -> di
         counts[lists.name] += map(len, items)
     picked = plan.layout.picked
     if picked:
-        _pick(map(plan.part_of[picked.name], records), picked, plan, groups, counts[picked.rest])
+        _pick(map(plan.part_of[picked.name], records), picked, groups, counts[picked.rest])
     return groups
 
 
-def _pick(
-    lists: Iterable[list[Any]], part: PickedFields, plan: _Plan, groups: dict[str, Iterable[Any]], counts: list[int]
-) -> None:
-    value_of = plan.value_of[part.rest, part.key]
+def _pick(lists: Iterable[list[Any]], part: PickedFields, groups: dict[str, list[Any]], counts: list[int]) -> None:
+    value_of = attrgetter(_attribute([field.name for field in part.fields].index(part.key)))
     nothing = _object_type(part.fields)()
     picks: dict[str, list[Any]] = {value: [] for value, _ in part.picks}
     rest: list[Any] = []
@@ -281,48 +266,10 @@ def _milliseconds(epochs: pl.Series) -> pl.Series:
     return milliseconds
 
 
-def _batches(records: _Records) -> Iterator[tuple[int, int]]:
-    """Where to cut, so that no batch has more than MOST_CELLS cells (or more than one row)."""
-    height = len(records.practice)
-    columns = {name: items.width for name, items in records.items.items()}
-    start, widths = 0, dict.fromkeys(columns, 0)
-    if height * _width(records, {name: max(counts) for name, counts in records.counts.items()}) <= MOST_CELLS:
-        yield 0, height
-        return
-    for row in range(height):
-        wider = {name: max(width, records.counts[name][row]) for name, width in widths.items()}
-        if row > start and _width(records, wider) * (row + 1 - start) > MOST_CELLS:
-            yield start, row
-            start, wider = row, {name: counts[row] for name, counts in records.counts.items()}
-        widths = wider
-    yield start, height
-
-
-def _width(records: _Records, widths: Mapping[str, int]) -> int:
-    return records.scalars.width + sum(items.width * widths[name] for name, items in records.items.items())
-
-
-def _rows(records: _Records, start: int, stop: int) -> Rows:
-    columns = records.scalars.slice(start, stop - start).get_columns()
-    widths: dict[str, int] = {}
-    for name, items in records.items.items():
-        counts = records.counts[name]
-        widths[name] = max(counts[start:stop])
-        columns += _side_by_side(name, items, sum(counts[:start]), counts[start:stop])
-    return Rows(pl.DataFrame(columns), records.unknown[start:stop], records.practice[start:stop], widths=widths)
-
-
-def _side_by_side(name: str, items: pl.DataFrame, first: int, counts: list[int]) -> list[pl.Series]:
-    """The columns ``name[0].field``, ``name[1].field``, ... of rows with so many items each, from item ``first`` on."""
-    width, height = max(counts), len(counts)
-    if not width:
-        return []
-    count = pl.Series(counts, dtype=pl.Int64)
-    begin = count.cum_sum() - count + first
-    places = pl.concat([(begin + position).set(count <= position, None) for position in range(width)])
-    long = items.select(pl.all().gather(places))
-    return [
-        column.slice(position * height, height).alias(f"{name}[{position}].{column.name}")
-        for position in range(width)
-        for column in long.get_columns()
-    ]
+def _list_column(name: str, fields: list[pl.Series], counts: list[int]) -> pl.Series:
+    """A column of lists of objects, given their fields one item below the other, and how many items each row has."""
+    rows = pl.DataFrame({"row": pl.int_range(len(counts), dtype=pl.UInt32, eager=True), "count": counts})
+    row_of_item = rows.select(pl.col("row").repeat_by("count").explode())
+    items = row_of_item.with_columns(pl.DataFrame(fields).to_struct(name))
+    lists = items.group_by("row", maintain_order=True).agg(name)
+    return rows.join(lists, on="row", how="left", maintain_order="left")[name]

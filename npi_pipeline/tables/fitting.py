@@ -30,7 +30,7 @@ def fitted(answer: Json, layout: TableLayout, pinned: Mapping[str, int]) -> tupl
     Items of a list beyond its ``pinned`` width count as something else, and so does what stands beside the record in
     the answer (its path begins with ``$``). A null is a missing value wherever something is declared.
     """
-    unknown: Unknown = {}
+    unknown: dict[Path, Any] = {}
     if layout.envelope:
         for key in answer.keys() - set(layout.envelope):
             unknown.update(leaves(answer[key], ("$", key)))
@@ -40,7 +40,7 @@ def fitted(answer: Json, layout: TableLayout, pinned: Mapping[str, int]) -> tupl
     return _fitted_record(record, layout, pinned, unknown), unknown
 
 
-def _fitted_record(record: Json, layout: TableLayout, pinned: Mapping[str, int], unknown: Unknown) -> Json:
+def _fitted_record(record: Json, layout: TableLayout, pinned: Mapping[str, int], unknown: dict[Path, Any]) -> Json:
     rest = dict(record)
     fit: Json = {}
     own: tuple[Field, ...] = ()
@@ -56,7 +56,7 @@ def _fitted_record(record: Json, layout: TableLayout, pinned: Mapping[str, int],
 
 
 def _fitted_items(
-    values: list[Any], part: ListFields | PickedFields, pinned: Mapping[str, int], unknown: Unknown
+    values: list[Any], part: ListFields | PickedFields, pinned: Mapping[str, int], unknown: dict[Path, Any]
 ) -> list[Json]:
     width = pinned.get(part.name, sys.maxsize)
     for position, value in enumerate(values[width:], start=width):
@@ -66,7 +66,7 @@ def _fitted_items(
     ]
 
 
-def _fitted(value: Any, fields: tuple[Field, ...], at: Path, unknown: Unknown) -> Json:
+def _fitted(value: Any, fields: tuple[Field, ...], at: Path, unknown: dict[Path, Any]) -> Json:
     """The part of ``value`` that ``fields`` can hold without loss; the rest goes to ``unknown``."""
     if not isinstance(value, dict):
         if value is not None:

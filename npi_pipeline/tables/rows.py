@@ -15,19 +15,21 @@ from npi_pipeline.tables.columns import ColumnType
 from npi_pipeline.tables.paths import Path, name_of
 from npi_pipeline.tables.states import Practice
 
-Unknown = dict[Path, Any]
+Unknown = Mapping[Path, Any]
+NOTHING_UNKNOWN: Unknown = {}
 
-MOST_CELLS = 2_000_000
-"""Rows are handled so many at a time that their cells stay below this: one very wide record must not fill memory."""
+MOST_CELLS = 4_000_000
+"""Rows are handled so many at a time that their cells stay below this: wide records must not fill the memory."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """Some records as rows.
 
-    ``frame`` has the record columns that these rows need, ``widths`` how many items each list has at most, and
-    ``paths`` the path and type of each column of a format without a declared schema. One item per row: ``unknown``
-    is what no column holds, ``practice`` where the record practises.
+    ``frame`` has the scalars of the records, one column each, and then their declared lists, one column each, whose
+    values are lists of objects (null when a record has no item). ``widths`` says how many items each list has at most,
+    ``paths`` the path and type of each column of a format without a declared schema. One item per row: ``unknown`` is
+    what no column holds, ``practice`` where the record practises.
     """
 
     frame: pl.DataFrame

@@ -91,10 +91,10 @@ def write_state_files(
     for always in (NO_STATE, failed_name):
         writers.of(always)
     try:
-        rows = sum(_write_part(part, table.columns, writers, defuse=defuse_formulas) for part in parts)
+        rows = sum(_write_part(part, table, writers, defuse=defuse_formulas) for part in parts)
         padding = b"," * (len(table.columns) - len(LEADING_COLUMNS)) + b"\n"
         for lines in _failed_lines(outcomes, defuse=defuse_formulas):
-            writers.of(failed_name).write([line[:-1] + padding for line in lines])
+            writers.of(failed_name).write([line + padding for line in lines])
     finally:
         files = writers.close()
     if rows != table.rows:
@@ -102,44 +102,75 @@ def write_state_files(
     return files
 
 
-def _write_part(part: File, columns: Sequence[Column], writers: _Writers, *, defuse: bool) -> int:
+def _write_part(part: File, table: ProviderTable, writers: _Writers, *, defuse: bool) -> int:
     frame = pl.read_parquet(part)
-    step = max(1, MOST_CELLS // len(columns))
+    step = max(1, MOST_CELLS // len(table.columns))
     for start in range(0, frame.height, step):
         rows = frame.slice(start, step)
-        lines = _lines(_ordered(rows, columns, defuse=defuse))
         by_state: dict[str, list[bytes]] = {}
-        for line, states in zip(lines, rows[STATES].to_list(), strict=True):
+        for line, states in zip(_rows(rows, table, defuse=defuse), rows[STATES].to_list(), strict=True):
             for state in states or (NO_STATE,):
                 by_state.setdefault(state, []).append(line)
-        for state, of_state in by_state.items():
-            writers.of(state).write(of_state)
+        for state, lines in by_state.items():
+            writers.of(state).write(lines)
     return frame.height
 
 
-def _ordered(rows: pl.DataFrame, columns: Sequence[Column], *, defuse: bool) -> pl.DataFrame:
-    nothing = pl.repeat(None, rows.height, dtype=pl.String, eager=True)
+def _rows(rows: pl.DataFrame, table: ProviderTable, *, defuse: bool) -> Iterator[bytes]:
+    """The rows of a part as lines of CSV: plain columns, lists spread over theirs, what is unknown last.
+
+    polars writes the items of a list one below the other, and they are put side by side as text: what a row has not
+    costs a comma, not a cell.
+    """
+    plain = [column for column in table.columns[:-1] if column.name in rows.columns or not table.widths]
+    blocks = [_lines(_selected(rows, plain, defuse=defuse))]
+    blocks += [_spread(rows[name], width, defuse=defuse) for name, width in table.widths.items() if width]
+    blocks += [_lines(_selected(rows, table.columns[-1:], defuse=defuse))]
+    return (b",".join(cells) + b"\n" for cells in zip(*blocks, strict=True))
+
+
+def _spread(lists: pl.Series, width: int, *, defuse: bool) -> list[bytes]:
+    """The columns of a list column that is spread over ``width`` items."""
+    items = lists.explode(empty_as_null=False, keep_nulls=False).struct.unnest()
+    columns = [Column(name, _type_of(type_), "") for name, type_ in items.schema.items()]
+    lines = _lines(_defused(items, columns) if defuse else items)
+    empty = b"," * (len(columns) - 1)
+    padding = [b",".join([empty] * missing) for missing in range(width, -1, -1)]
+    spread = []
+    start = 0
+    for count in lists.list.len().fill_null(0).to_list():
+        if not count:
+            spread.append(padding[0])
+        elif count == width:
+            spread.append(b",".join(lines[start : start + count]))
+        else:
+            spread.append(b",".join(lines[start : start + count]) + b"," + padding[count])
+        start += count
+    return spread
+
+
+def _type_of(type_: pl.DataType) -> ColumnType:
+    return ColumnType.string if type_ == pl.String else ColumnType.boolean
+
+
+def _selected(rows: pl.DataFrame, columns: Sequence[Column], *, defuse: bool) -> pl.DataFrame:
     present = frozenset(rows.columns)
-    return pl.DataFrame(
-        [
-            _cells(rows[column.name], column, defuse=defuse) if column.name in present else nothing.alias(column.name)
-            for column in columns
-        ]
+    nothing = pl.repeat(None, rows.height, dtype=pl.String, eager=True)
+    frame = pl.DataFrame([rows[c.name] if c.name in present else nothing.alias(c.name) for c in columns])
+    return _defused(frame, columns) if defuse else frame
+
+
+def _defused(rows: pl.DataFrame, columns: Iterable[Column]) -> pl.DataFrame:
+    """``rows`` with a quote before each formula. Two passes: few columns hold any, and finding out is the cheaper."""
+    texts = [c.name for c in columns if c.type is ColumnType.string and rows[c.name].null_count() < rows.height]
+    if not texts:
+        return rows
+    found = rows.select(pl.col(texts).str.contains(_FORMULA).any())
+    return rows.with_columns(
+        pl.when(pl.col(name).str.contains(_FORMULA)).then("'" + pl.col(name)).otherwise(name).alias(name)
+        for name, has_formula in found.row(0, named=True).items()
+        if has_formula
     )
-
-
-def _cells(cells: pl.Series, column: Column, *, defuse: bool) -> pl.Series:
-    if not defuse or column.type is not ColumnType.string or cells.null_count() == len(cells):
-        return cells
-    formulas = cells.str.contains(_FORMULA)
-    if not formulas.any():
-        return cells
-    return pl.select(pl.when(formulas).then(pl.lit("'") + cells).otherwise(cells).alias(cells.name)).to_series()
-
-
-def without_defusing(cells: pl.Expr) -> pl.Expr:
-    """Cells of a state file as they were before formulas were defused."""
-    return cells.str.replace("^'(" + _FORMULA.removeprefix("^") + ")", "${1}")
 
 
 def _failed_lines(outcomes: Iterable[pl.DataFrame], *, defuse: bool) -> Iterator[list[bytes]]:
@@ -148,7 +179,7 @@ def _failed_lines(outcomes: Iterable[pl.DataFrame], *, defuse: bool) -> Iterator
             "npi", "outcome", "reason", fetched_on=pl.col("fetched_at").dt.date()
         )
         columns = [Column(name, ColumnType.string, "") for name in ("npi", "outcome", "reason")]
-        yield _lines(rows.with_columns(_cells(rows[column.name], column, defuse=defuse) for column in columns))
+        yield _lines(_defused(rows, columns) if defuse else rows)
 
 
 def _csv(frame: pl.DataFrame, *, include_header: bool) -> bytes:
@@ -158,18 +189,19 @@ def _csv(frame: pl.DataFrame, *, include_header: bool) -> bytes:
 
 
 def _lines(frame: pl.DataFrame) -> list[bytes]:
-    """The rows of ``frame`` as CSV, each with its line end."""
+    """The rows of ``frame`` as CSV, without line ends."""
     if frame.is_empty():
         return []
-    lines = _csv(frame, include_header=False).splitlines(keepends=True)
+    lines = _csv(frame, include_header=False)[:-1].split(b"\n")
     return lines if len(lines) == frame.height else list(_rejoined(lines))
 
 
 def _rejoined(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Lines that were cut inside a quoted cell, put together again: a whole row has an even number of quotes."""
-    row = b""
+    cut: list[bytes] = []
     for line in lines:
-        row += line
-        if row.endswith(b"\n") and not row.count(b'"') % 2:
+        cut.append(line)
+        row = b"\n".join(cut)
+        if not row.count(b'"') % 2:
             yield row
-            row = b""
+            cut = []

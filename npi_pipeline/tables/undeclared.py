@@ -65,7 +65,7 @@ def read_undeclared(bodies: Sequence[str], layout: TableLayout, pinned: Mapping[
             yield _rows(used, unknown, practice)
             root, used, unknown, practice = _Place(()), [], [], []
             leaves = list(_leaves(record, root, pinned))
-        beyond: Unknown = {}
+        beyond: dict[Path, Any] = {}
         for place, value in leaves:
             if place.beyond:
                 beyond[place.path] = value
