@@ -19,7 +19,9 @@ _WRITING = os.O_WRONLY | os.O_RDWR
 
 # Forked from a process that has only imported: polars' threads would not survive a fork of this one.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["boto3", "npi_pipeline.enrichment.journal", "npi_pipeline.storage.publish"])
+_processes.set_forkserver_preload(
+    ["__main__", "pytest", "hypothesis", "boto3", "npi_pipeline.enrichment.journal", "npi_pipeline.demo.s3"]
+)
 
 
 def was_killed_before(change: int, do: Callable[..., object], *arguments: Any) -> bool:

@@ -1,24 +1,5 @@
-"""Both kinds of data root, for tests of what is promised of either."""
+"""Fixtures of this part: both kinds of data root."""
 
-from __future__ import annotations
+from npi_pipeline_tests.both_roots import data_root, root
 
-from pathlib import Path
-
-import pytest
-
-from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.open_root import open_data_root
-
-
-@pytest.fixture(params=["local", "s3"])
-def data_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh root's address, as the setting has it."""
-    if request.param == "local":
-        return str(tmp_path / "root")
-    return f"s3://{request.getfixturevalue('bucket')}/some/prefix"
-
-
-@pytest.fixture
-def root(data_root: str) -> DataRoot:
-    """A fresh root of either kind."""
-    return open_data_root(data_root)
+__all__ = ["data_root", "root"]

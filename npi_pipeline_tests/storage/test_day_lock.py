@@ -74,7 +74,7 @@ def test_a_lease_is_renewed_while_its_holder_lives(bucket: str, monkeypatch: pyt
     monkeypatch.setattr(s3_lease, "RENEW_SECONDS", 0.01)
     root = open_data_root(f"s3://{bucket}/root")
     with day_lock(root, DAY):
-        contents = set()
+        contents: set[bytes] = set()
         # Ends at the third renewal; without renewals it never would, and the run's own time limit fails the test.
         while len(contents) < 4:
             contents.add(root.read(lock_path(DAY, "journal")))

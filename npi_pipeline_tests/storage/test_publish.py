@@ -97,7 +97,7 @@ def test_a_publish_killed_at_any_point_shows_the_old_day_or_none_or_the_new(data
     sources = (str(tmp_path / f"source-{number}") for number in itertools.count())
     publish_contents(root, Path(next(sources)), FIRST)
     seen = []
-    # On S3 every third point, with other ones in between each time a lease's renewals shift them.
+    # Of the points on S3 every third: there a process costs ten times as much.
     for change in itertools.count(0, 3 if data_root.startswith("s3://") else 1):
         was_killed = was_killed_before(change, publish_second, data_root, next(sources))
         seen.append(published(root))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_a_fifth_of_the_requests_refused_at_random_is_survived(s3: LocalS3, buck
 def test_a_bucket_that_is_not_there_is_named_with_the_remedy(s3: LocalS3, address: str, tmp_path: Path) -> None:
     root = open_data_root(address)
     (tmp_path / "source").write_bytes(b"x")
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: root.write("a", b"x"),
         lambda: root.upload("a", tmp_path / "source"),
         lambda: root.read("a"),

@@ -171,7 +171,7 @@ def save_sealed_journal(root: DataRoot, sealed: SealedJournal) -> None:
     content = {
         "version": _VERSION,
         "day": sealed.day.isoformat(),
-        "sealed_at": sealed.sealed_at.isoformat(timespec="milliseconds"),
+        "sealed_at": sealed.sealed_at.isoformat(),
         "registry": sealed.registry,
         "rows": sealed.rows,
         "outcomes": sealed.outcomes,

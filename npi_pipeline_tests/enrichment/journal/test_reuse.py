@@ -1,0 +1,81 @@
+"""Answers of one day serve another, when they are young enough and from the same registry."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from npi_pipeline.enrichment.journal import read_outcomes, reuse_answers, seal_journal, sealing
+from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline_tests.enrichment.journal.made_outcomes import (
+    DAY,
+    MORNING,
+    made,
+    npi,
+    npis,
+    rows_of,
+    sealed_rows,
+    write,
+)
+
+EARLIER, OTHER = DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=2)
+
+
+def sealed_day(root: DataRoot, day: dt.date, *outcomes: NpiOutcome, registry: str = "nppes") -> None:
+    write(root, outcomes, day)
+    with day_lock(root, day) as held:
+        wanted = npis(int(outcome.npi) - 1_000_000_000 for outcome in outcomes)
+        seal_journal(root, day, wanted, held, registry=registry)
+
+
+def reuse(root: DataRoot, *numbers: int, not_before: dt.datetime = MORNING) -> int:
+    return reuse_answers(root, DAY, npis(numbers), "nppes", not_before)
+
+
+def test_answers_of_another_day_are_taken_with_the_moment_they_were_fetched(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 2)
+    sealed_day(root, EARLIER, *(made(number, second=number) for number in range(6)))
+    assert reuse(root, 1, 2, 5, 9) == 3
+    assert read_outcomes(root, DAY)["npi"].to_list() == [npi(1), npi(2), npi(5)]
+    write(root, [made(9)])
+    with day_lock(root, DAY) as held:
+        seal_journal(root, DAY, npis([1, 2, 5, 9]), held)
+    assert sealed_rows(root) == rows_of(made(1, second=1), made(2, second=2), made(5, second=5), made(9))
+
+
+def test_only_answers_are_taken(root: DataRoot) -> None:
+    sealed_day(root, EARLIER, *(made(number, kind) for number, kind in enumerate(Outcome)))
+    assert reuse(root, *range(5)) == 3
+    assert set(read_outcomes(root, DAY)["outcome"]) == {"found", "not_found", "deactivated"}
+
+
+def test_answers_that_are_too_old_are_not_taken(root: DataRoot) -> None:
+    sealed_day(root, EARLIER, made(1, second=10), made(2, second=20))
+    assert reuse(root, 1, 2, not_before=MORNING + dt.timedelta(seconds=15)) == 1
+    assert reuse(root, 1, 2, not_before=dt.datetime.now(dt.timezone.utc) + dt.timedelta(days=1)) == 0
+    assert read_outcomes(root, DAY)["npi"].to_list() == [npi(2)]
+
+
+def test_answers_of_another_registry_are_not_taken(root: DataRoot) -> None:
+    sealed_day(root, EARLIER, made(1), registry="another")
+    assert reuse(root, 1) == 0
+
+
+def test_an_npi_that_several_days_know_is_taken_once(root: DataRoot) -> None:
+    sealed_day(root, OTHER, made(1, second=1), made(2, second=1))
+    sealed_day(root, EARLIER, made(1, second=2))
+    assert reuse(root, 1, 2) == 2
+    assert read_outcomes(root, DAY)["fetched_at"].to_list() == [MORNING + dt.timedelta(seconds=n) for n in (2, 1)]
+
+
+def test_a_damaged_part_of_another_day_is_left_alone(root: DataRoot) -> None:
+    sealed_day(root, EARLIER, made(1))
+    (part,) = root.list(f"journal/{EARLIER}/sealed")
+    root.write(part.path, b"")
+    assert reuse(root, 1) == 0
+    assert [file.path for file in root.list(f"journal/{EARLIER}/sealed")] == [part.path]
