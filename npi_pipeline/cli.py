@@ -20,6 +20,9 @@ import click
 from npi_pipeline import __version__
 from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable
 
+# What a shell says of a command that ended by Ctrl-C.
+_INTERRUPTED = 130
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -51,13 +54,18 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """What a user can mend is told on one line, with exit code 2."""
+    """What a user can mend is told on one line, with exit code 2; a run that is broken off says so, with 130."""
+    from dagster import DagsterExecutionInterruptedError
+
     from npi_pipeline.storage.data_root import StorageError
 
     try:
         yield
     except (SettingsError, StorageError) as error:
         raise click.UsageError(str(error)) from error
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+        click.echo("broken off; outcomes so far are kept, run the day again to go on from there", err=True)
+        sys.exit(_INTERRUPTED)
 
 
 def _day(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dt.date | None:

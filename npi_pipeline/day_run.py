@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.execution.plan.objects import ErrorSource
 from dagster_shared.error import SerializableErrorInfo
 
+from npi_pipeline.assets.conventions import CANCELLED
 from npi_pipeline.day.status import DayStatus, Standing, status_of_day
 from npi_pipeline.definitions import build_definitions
 from npi_pipeline.partitions import daily_partitions
@@ -112,7 +114,9 @@ def _problems(result: dg.ExecuteInProcessResult) -> Iterator[str]:
             yield _check_line(evaluation)
     for event in result.get_step_failure_events():
         data = event.step_failure_data
-        if data.user_failure_data is not None and data.user_failure_data.description:
+        if data.error_source is ErrorSource.INTERRUPT:
+            yield f"{event.step_key}: {CANCELLED}"
+        elif data.user_failure_data is not None and data.user_failure_data.description:
             yield f"{event.step_key}: {data.user_failure_data.description}"
         elif data.error is not None and data.error.cls_name != "DagsterAssetCheckFailedError":
             yield f"{event.step_key}: {_root_cause(data.error)}"

@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 import dagster as dg
+from dagster._core.execution.plan.objects import ErrorSource
 
 
 @dg.logger(
@@ -33,7 +34,10 @@ def _is_said_by_an_asset_or_unexpected(record: logging.LogRecord) -> bool:
     event = _meta(record).get("dagster_event")
     if event is None:
         return True
-    return bool(event.is_step_failure and event.step_failure_data.user_failure_data is None)
+    if not event.is_step_failure:
+        return False
+    data = event.step_failure_data
+    return data.user_failure_data is None and data.error_source is not ErrorSource.INTERRUPT
 
 
 class _ShortLines(logging.Formatter):

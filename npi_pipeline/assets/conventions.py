@@ -22,11 +22,24 @@ OWNERS = ["team:provider-data"]
 NETWORK_RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
 
+CANCELLED = "cancelled; outcomes so far are kept, run the day again to go on from there"
+
+
+class StepInterrupted(dg.DagsterError, dg.DagsterExecutionInterruptedError):
+    """A step that was cancelled and stays so.
+
+    Dagster 1.13 lets a step's retry policy repeat it when it is cancelled: seconds after Terminate or Ctrl-C it would
+    begin again. Errors of Dagster's own pass by the policy, and this one is still the interrupt that ends the run.
+    """
+
+
 @contextlib.contextmanager
 def one_line_failures() -> Iterator[None]:
     """What the core knows how to explain becomes a failure with that line; only what may pass is tried again."""
     try:
         yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+        raise StepInterrupted(CANCELLED) from interrupt
     except (ListUnavailableError, SettingsError, DayLockedError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     except FileNotFoundError as error:
