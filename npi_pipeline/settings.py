@@ -98,8 +98,14 @@ class FetchSettings(SettingsGroup):
 
     fetch_mode: FetchMode = Field(
         default=FetchMode.missing,
-        description="`missing`: ask for NPIs without a final outcome. `failed`: only those recorded as failed. "
-        "`all`: ask for every NPI afresh.",
+        description="`missing`: ask for NPIs without a final outcome, or that failed for a reason that may pass. "
+        "`failed`: for all that failed. `all`: for every NPI afresh.",
+    )
+    reuse_hours: float = Field(
+        default=12.0,
+        ge=0,
+        le=8760,
+        description="Answers of another day no older than this are taken over instead of asking again; 0: never.",
     )
     threads: int = Field(
         default=50,
@@ -114,7 +120,7 @@ class FetchSettings(SettingsGroup):
         description="Repeats allowed for one NPI after its first request.",
     )
     wait: float = Field(
-        default=1.0,
+        default=0.25,
         ge=0,
         le=3600,
         description="First backoff in seconds; it doubles with each repeat, with full jitter.",
@@ -351,3 +357,7 @@ def _bounds(field: FieldInfo) -> str:
         if getattr(limit, name, None) is not None
     ]
     return f" ({', '.join(limits)})" if limits else ""
+
+
+if __name__ == "__main__":
+    print(settings_table())  # noqa: T201 - for whoever updates the README

@@ -111,7 +111,10 @@ class Scheduler:
     def answered(self, now: float, attempt: Attempt, answer: Answer) -> Settled | None:
         """Take the answer to an attempt; the NPI is settled, or waits to be asked again."""
         self._limiter.answered(now, attempt.sent_at, answer.sign)
+        was_down = self._breaker.is_open
         self._breaker.answered(now, answer)
+        if was_down and not self._breaker.is_open:
+            self._limiter.restart()
         attempt.verdict, attempt.status = answer.verdict, answer.status
         if not answer.verdict.passing:
             return _settled(attempt, answer.body)
