@@ -9,10 +9,11 @@ so that the peak of memory is its own; "grown" is that peak less what Python wit
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime as dt
 import gzip
 import io
-import json
+import itertools
 import multiprocessing
 import random
 import statistics
@@ -26,7 +27,6 @@ import orjson
 import polars as pl
 
 from npi_pipeline.enrichment.journal import (
-    SCHEMA,
     JournalWriter,
     frame_of,
     read_outcomes,
@@ -121,6 +121,16 @@ FORMATS: dict[str, tuple[Callable[[pl.DataFrame], bytes], Callable[[bytes], obje
 }
 
 
+def cost_of(
+    parts: list[pl.DataFrame], write: Callable[[pl.DataFrame], bytes], read: Callable[[bytes], object]
+) -> tuple[float, float, int]:
+    """CPU seconds to write and to read the parts, and their size in bytes."""
+    written: list[bytes] = []
+    write_cpu = cpu(lambda: written.extend(write(part) for part in parts))
+    read_cpu = cpu(lambda: [read(content) for content in written])
+    return write_cpu, read_cpu, sum(map(len, written))
+
+
 def compare_formats(count: int, rounds: int = 3) -> None:
     rows = frame_of(list(outcomes(count)))
     raw = int(rows["body"].str.len_bytes().sum())
@@ -131,10 +141,7 @@ def compare_formats(count: int, rounds: int = 3) -> None:
         measured: dict[str, list[tuple[float, float, int]]] = {name: [] for name in FORMATS}
         for _ in range(rounds):
             for name, (write, read) in FORMATS.items():
-                written: list[bytes] = []
-                write_cpu = cpu(lambda w=write, out=written: out.extend(w(part) for part in parts))  # type: ignore[misc]
-                read_cpu = cpu(lambda r=read, got=written: [r(part) for part in got])  # type: ignore[misc]
-                measured[name].append((write_cpu, read_cpu, sum(map(len, written))))
+                measured[name].append(cost_of(parts, write, read))
         print(f"\n{len(parts)} parts of {part_rows} rows, {body / 1e6:.1f} MB of bodies ({raw / count:.0f} bytes each)")
         print(f"{'format':28} {'size %':>7} {'write ms/part':>14} {'read ms/part':>13}")
         for name, runs in measured.items():
@@ -205,14 +212,46 @@ def compare_sizes(sizes: list[int]) -> None:
                 sys.stdout.flush()
 
 
+class Stopwatch(LocalRoot):
+    """A local root that notes how old the oldest new outcome of each part was when it was durable."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.waited: list[float] = []
+        self._durable_until = 0.0
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a part; outcomes come in order, so that the new ones are those after the last part's."""
+        super().write(path, data)
+        now = time.time()
+        fetched_at = pl.read_parquet(io.BytesIO(data))["fetched_at"].dt.epoch("ms") / 1000
+        new = [moment for moment in fetched_at if moment > self._durable_until]
+        self.waited.extend(now - moment for moment in new[:1])
+        self._durable_until = max([self._durable_until, *new])
+
+
+def measure_durability(a_second: int, seconds: int = 4) -> None:
+    """How long outcomes that come at a steady rate wait until they are durable."""
+    source = itertools.cycle(list(outcomes(1_000)))
+    with tempfile.TemporaryDirectory() as folder:
+        root = Stopwatch(Path(folder))
+        with JournalWriter(root, DAY) as journal:
+            for _ in range(a_second * seconds):
+                journal.append(dataclasses.replace(next(source), fetched_at=dt.datetime.now(dt.timezone.utc)))
+                time.sleep(1 / a_second)
+    print(f"{a_second:5} outcomes a second: durable after {max(root.waited):.2f} s at most, {len(root.waited)} parts")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="10000,100000")
     parser.add_argument("--formats-rows", type=int, default=20_000)
-    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.formats_rows:
         compare_formats(arguments.formats_rows)
+    print()
+    for a_second in (10, 1_000):
+        measure_durability(a_second)
     compare_sizes([int(size) for size in arguments.sizes.split(",")])
 
 

@@ -1,21 +1,27 @@
 """Processes that are killed by SIGKILL at a chosen moment: right before their n-th change to a file or send to S3.
 
-The moments are Python's own audit events, so they lie inside the code under test, between any two of its steps.
+The moments are told by the interpreter, so they lie inside the code under test, between any two calls to the system.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import multiprocessing
 import os
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
+from types import FrameType, ModuleType
 from typing import Any
 
-_CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "http.client.send"}
-_WRITING = os.O_WRONLY | os.O_RDWR
+_SYSTEM_CALLS = {"open", "close", "fsync", "ftruncate", "pwrite", "sendfile"} | {
+    "mkdir", "rmdir", "rename", "replace", "remove", "unlink", "link"
+}  # fmt: skip
+_FILE_CALLS = {"write", "flush", "close", "__exit__", "send", "sendall"}
 
 # Forked from a process that has only imported: polars' threads would not survive a fork of this one.
 _processes = multiprocessing.get_context("forkserver")
@@ -56,20 +62,24 @@ def _with_environment(environment: dict[str, str], do: Callable[..., object], ar
 def _killed_before(change: int, do: Callable[..., object], *arguments: Any) -> None:
     left = change
 
-    def watch(event: str, details: tuple[Any, ...]) -> None:
+    def watch(_frame: FrameType, event: str, function: Any) -> None:
         nonlocal left
-        if not _is_change(event, details):
+        if event != "c_call" or not _is_change(function):
             return
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         left -= 1
 
-    sys.addaudithook(watch)
-    do(*arguments)
+    threading.setprofile(watch)
+    sys.setprofile(watch)
+    try:
+        do(*arguments)
+    finally:
+        sys.setprofile(None)
 
 
-def _is_change(event: str, details: tuple[Any, ...]) -> bool:
-    if event == "open":
-        path, _, flags = details
-        return isinstance(flags, int) and bool(flags & _WRITING) and not str(path).startswith("/dev/")
-    return event in _CHANGES
+def _is_change(function: Any) -> bool:
+    owner = function.__self__
+    if isinstance(owner, ModuleType):
+        return owner.__name__ == "posix" and function.__name__ in _SYSTEM_CALLS
+    return isinstance(owner, (io.BufferedWriter, socket.socket)) and function.__name__ in _FILE_CALLS

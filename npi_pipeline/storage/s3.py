@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-# With botocore's backoff (doubling up to 20 s, with jitter) about a minute and a half of refusals is survived.
+# With botocore's backoff (doubling up to 20 s, with jitter) about a minute of refusals is survived.
 _ATTEMPTS = 10
 _THREADS = 8
 _DELETES_A_REQUEST = 1_000
@@ -35,6 +35,7 @@ _REMEDIES = {
     "InvalidAccessKeyId": "S3 does not know the credentials; correct AWS_PROFILE or AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "S3 does not accept the credentials; correct AWS_PROFILE or AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the credentials have expired; renew AWS_PROFILE or AWS_SESSION_TOKEN",
+    "NotImplemented": "it does not know conditional writes, by which runs keep out of each other's way; use another S3",
     "PermanentRedirect": "the bucket is in another region; set AWS_REGION to it",
     "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION to it",
 }
@@ -229,12 +230,15 @@ class S3Root:
 
 
 def in_threads(do: Callable[[Item], object], items: Iterable[Item]) -> None:
-    """Do it for each item in a few threads. The first error, or an interrupt, stops what has not begun."""
+    """Do it for each item in a few threads. The first error, or an interrupt, stops what has not begun.
+
+    What has begun is waited for: after this nothing is done any more, so that a lock may be let go.
+    """
     with ThreadPoolExecutor(_THREADS) as pool:
         futures = [pool.submit(do, item) for item in items]
         try:
             for future in futures:
                 future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline.storage.data_root import StorageError
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.storage.s3 import S3Root
+from npi_pipeline_tests.lossy_proxy import LossyProxy, lossy_proxy
 
 
 def test_a_fifth_of_the_requests_refused_at_random_is_survived(s3: LocalS3, bucket: str, tmp_path: Path) -> None:
@@ -77,6 +78,36 @@ def test_an_s3_that_refuses_for_good_may_be_back_later(
     with pytest.raises(StorageError, match="S3 answers 503 SlowDown") as refused:
         open_data_root(f"s3://{bucket}").write("a", b"x")
     assert refused.value.passing
+
+
+@pytest.fixture
+def proxy(s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[LossyProxy]:
+    with lossy_proxy(s3.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint_url)
+        yield proxy
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(proxy: LossyProxy, bucket: str, tmp_path: Path) -> None:
+    content = os.urandom(100_000)
+    root = open_data_root(f"s3://{bucket}")
+    root.write("a", content)
+    proxy.lose["GET"].extend(["cut", "cut"])
+    assert root.read("a") == content
+    proxy.lose["GET"].append("cut")
+    assert b"".join(root.chunks("a")) == content
+    proxy.lose["GET"].append("cut")
+    root.download("a", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == content
+    assert not proxy.lose["GET"]
+
+
+def test_a_lease_that_was_taken_is_ours_even_if_s3s_answer_was_lost(proxy: LossyProxy, bucket: str) -> None:
+    root = open_data_root(f"s3://{bucket}")
+    proxy.lose["PUT"].append("refused")
+    with root.lock("locks/x", "the only one") as held:
+        proxy.lose["PUT"].append("refused")
+        held.ensure_held()
+    assert not proxy.lose["PUT"]
 
 
 def test_objects_outside_the_prefix_are_not_seen(bucket: str) -> None:

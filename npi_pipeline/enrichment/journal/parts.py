@@ -128,16 +128,17 @@ def contents(root: DataRoot, paths: list[str]) -> Iterator[tuple[str, bytes | No
     """The bytes of each file, None for one that is not there. A few are read ahead, for S3's latency."""
     left = deque(paths)
     ahead: deque[tuple[str, Future[bytes | None]]] = deque()
-    with ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="journal-read") as pool:
-        try:
-            while left or ahead:
-                while left and len(ahead) < _READ_AHEAD:
-                    path = left.popleft()
-                    ahead.append((path, pool.submit(_content, root, path)))
-                path, content = ahead.popleft()
-                yield path, content.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="journal-read")
+    try:
+        while left or ahead:
+            while left and len(ahead) < _READ_AHEAD:
+                path = left.popleft()
+                ahead.append((path, pool.submit(_content, root, path)))
+            path, content = ahead.popleft()
+            yield path, content.result()
+    finally:
+        # Not waited for: an interrupted run need not hear what S3 says.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def is_whole(path: str, content: bytes) -> bool:

@@ -27,7 +27,7 @@ _WAITING_BYTES = 32 << 20
 _INTERRUPTED_SECONDS = 5.0
 # So many small parts become one, else a slow registry leaves thousands an hour to be read again.
 _GATHERED_PARTS = 60
-_GATHERED_BYTES = 4 << 20
+_SMALL_BYTES = 256 << 10
 
 
 @typing.final
@@ -45,7 +45,6 @@ class JournalWriter:
         self._stem = new_stem()
         self._parts_written = 0
         self._gathered: dict[str, pl.DataFrame] = {}
-        self._gathered_bytes = 0
         # Guards all that follows, and tells of every change to it.
         self._changed = threading.Condition()
         self._waiting: list[NpiOutcome] = []
@@ -128,14 +127,10 @@ class JournalWriter:
 
     def _gather(self, name: str, rows: pl.DataFrame) -> None:
         """Keep a small part's rows until there are many; then write them again as one part, and remove the small."""
-        size = int(rows.estimated_size())
-        if size >= _GATHERED_BYTES:
+        if rows.estimated_size() >= _SMALL_BYTES:
             return
         self._gathered[f"{self._folder}/{name}"] = rows
-        self._gathered_bytes += size
-        if len(self._gathered) < _GATHERED_PARTS and self._gathered_bytes < _GATHERED_BYTES:
-            return
-        if len(self._gathered) > 1:
+        if len(self._gathered) >= _GATHERED_PARTS:
             self._write(pl.concat(self._gathered.values()))
             self._root.delete(*self._gathered)
-        self._gathered, self._gathered_bytes = {}, 0
+            self._gathered = {}

@@ -148,7 +148,7 @@ def test_many_small_parts_are_gathered_into_one(tmp_path: Path, monkeypatch: pyt
 def test_large_parts_are_not_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "_PART_BYTES", 1)
     monkeypatch.setattr(writer, "_GATHERED_PARTS", 2)
-    monkeypatch.setattr(writer, "_GATHERED_BYTES", 1)
+    monkeypatch.setattr(writer, "_SMALL_BYTES", 1)
     root = WatchedRoot(tmp_path)
     with JournalWriter(root, DAY) as journal:
         for number in range(4):
