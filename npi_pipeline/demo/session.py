@@ -9,8 +9,7 @@ import contextlib
 import datetime as dt
 import os
 import shutil
-import subprocess
-import sys
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from npi_pipeline.assets.conventions import GROUP
 from npi_pipeline.day_run import DayRun, run_day
+from npi_pipeline.demo.child_process import ServerError
+from npi_pipeline.demo.dagster_ui import dagster_ui, is_free
 from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
 from npi_pipeline.demo.s3 import LocalS3, local_s3
@@ -33,6 +35,7 @@ _MISSING_DAYS_AGO = frozenset({1, 3, 4})
 _WEEK = 6
 # A registry across the internet: with it one sees the pool at work.
 _LATENCY_SECONDS = 0.05
+_GROUP_PAGE = f"/locations/npi_pipeline.definitions/asset-groups/{GROUP}"
 _DAGSTER_YAML = """\
 nux:
   enabled: false
@@ -47,7 +50,15 @@ run_queue:
 
 
 def run_demo(*, npis: int, ui: bool, port: int, folder: Path) -> int:
-    """Run the demo in ``folder``; returns the exit code. With ``ui`` it goes on until Ctrl-C."""
+    """Run the demo in ``folder``; returns the exit code. With ``ui`` it goes on until Ctrl-C.
+
+    Raises ServerError when a server of it cannot be started.
+    """
+    if ui and not is_free(port):
+        raise ServerError(f"port {port} is taken; choose another one with --port")
+    # A shell starts what it runs in the background with Ctrl-C ignored, and Dagster gives SIGTERM the same answer:
+    # such a demo would not end for either.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     today = dt.datetime.now(dt.timezone.utc).date()
     days = [today - dt.timedelta(days=ago) for ago in range(_WEEK, -1, -1)]
     console = Console(highlight=False, soft_wrap=True)
@@ -60,7 +71,7 @@ def run_demo(*, npis: int, ui: bool, port: int, folder: Path) -> int:
             for day in days:
                 if (today - day).days not in _MISSING_DAYS_AGO:
                     _run(console, registry, day, npis)
-            return _serve_ui(console, port)
+            return _serve_ui(console, port, folder / "dagster.log")
         result = _run(console, registry, today, npis)
         show_day_run(result)
         return 0 if result.ok else 1
@@ -74,6 +85,8 @@ def _environment(folder: Path, s3: LocalS3, registry: EmulatedRegistry, start: d
         "NPI_REGISTRY_FORMAT": "nppes",
         "NPI_REGISTRY_URL": registry.url,
         "NPI_DATA_ROOT": str(folder / "npi-data"),
+        # Each day shows a fetch of its own.
+        "NPI_REUSE_HOURS": "0",
         "NPI_START_DATE": start.isoformat(),
         "DAGSTER_HOME": str(folder / "dagster-home"),
     }
@@ -121,16 +134,12 @@ def _repeatedly(do: Callable[[], object]) -> Iterator[None]:
         do()
 
 
-def _serve_ui(console: Console, port: int) -> int:
-    """The Dagster UI, its daemon and code server, until Ctrl-C or their end."""
-    console.print(f"\nDagster UI: http://127.0.0.1:{port} (Ctrl-C ends everything)\n", style="bold")
-    command = [sys.executable, "-m", "dagster", "dev", "--module-name", "npi_pipeline.definitions"]
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, arguments of our own
-        [*command, "--host", "127.0.0.1", "--port", str(port)],
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    # Ctrl-C reaches the process too: it ends its own children, and then this waits no longer.
-    with contextlib.suppress(KeyboardInterrupt):
-        return process.wait()
-    process.wait()
-    return 0
+def _serve_ui(console: Console, port: int, log: Path) -> int:
+    """The Dagster UI until Ctrl-C or its end."""
+    try:
+        with dagster_ui(port=port, log=log) as process:
+            console.print(f"\nDagster UI: http://127.0.0.1:{port}{_GROUP_PAGE}", style="bold")
+            console.print(f"Try: Materialize all... > Missing > Launch. Ctrl-C ends everything. Its log: {log}\n")
+            return process.wait()
+    except KeyboardInterrupt:
+        return 0
