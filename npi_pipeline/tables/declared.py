@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
@@ -32,7 +32,7 @@ from npi_pipeline.tables.columns import (
 from npi_pipeline.tables.fitting import MOST_EPOCH, fitted
 from npi_pipeline.tables.paths import Path
 from npi_pipeline.tables.rows import NOTHING_UNKNOWN, Rows, Unknown
-from npi_pipeline.tables.states import Address, Practice, practice_of
+from npi_pipeline.tables.states import ADDRESS_FIELDS, NOWHERE, Address, Practice, practice_of
 
 # Records handled at a time: decoded and picked apart while the processor's cache holds them. 50 takes two thirds of
 # the time of 1,000.
@@ -43,8 +43,8 @@ _LEAST_MILLISECONDS = 10**11
 
 _DECODED: dict[FieldType, Any] = dict.fromkeys(FieldType, str | None) | {FieldType.boolean: bool | None}
 
-Values = dict[tuple[str, str], list[Any]]
-"""The values of each field by (object or list, field)."""
+Columns = dict[tuple[str, str], pl.Series]
+"""The column of each field by (object or list, field); a list's items stand one below the other."""
 
 
 class _NotAsDeclared(Exception):  # noqa: N818 - no error: a turn in the road
@@ -62,16 +62,15 @@ class _Plan:
     record_in: Callable[[Any], Any]
     record_type: Any
     part_of: dict[str, attrgetter[Any]]
-    keys_of: dict[str, list[tuple[str, str]]]
+    texts: dict[str, tuple[Field, ...]]
+    texts_of: dict[str, Callable[[Any], tuple[str | None, ...]]]
+    boolean_of: dict[tuple[str, str], attrgetter[Any]]
 
 
 @functools.lru_cache(maxsize=16)
 def _plan_of(layout: TableLayout) -> _Plan:
-    # The record's own fields first: its tuple then begins with their values.
-    keys: dict[str, tuple[Any, Any]] = {
-        f.name: (_DECODED[f.type], None) for part in layout.objects if not part.name for f in part.fields
-    }
-    parts: tuple[ObjectFields | ListFields, ...] = (*layout.objects_of_columns(), *layout.lists_of_columns())
+    own = next((part.fields for part in layout.objects if not part.name), ())
+    keys: dict[str, tuple[Any, Any]] = {field.name: (_DECODED[field.type], None) for field in own}
     for part in layout.objects:
         if part.name:
             type_ = _object_type(part.fields)
@@ -80,6 +79,8 @@ def _plan_of(layout: TableLayout) -> _Plan:
         keys[lists.name] = (types.GenericAlias(list, _object_type(lists.fields)), msgspec.field(default_factory=list))
     record_type = _struct(keys)
     answer_type, record_in = _way_to_record(layout.record_path, layout.envelope, record_type)
+    fields = {part.name: part.fields for part in layout.objects_of_columns()}
+    fields |= {part.name: part.fields for part in layout.lists_of_columns()}
     return _Plan(
         layout=layout,
         objects=layout.objects_of_columns(),
@@ -88,8 +89,25 @@ def _plan_of(layout: TableLayout) -> _Plan:
         record_in=record_in,
         record_type=record_type,
         part_of=dict(zip(keys, map(attrgetter, record_type.__struct_fields__), strict=True)),
-        keys_of={columns.name: [(columns.name, field.name) for field in columns.fields] for columns in parts},
+        texts={name: tuple(f for f in of_part if f.type is not FieldType.boolean) for name, of_part in fields.items()},
+        texts_of={name: _texts_of(of_part, whole=bool(name)) for name, of_part in fields.items()},
+        boolean_of={
+            (name, field.name): attrgetter(_attribute(place))
+            for name, of_part in fields.items()
+            for place, field in enumerate(of_part)
+            if field.type is FieldType.boolean
+        },
     )
+
+
+def _texts_of(fields: tuple[Field, ...], *, whole: bool) -> Callable[[Any], tuple[str | None, ...]]:
+    """How to get the values of an object's ``fields`` but the booleans; ``whole`` says that it has no other fields."""
+    places = [place for place, field in enumerate(fields) if field.type is not FieldType.boolean]
+    if whole and len(places) == len(fields):
+        return msgspec.structs.astuple
+    if len(places) > 1:
+        return attrgetter(*map(_attribute, places))
+    return lambda value: tuple(getattr(value, _attribute(place)) for place in places)
 
 
 def _attribute(place: int) -> str:
@@ -139,36 +157,59 @@ def read_declared(bodies: Sequence[str], layout: TableLayout, pinned: Mapping[st
 
 
 def _read(bodies: Sequence[str], plan: _Plan, pinned: Mapping[str, int], *, fit_all: bool) -> Rows:
-    values: Values = {key: [] for keys in plan.keys_of.values() for key in keys}
+    texts: dict[str, list[pl.Series]] = {name: [] for name in plan.texts}
+    booleans: dict[tuple[str, str], list[bool | None]] = {key: [] for key in plan.boolean_of}
     counts: dict[str, list[int]] = {part.name: [] for part in plan.lists}
     unknown: list[Unknown] = []
     for start in range(0, len(bodies), RUN):
         records = [_record(body, plan, pinned, unknown, fit=fit_all) for body in bodies[start : start + RUN]]
-        for name, objects in _groups(records, plan, counts).items():
-            for key, column in zip(plan.keys_of[name], _transposed(objects), strict=False):
-                values[key] += column
+        groups = _groups(records, plan, counts)
+        _take_texts(groups, plan, texts)
+        for key, value_of in plan.boolean_of.items():
+            booleans[key] += map(value_of, groups[key[0]])
+    columns = _columns(plan, texts, booleans)
     scalars = [
-        _typed(column_name(part.name, field), values[part.name, field.name], field.type)
+        columns[part.name, field.name].alias(column_name(part.name, field))
         for part in plan.objects
         for field in part.fields
     ]
     lists = [
-        _list_column(
-            part.name, [_typed(f.name, values[part.name, f.name], f.type) for f in part.fields], counts[part.name]
-        )
+        _list_column(part.name, [columns[part.name, f.name].alias(f.name) for f in part.fields], counts[part.name])
         for part in plan.lists
     ]
     return Rows(
         frame=pl.DataFrame([*scalars, *lists]),
         unknown=unknown,
-        practice=_practice(values, counts, plan.layout, len(bodies)),
+        practice=_practice(columns, counts, plan.layout, len(bodies)),
         widths={name: max(of_list, default=0) for name, of_list in counts.items()},
     )
 
 
-def _transposed(objects: list[Any]) -> Iterable[tuple[Any, ...]]:
-    """The values of decoded ``objects``, field by field."""
-    return zip(*map(msgspec.structs.astuple, objects), strict=True)
+def _take_texts(groups: dict[str, list[Any]], plan: _Plan, texts: dict[str, list[pl.Series]]) -> None:
+    """Move the texts of a run into polars at once, object by object.
+
+    Python's strings are then still in the cache, and are given back before the next run: keeping those of a whole
+    batch until they make columns takes half as long again.
+    """
+    values: list[str | None] = []
+    bounds = [0]
+    for name in texts:
+        values += chain.from_iterable(map(plan.texts_of[name], groups[name]))
+        bounds.append(len(values))
+    run = pl.Series(values, dtype=pl.String)
+    for of_part, start, stop in zip(texts.values(), bounds[:-1], bounds[1:], strict=True):
+        of_part.append(run.slice(start, stop - start))
+
+
+def _columns(
+    plan: _Plan, texts: dict[str, list[pl.Series]], booleans: dict[tuple[str, str], list[bool | None]]
+) -> Columns:
+    columns = {key: pl.Series(values, dtype=pl.Boolean) for key, values in booleans.items()}
+    for name, fields in plan.texts.items():
+        values = pl.concat(texts[name], rechunk=True)
+        for place, field in enumerate(fields):
+            columns[name, field.name] = _typed(values.gather_every(len(fields), place), field.type)
+    return columns
 
 
 def _record(body: str, plan: _Plan, pinned: Mapping[str, int], unknown: list[Unknown], *, fit: bool) -> Any:
@@ -176,10 +217,12 @@ def _record(body: str, plan: _Plan, pinned: Mapping[str, int], unknown: list[Unk
         try:
             record = plan.record_in(plan.decode(body))
         except ValueError:
-            record = None
-        if record is not None and all(len(plan.part_of[name](record)) <= width for name, width in pinned.items()):
-            unknown.append(NOTHING_UNKNOWN)
-            return record
+            fit = True
+        else:
+            fit = bool(pinned) and any(len(plan.part_of[name](record)) > width for name, width in pinned.items())
+    if not fit:
+        unknown.append(NOTHING_UNKNOWN)
+        return record
     fit_record, rest = fitted(parsed(body), plan.layout, pinned)
     unknown.append(rest)
     return msgspec.convert(fit_record, plan.record_type)
@@ -221,39 +264,36 @@ def _pick(lists: Iterable[list[Any]], part: PickedFields, groups: dict[str, list
     groups[part.rest] = rest
 
 
-def _practice(values: Values, counts: dict[str, list[int]], layout: TableLayout, height: int) -> list[Practice]:
+def _practice(columns: Columns, counts: dict[str, list[int]], layout: TableLayout, height: int) -> list[Practice]:
     of_rows: list[tuple[Address, ...]] = [()] * height
     for addresses in layout.practice_addresses:
         part = addresses.path[0]
-        found: Iterable[Address] = zip(
-            values[part, "state"], values[part, "country_code"], values[part, "address_type"], strict=True
-        )
+        found: Iterable[Address] = zip(*(columns[part, field].to_list() for field in ADDRESS_FIELDS), strict=True)
         if part not in counts:
             of_rows = [(*before, address) for before, address in zip(of_rows, found, strict=True)]
             continue
-        key, value = addresses.unless or ("state", object())
-        kept = zip(found, values[part, key], strict=True)
+        if addresses.unless:
+            key, value = addresses.unless
+            found = (
+                NOWHERE if it == value else where for where, it in zip(found, columns[part, key].to_list(), strict=True)
+            )
+        items = iter(found)
         for row, count in enumerate(counts[part]):
-            for _ in range(count):
-                address, told_by = next(kept)
-                if told_by != value:
-                    of_rows[row] += (address,)
+            if count:
+                of_rows[row] += tuple(islice(items, count))
     return list(map(practice_of, of_rows))
 
 
-def _typed(name: str, values: list[Any], type_: FieldType) -> pl.Series:
-    """A column of ``values``. Raises _NotAsDeclared when it cannot hold one of them without loss."""
-    if type_ is FieldType.boolean:
-        return pl.Series(name, values, dtype=pl.Boolean)
-    series = pl.Series(name, values, dtype=pl.String)
+def _typed(texts: pl.Series, type_: FieldType) -> pl.Series:
+    """The column of ``texts``. Raises _NotAsDeclared when it cannot hold one of them without loss."""
     if type_ is FieldType.text:
-        return series
+        return texts
     typed: pl.Series
     if type_ is FieldType.date:
-        typed = series.str.to_date("%Y-%m-%d", strict=False)
+        typed = texts.str.to_date("%Y-%m-%d", strict=False)
     else:
-        typed = series.cast(pl.Int64, strict=False)
-    if not typed.cast(pl.String).eq_missing(series).all():
+        typed = texts.cast(pl.Int64, strict=False)
+    if not typed.cast(pl.String).eq_missing(texts).all():
         raise _NotAsDeclared
     return _milliseconds(typed) if type_ is FieldType.epoch else typed
 
@@ -269,7 +309,7 @@ def _milliseconds(epochs: pl.Series) -> pl.Series:
 def _list_column(name: str, fields: list[pl.Series], counts: list[int]) -> pl.Series:
     """A column of lists of objects, given their fields one item below the other, and how many items each row has."""
     rows = pl.DataFrame({"row": pl.int_range(len(counts), dtype=pl.UInt32, eager=True), "count": counts})
-    row_of_item = rows.select(pl.col("row").repeat_by("count").explode())
+    row_of_item = rows.select(pl.col("row").repeat_by("count").explode().set_sorted())
     items = row_of_item.with_columns(pl.DataFrame(fields).to_struct(name))
     lists = items.group_by("row", maintain_order=True).agg(name)
     return rows.join(lists, on="row", how="left", maintain_order="left")[name]

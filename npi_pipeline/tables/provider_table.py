@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as File
 from typing import Any
@@ -124,9 +125,10 @@ class _Summary:
             self._widths[name] = max(self._widths[name], width)
         for path, type_ in rows.paths.items():
             self._paths[path] = merged_type(self._paths.get(path), type_)
-        for npi, unknown, (states, unrecognised) in zip(npis, rows.unknown, rows.practice, strict=True):
+        for states, records in Counter(states for states, _ in rows.practice).items():
             for state in states or (NO_STATE,):
-                self._per_state[state] = self._per_state.get(state, 0) + 1
+                self._per_state[state] = self._per_state.get(state, 0) + records
+        for npi, unknown, (_, unrecognised) in zip(npis, rows.unknown, rows.practice, strict=True):
             for text in unrecognised:
                 self._unrecognised.add(text, npi)
             if unknown:

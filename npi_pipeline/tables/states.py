@@ -95,6 +95,8 @@ _CODES = {code: code for code in _NAMES} | {name.upper(): code for code, name in
 
 Address = tuple[str | None, str | None, str | None]
 """State, country and address type as the registry writes them."""
+ADDRESS_FIELDS = ("state", "country_code", "address_type")
+NOWHERE: Address = (None, None, None)
 Practice = tuple[tuple[str, ...], tuple[str, ...]]
 """The states in which a provider practises, sorted, each once; and the texts that are no recognised state."""
 
