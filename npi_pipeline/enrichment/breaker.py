@@ -1,38 +1,49 @@
-"""Whether the registry is up: when nearly everything fails, the fetch stops asking and probes gently.
+"""Whether the registry is up: when everything fails, the fetch stops asking and probes gently.
+
+Only the first requests about NPIs count. An NPI at which the registry always stumbles is asked again and again, and
+says nothing about the others; at the end of a list only such NPIs may be left.
 
 Not here: what failed and why (``client``), how fast a healthy registry is asked (``limiter``).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
-from npi_pipeline.enrichment.client import Answer, Sign
+from npi_pipeline.enrichment.answer import Answer, Sign
 
-# So many failures in a row do not happen by chance, even to a registry that fails more often than not.
+# So many NPIs in a row do not fail by chance, even with a registry that fails more often than not.
 _FAILURES_IN_A_ROW = 30
-# A registry that lets requests hang gives few answers: then time counts.
-_FEW_FAILURES = 5
-_SECONDS_OF_FAILURES = 15.0
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 15.0
 
 
 class RegistryDownError(RuntimeError):
-    """The registry stays down. One line: which registry, what was seen, for how long, what to do."""
+    """The registry stays down. One line: which registry, what was seen, since when, what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outage:
+    """What made the fetch give up: what the registry did, for how many seconds already, and the last reason."""
+
+    seen: str
+    seconds: float
+    reason: str
 
 
 class Breaker:
     """Open while the registry seems down: then one request at a time is let through, ever more rarely.
 
-    ``patience``: seconds without a usable answer after which ``given_up`` says so. Times are those of one clock.
+    ``patience``: seconds without a usable answer, or of a wait that the registry asks for, after which the fetch is
+    to be given up. Times are those of one clock.
     """
 
     def __init__(self, *, patience: float, now: float) -> None:
         self._patience = patience
-        self._last_good = now
+        self._good_at = now
         self._failures = 0
-        self._reason = "nothing"
+        self._reason = ""
         self._pause = 0.0
         self._probe_at = -math.inf
         self._asked_to_wait = 0.0
@@ -48,35 +59,35 @@ class Breaker:
             return now
         return math.inf if in_flight else max(now, self._probe_at)
 
-    def answered(self, now: float, answer: Answer) -> None:
-        """Take note of an answer."""
+    def answered(self, now: float, answer: Answer, *, is_first: bool) -> None:
+        """Take note of an answer; ``is_first`` of the first request about an NPI."""
         if answer.sign is Sign.good:
-            self._last_good = now
+            self._good_at = now
             self._failures = 0
             self._pause = 0.0
             return
-        self._failures += 1
-        self._reason = answer.verdict.reason or self._reason
+        self._reason = answer.verdict.reason or ""
         self._asked_to_wait = max(self._asked_to_wait, answer.retry_after or 0.0)
+        self._failures += is_first
         if self.is_open:
-            if now >= self._probe_at:
-                self._rest(now, self._pause * 2)
-        elif self._is_down(now):
+            self._fail_probe(now)
+        elif self._failures >= _FAILURES_IN_A_ROW:
             self._rest(now, _FIRST_PAUSE)
 
-    def given_up(self, now: float) -> str | None:
-        """What was seen and for how long, once patience is at its end."""
+    def outage(self, now: float) -> Outage | None:
+        """Why the fetch is to be given up, if it is."""
+        seconds = now - self._good_at
         if self._asked_to_wait > self._patience:
-            return f"asks to be left alone for {self._asked_to_wait:.0f} s ({self._reason})"
-        if self.is_open and now - self._last_good >= self._patience:
-            return f"gave no usable answer for {now - self._last_good:.0f} s (last: {self._reason})"
+            return Outage(f"asks to be left alone for {self._asked_to_wait:,.0f} s", seconds, self._reason)
+        if self.is_open and seconds >= self._patience:
+            return Outage("gives no usable answer", seconds, self._reason)
         return None
 
-    def _is_down(self, now: float) -> bool:
-        if self._failures >= _FAILURES_IN_A_ROW:
-            return True
-        return self._failures >= _FEW_FAILURES and now - self._last_good >= _SECONDS_OF_FAILURES
+    def _fail_probe(self, now: float) -> None:
+        # Answers to what was in flight when it opened come before the time of the probe.
+        if now >= self._probe_at:
+            self._rest(now, min(self._pause * 2, _LONGEST_PAUSE))
 
     def _rest(self, now: float, seconds: float) -> None:
-        self._pause = min(seconds, _LONGEST_PAUSE)
-        self._probe_at = now + self._pause
+        self._pause = seconds
+        self._probe_at = now + seconds

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import email.utils
-import enum
 import http
 import socket
 import time
@@ -38,6 +37,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import urldefragauth
 
 import npi_pipeline
+from npi_pipeline.enrichment.answer import Answer, Sign
 from npi_pipeline.enrichment.outcomes import Outcome, Verdict
 from npi_pipeline.enrichment.registry import PLACEHOLDER, Registry
 from npi_pipeline.settings import FetchSettings
@@ -46,30 +46,6 @@ _PLACEHOLDER_IN_URL = urllib.parse.quote(PLACEHOLDER)
 _REFUSING = frozenset({403, 429})
 _CLIENT_ERROR = 4
 _PASSING_4XX = frozenset({403, 408, 425, 429})
-
-
-class Sign(enum.Enum):
-    """What an answer shows of the registry's health, for the limiter and the breaker."""
-
-    good = "good"
-    refused = "refused"
-    trouble = "trouble"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one request.
-
-    ``body`` is there when the verdict is an outcome of the registry. ``retry_after`` is in seconds from the answer.
-    ``seconds`` is how long the request took.
-    """
-
-    verdict: Verdict
-    sign: Sign
-    status: int | None = None
-    body: str | None = None
-    retry_after: float | None = None
-    seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,7 +211,7 @@ def _not_ok(response: requests.Response) -> Answer:
         reason += f", a redirect to {target or 'the same host'}, not followed"
     is_client_error = status // 100 == _CLIENT_ERROR
     passing = not is_client_error or status in _PASSING_4XX
-    retry_after = _seconds_of(response.headers.get("Retry-After"))
+    retry_after = _seconds_of(response.headers.get("Retry-After"), response.headers.get("Date"))
     # A 503 without a word of when to come back may be any failure.
     is_refusal = status in _REFUSING or (status == http.HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None)
     return Answer(
@@ -257,18 +233,24 @@ def _phrase(status: int) -> str:
         return ""
 
 
-def _seconds_of(retry_after: str | None) -> float | None:
+def _seconds_of(retry_after: str | None, date: str | None) -> float | None:
     """``Retry-After`` in seconds from now, whether it came as seconds or as a date; None when it says nothing."""
-    if not retry_after:
-        return None
-    text = retry_after.strip()
+    text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
-    try:
-        when = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    until = _timestamp(text)
+    if until is None:
         return None
-    return max(0.0, when.timestamp() - time.time())
+    # Counted from the registry's own clock, where it tells it.
+    now = _timestamp(date or "")
+    return max(0.0, until - (time.time() if now is None else now))
+
+
+def _timestamp(date: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 # From the most specific: the first that is found anywhere in an exception's chain of causes names the reason.

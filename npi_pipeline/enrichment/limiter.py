@@ -24,7 +24,7 @@ from __future__ import annotations
 import collections
 import math
 
-from npi_pipeline.enrichment.client import Sign
+from npi_pipeline.enrichment.answer import Answer, Sign
 
 
 class Limiter:
@@ -60,16 +60,16 @@ class Limiter:
         self.in_flight += 1
         self._rate.sent(now)
 
-    def answered(self, now: float, sent_at: float, sign: Sign) -> None:
+    def answered(self, now: float, sent_at: float, answer: Answer) -> None:
         """A request sent at ``sent_at`` was answered."""
         is_full = self.in_flight >= self.limit
         self.in_flight -= 1
-        if sign is Sign.refused:
+        if answer.sign is Sign.refused:
             self._rate.refused(now, sent_at)
             return
         self._rate.admitted(self.in_flight)
-        if sign is Sign.good:
-            self._in_flight.good(now - sent_at, is_full=is_full)
+        if answer.sign is Sign.good:
+            self._in_flight.good(answer.seconds, is_full=is_full)
         else:
             self._in_flight.trouble()
         self.highest_limit = max(self.highest_limit, self.limit)

@@ -1,17 +1,25 @@
-"""How a fetch is getting on: the snapshot for the log, and the report at the end.
+"""How a fetch is getting on: what is counted on the way, the snapshot for the log, and the report at the end.
 
-Not here: who takes the snapshots (``fetch``).
+Not here: who shows them and when (``fetch``).
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime as dt
 import math
+import time
 from collections.abc import Mapping
 
-_KINDS_KEPT = 100
+from npi_pipeline.enrichment.answer import Answer, Sign
+from npi_pipeline.enrichment.limiter import Limiter
+from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome
+from npi_pipeline.enrichment.scheduler import Attempt, Settled
+
+_REASONS_KEPT = 100
 _OTHER = "other reasons"
+_PERCENTILES = (50, 90, 99, 100)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +28,8 @@ class FetchProgress:
 
     ``done``: NPIs with an outcome, ``failed`` those of them that failed. ``rate``: outcomes a second, lately.
     ``in_flight``: requests at the registry. ``waiting``: NPIs that wait to be asked again.
-    ``limit``: requests that may be in flight now. ``seconds_left`` is None when it cannot be told.
+    ``limit``: requests that may be in flight now; ``rate_limit``: requests that may be sent a second, infinity when
+    none was found yet. ``seconds_left`` is None when it cannot be told.
     """
 
     done: int
@@ -30,14 +39,16 @@ class FetchProgress:
     in_flight: int
     waiting: int
     limit: int
+    rate_limit: float
     seconds_left: float | None
 
     def __str__(self) -> str:
         of_total = f" of {self.total:,} ({self.done / self.total:.0%})" if self.total else ""
+        at_rate = "" if math.isinf(self.rate_limit) else f" at {self.rate_limit:,.1f}/s"
         left = "" if self.seconds_left is None else f", {_duration(self.seconds_left)} left"
         return (
-            f"{self.done:,}{of_total} NPIs, {self.rate:,.1f}/s, {self.in_flight} in flight (limit {self.limit}), "
-            f"{self.waiting:,} waiting, {self.failed:,} failed{left}"
+            f"{self.done:,}{of_total} NPIs, {self.rate:,.1f}/s, {self.in_flight} in flight "
+            f"(limit {self.limit}{at_rate}), {self.waiting:,} waiting, {self.failed:,} failed{left}"
         )
 
 
@@ -61,6 +72,91 @@ class FetchReport:
     rate: float
 
 
+class Tally:
+    """What is counted while a fetch goes on."""
+
+    def __init__(self) -> None:
+        self._started = self._ended = self._shown_at = math.nan
+        self._done = self._shown = 0
+        self._attempts = self._refused = 0
+        self._outcomes: collections.Counter[str] = collections.Counter()
+        self._retries: collections.Counter[str] = collections.Counter()
+        self._latency = LatencyHistogram()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the fetch has begun."""
+        return not math.isnan(self._started)
+
+    def start(self) -> None:
+        """The fetch begins now."""
+        self._started = self._shown_at = time.monotonic()
+
+    def stop(self) -> None:
+        """The fetch ends now."""
+        self._ended = time.monotonic()
+
+    def attempt(self, attempt: Attempt) -> None:
+        """Count an attempt that is about to be made."""
+        self._attempts += 1
+        if attempt.number > 1:
+            reason = attempt.verdict.reason or ""
+            # Bounded: a registry's own words may be among the reasons.
+            known = reason in self._retries or len(self._retries) < _REASONS_KEPT
+            self._retries[reason if known else _OTHER] += 1
+
+    def answer(self, answer: Answer) -> None:
+        """Count an answer."""
+        self._latency.add(answer.seconds)
+        self._refused += answer.sign is Sign.refused
+
+    def outcome(self, settled: Settled, now: dt.datetime) -> NpiOutcome:
+        """Count an NPI that is settled; returns the outcome that it now has."""
+        self._done += 1
+        self._outcomes[settled.verdict.outcome.value] += 1
+        return NpiOutcome(
+            npi=settled.npi,
+            verdict=settled.verdict,
+            fetched_at=now,
+            attempts=settled.attempts,
+            status=settled.status,
+            body=settled.body,
+        )
+
+    def progress(self, total: int | None, limiter: Limiter, waiting: int) -> FetchProgress:
+        """How it is getting on; rates are those since the last call."""
+        now = time.monotonic()
+        rate = (self._done - self._shown) / max(now - self._shown_at, 1e-9)
+        self._shown_at, self._shown = now, self._done
+        left = None if total is None else total - self._done
+        return FetchProgress(
+            done=self._done,
+            total=total,
+            failed=self._outcomes[Outcome.failed.value],
+            rate=rate,
+            in_flight=limiter.in_flight,
+            waiting=waiting,
+            limit=limiter.limit,
+            rate_limit=limiter.rate,
+            seconds_left=None if left is None or not rate else left / rate,
+        )
+
+    def report(self, highest_limit: int) -> FetchReport:
+        """What was done until now, or until the end."""
+        ended = time.monotonic() if math.isnan(self._ended) else self._ended
+        seconds = ended - self._started if self.is_started else 0.0
+        return FetchReport(
+            attempts=self._attempts,
+            outcomes=dict(self._outcomes),
+            retries=dict(self._retries.most_common()),
+            refused=self._refused,
+            latency={percent: self._latency.percentile(percent) for percent in _PERCENTILES},
+            highest_limit=highest_limit,
+            seconds=seconds,
+            rate=self._done / seconds if seconds else 0.0,
+        )
+
+
 class LatencyHistogram:
     """Latencies in buckets 5 % wide, so that a million of them cost no memory."""
 
@@ -82,22 +178,6 @@ class LatencyHistogram:
             if rank <= 0:
                 return self._SMALLEST * math.exp(bucket * self._WIDTH)
         return 0.0
-
-
-class CountsByReason:
-    """Counts by reason; bounded, because a registry's own words may be among the reasons."""
-
-    def __init__(self) -> None:
-        self._counts: collections.Counter[str] = collections.Counter()
-
-    def add(self, reason: str) -> None:
-        """Count one."""
-        known = reason in self._counts or len(self._counts) < _KINDS_KEPT
-        self._counts[reason if known else _OTHER] += 1
-
-    def as_dict(self) -> dict[str, int]:
-        """The counts, the largest first."""
-        return dict(self._counts.most_common())
 
 
 def _duration(seconds: float) -> str:

@@ -19,8 +19,8 @@ import math
 import random
 from collections.abc import Iterable
 
+from npi_pipeline.enrichment.answer import Answer
 from npi_pipeline.enrichment.breaker import Breaker
-from npi_pipeline.enrichment.client import Answer
 from npi_pipeline.enrichment.limiter import Limiter
 from npi_pipeline.enrichment.outcomes import Outcome, Verdict
 from npi_pipeline.settings import FetchSettings
@@ -110,9 +110,9 @@ class Scheduler:
 
     def answered(self, now: float, attempt: Attempt, answer: Answer) -> Settled | None:
         """Take the answer to an attempt; the NPI is settled, or waits to be asked again."""
-        self._limiter.answered(now, attempt.sent_at, answer.sign)
+        self._limiter.answered(now, attempt.sent_at, answer)
         was_down = self._breaker.is_open
-        self._breaker.answered(now, answer)
+        self._breaker.answered(now, answer, is_first=attempt.number == 1)
         if was_down and not self._breaker.is_open:
             self._limiter.restart()
         attempt.verdict, attempt.status = answer.verdict, answer.status
