@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from npi_pipeline.tables.columns import Field, FieldType, ListFields, PickedFields, TableLayout
-from npi_pipeline.tables.paths import Path, leaves, text_of
+from npi_pipeline.tables.paths import ROOT, Path, leaves, text_of
 from npi_pipeline.tables.rows import Unknown
 
 MOST_EPOCH = 10**15 - 1
@@ -33,7 +33,7 @@ def fitted(answer: Json, layout: TableLayout, pinned: Mapping[str, int]) -> tupl
     unknown: dict[Path, Any] = {}
     if layout.envelope:
         for key in answer.keys() - set(layout.envelope):
-            unknown.update(leaves(answer[key], ("$", key)))
+            unknown.update(leaves(answer[key], (ROOT, key)))
     record: Any = answer
     for step in layout.record_path:
         record = record[step]

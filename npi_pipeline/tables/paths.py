@@ -1,8 +1,9 @@
 """JSON paths: how the place of a value in a record becomes the name of a column, and in what order names stand.
 
-A path is a tuple of keys (str) and list positions (int); its name reads ``items[0].address.state``. A key that is no
-plain word, and a first key that is the name of one of our own columns, is written ``["a.b"]``: two different paths
-never share a name. Not here: which columns there are (``columns``) and how values are taken out (``declared``,
+A path is a tuple of keys (str) and list positions (int) that leads from the record to a value; its name reads
+``items[0].address.state``. A key that is no plain word is written ``["a.b"]``; a first key that is the name of one of
+our own columns as ``$.npi``, from the root of the answer. So two different paths never share a name, and no name
+begins as a formula does. Not here: which columns there are (``columns``) and how values are taken out (``declared``,
 ``undeclared``).
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -24,17 +25,37 @@ STATES = "states"
 UNRECOGNISED_STATES = "unrecognised_states"
 RESERVED = frozenset((*LEADING_COLUMNS, UNKNOWN_FIELDS, STATES, UNRECOGNISED_STATES))
 
+
+ROOT: Final = -1
+"""The first step of a path that leads from the answer, and not from the record in it; neither key nor position."""
+
 _PLAIN_KEY = re.compile(r"[^\W\d][\w\-]*")
 
 
 def name_of(path: Path) -> str:
-    """The name of ``path``; different paths have different names, and no name begins as a formula does."""
+    """The name of ``path``; different paths have different names."""
+    return _joined(path, "[{}]")
+
+
+def column_of(path: Path) -> str:
+    """The name of the column of ``path`` where the record is the whole answer; never one of our own columns' names."""
+    return name_of((ROOT, *path) if path[0] in RESERVED else path)
+
+
+def pattern_of(path: Path) -> str:
+    """The name of ``path`` with every list position as ``[*]``."""
+    return _joined(path, "[*]")
+
+
+def _joined(path: Path, position: str) -> str:
     name = ""
-    for place, step in enumerate(path):
-        if isinstance(step, int):
-            name += f"[{step}]"
-        elif _PLAIN_KEY.fullmatch(step) and not (place == 0 and step in RESERVED):
-            name += f".{step}" if place else step
+    for step in path:
+        if step == ROOT:
+            name += "$"
+        elif isinstance(step, int):
+            name += position.format(step)
+        elif _PLAIN_KEY.fullmatch(step):
+            name += f".{step}" if name else step
         else:
             name += f"[{json_text(step)}]"
     return name
@@ -47,15 +68,6 @@ def order_of(path: Path) -> tuple[bool, tuple[tuple[bool, int, str], ...]]:
     """
     steps = tuple((True, step, "") if isinstance(step, int) else (False, 0, step) for step in path)
     return any(is_position for is_position, _, _ in steps), steps
-
-
-def pattern_of(path: Path) -> str:
-    """The name of ``path`` with every list position as ``[*]``."""
-    return "".join("[*]" if isinstance(step, int) else _appended(step, place) for place, step in enumerate(path))
-
-
-def _appended(key: str, place: int) -> str:
-    return "." * bool(place) + key if _PLAIN_KEY.fullmatch(key) else f"[{json_text(key)}]"
 
 
 def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -27,6 +27,7 @@ from npi_pipeline.tables.paths import (
     UNKNOWN_FIELDS,
     UNRECOGNISED_STATES,
     Path,
+    column_of,
     json_text,
     name_of,
     order_of,
@@ -153,7 +154,7 @@ class _Summary:
             record = record_columns(self._layout, self._widths)
         else:
             record = tuple(
-                Column(name_of(path), self._paths[path] or ColumnType.string, "As the registry gave it.")
+                Column(column_of(path), self._paths[path] or ColumnType.string, "As the registry gave it.")
                 for path in sorted(self._paths, key=order_of)
             )
         return ProviderTable(
@@ -179,20 +180,25 @@ def write_provider_table(
 
     ``outcomes`` are frames of the sealed journal, in the order of their NPIs; rows that are not ``found`` are passed
     over. ``list_widths`` pins how many columns a list gets. Each part is handed to ``store`` when it is whole, which
-    may move it away. Raises ValueError when the NPIs are out of order or a body cannot be read.
+    may move it away. Raises ValueError when a list of ``list_widths`` does not exist, when the NPIs are out of order,
+    or when a body cannot be read.
     """
     pinned = dict(list_widths or {})
+    lists = [part.name for part in layout.lists]
+    if layout.declared and not pinned.keys() <= set(lists):
+        strange = ", ".join(sorted(pinned.keys() - set(lists)))
+        raise ValueError(f"no list is called {strange}: a width can be given to {', '.join(lists)}")
     summary = _Summary(layout, pinned)
     number = 0
     for found in _found(outcomes):
         start = 0
         for rows in _read(found, layout, pinned):
-            leading = found.slice(start, rows.frame.height)
+            leading = found.slice(start, len(rows.practice))
             part = folder / f"part-{number:05d}.parquet"
             _with_internals(leading, rows).write_parquet(part, compression="zstd", compression_level=1)
             summary.add(leading["npi"].to_list(), rows)
             store(part)
-            start += rows.frame.height
+            start += leading.height
             number += 1
     return summary.table()
 
@@ -218,7 +224,7 @@ def _read(found: pl.DataFrame, layout: TableLayout, pinned: Mapping[str, int]) -
             yield read_declared(bodies, layout, pinned)
         else:
             yield from read_undeclared(bodies, layout, pinned)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         between = f"between NPIs {found['npi'][0]} and {found['npi'][-1]}"
         raise ValueError(f"an answer {between} is not what its format found: fetch the day again ({error})") from error
 

@@ -144,6 +144,8 @@ def addresses_in(record: Any, practice: Iterable[PracticeAddresses]) -> tuple[Ad
 
 def _text(place: dict[str, Any], key: str) -> str | None:
     value = place.get(key)
+    if isinstance(value, str):
+        return value
     return None if isinstance(value, (dict, list)) else text_of(value)
 
 

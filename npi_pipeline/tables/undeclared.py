@@ -16,7 +16,7 @@ import polars as pl
 
 from npi_pipeline.tables.answers import parsed
 from npi_pipeline.tables.columns import ColumnType, TableLayout
-from npi_pipeline.tables.paths import Path, name_of, text_of
+from npi_pipeline.tables.paths import Path, column_of, text_of
 from npi_pipeline.tables.rows import MOST_CELLS, Rows, Unknown, list_beyond_width
 from npi_pipeline.tables.states import Practice, addresses_in, practice_of
 
@@ -60,17 +60,22 @@ def read_undeclared(bodies: Sequence[str], layout: TableLayout, pinned: Mapping[
     for body in bodies:
         record = parsed(body)
         leaves = list(_leaves(record, root, pinned))
-        fresh = sum(not place.used for place, _ in leaves)
-        if practice and (len(used) + fresh) * (len(practice) + 1) > MOST_CELLS:
+        fresh = [place for place, _ in leaves if not place.used]
+        if practice and (len(used) + len(fresh)) * (len(practice) + 1) > MOST_CELLS:
             yield _rows(used, unknown, practice)
             root, used, unknown, practice = _Place(()), [], [], []
             leaves = list(_leaves(record, root, pinned))
+            fresh = [place for place, _ in leaves]
+        for place in fresh:
+            if not place.beyond:
+                place.used = True
+                used.append(place)
         beyond: dict[Path, Any] = {}
         for place, value in leaves:
             if place.beyond:
                 beyond[place.path] = value
             else:
-                _put(place, len(practice), value, used)
+                _put(place, len(practice), value)
         unknown.append(beyond)
         practice.append(practice_of(addresses_in(record, layout.practice_addresses)))
     if practice:
@@ -92,17 +97,19 @@ def _leaves(record: Any, root: _Place, pinned: Mapping[str, int]) -> Iterator[tu
                 yield below, value
 
 
-def _put(place: _Place, row: int, value: Any, used: list[_Place]) -> None:
-    if not place.used:
-        place.used = True
-        used.append(place)
-    place.cells += [None] * (row - len(place.cells))
-    place.cells.append(text_of(value))
-    place.type = merged_type(place.type, _TYPES.get(type(value), ColumnType.string))
+def _put(place: _Place, row: int, value: Any) -> None:
+    missing = row - len(place.cells)
+    if missing:
+        place.cells += [None] * missing
+    kind = type(value)
+    place.cells.append(value if kind is str else text_of(value))
+    type_ = _TYPES.get(kind, ColumnType.string)
+    if type_ is not place.type:
+        place.type = merged_type(place.type, type_)
 
 
 def _rows(used: list[_Place], unknown: list[Unknown], practice: list[Practice]) -> Rows:
     for place in used:
         place.cells += [None] * (len(practice) - len(place.cells))
-    frame = pl.DataFrame([pl.Series(name_of(place.path), place.cells, dtype=pl.String) for place in used])
+    frame = pl.DataFrame([pl.Series(column_of(place.path), place.cells, dtype=pl.String) for place in used])
     return Rows(frame, unknown, practice, paths={place.path: place.type for place in used})
