@@ -1,4 +1,4 @@
-"""The command line: ``npi-pipeline run | status | settings | demo``.
+"""The command line: ``npi-pipeline run | retry-failed | status | settings | demo``.
 
 Thin: ``run`` drives the same definitions as the UI, ``status`` reads the same files as the checks. Every setting is an
 option, made from ``settings``. Imports of Dagster stay inside the commands, so that ``--help`` answers at once.
@@ -77,6 +77,19 @@ def _day(_context: click.Context, _parameter: click.Parameter, value: str | None
         raise click.BadParameter(f"{value!r} is no date; write it like 2026-11-23") from error
 
 
+def _run_and_exit(day: dt.date | None, options: dict[str, Any], *, as_json: bool) -> None:
+    from npi_pipeline.day_run import run_day
+    from npi_pipeline.terminal import show_day_run
+
+    with _one_line_errors():
+        result = run_day(_settings(options), day or _today())
+    if as_json:
+        click.echo(json.dumps(result.as_json(), indent=2))
+    else:
+        show_day_run(result)
+    sys.exit(0 if result.ok else 1)
+
+
 def _today() -> dt.date:
     return dt.datetime.now(dt.timezone.utc).date()
 
@@ -103,16 +116,16 @@ def main() -> None:
 @setting_options()
 def run(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     """Run one day (today by default). Exit code 0 only when the day is complete and published."""
-    from npi_pipeline.day_run import run_day
-    from npi_pipeline.terminal import show_day_run
+    _run_and_exit(day, options, as_json=as_json)
 
-    with _one_line_errors():
-        result = run_day(_settings(options), day or _today())
-    if as_json:
-        click.echo(json.dumps(result.as_json(), indent=2))
-    else:
-        show_day_run(result)
-    sys.exit(0 if result.ok else 1)
+
+@main.command("retry-failed")
+@date_option
+@json_option
+@setting_options()
+def retry_failed(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
+    """Ask again for the NPIs of a day that failed, for whatever reason, and publish the day anew."""
+    _run_and_exit(day, {**options, "fetch_mode": "failed"}, as_json=as_json)
 
 
 @main.command()

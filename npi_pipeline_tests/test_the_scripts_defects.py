@@ -6,10 +6,7 @@ The registry speaks ``affiliated_practices`` as the script's did; its answers ar
 from __future__ import annotations
 
 import datetime as dt
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import pytest
 from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline_tests.days import DAY, Pipeline, npis_of
+from npi_pipeline_tests.scripted_registry import ScriptedRegistry, scripted_registry
 
 A, B, C, D = sorted(npi_numbers(4, seed=7))
 
@@ -32,42 +30,10 @@ def record(*practices: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"active": True, "affiliatedPractices": {"items": list(practices)}, **more}
 
 
-class ScriptedRegistry:
-    """Answers by NPI: an object is sent as JSON, bytes as they are, a number as a status, None as a reset."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                answer = outer.answers[self.path.rpartition("=")[2]]
-                if answer is None:
-                    self.close_connection = True
-                    self.connection.close()
-                    return
-                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(answer if isinstance(answer, int) else 200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Nothing: the tests' output is theirs."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/test?npi={{npi}}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def registry() -> Iterator[ScriptedRegistry]:
-    scripted = ScriptedRegistry()
-    yield scripted
-    scripted.server.shutdown()
-    scripted.server.server_close()
+    with scripted_registry() as scripted:
+        yield scripted
 
 
 @pytest.fixture

@@ -14,7 +14,15 @@ from collections.abc import Callable
 import polars as pl
 
 from npi_pipeline.enrichment.fetch import FetchReport, fetch
-from npi_pipeline.enrichment.journal import IS_FINAL, JournalWriter, SealedJournal, read_outcomes, seal_journal
+from npi_pipeline.enrichment.journal import (
+    IS_FINAL,
+    JournalWriter,
+    SealedJournal,
+    read_outcomes,
+    reuse_answers,
+    seal_journal,
+)
+from npi_pipeline.enrichment.journal.parts import load_sealed_journal
 from npi_pipeline.enrichment.npi_list import NpiList
 from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.enrichment.progress import FetchProgress
@@ -26,10 +34,14 @@ from npi_pipeline.storage.day_lock import day_lock
 
 @dataclasses.dataclass(frozen=True)
 class RecordedDay:
-    """What a run did for its day: the sealed journal, how many NPIs were asked for, and how the asking went."""
+    """What a run did for its day: the sealed journal, and how the asking went.
+
+    ``asked``: NPIs that the registry was asked for. ``reused``: NPIs whose answer another day had lately.
+    """
 
     journal: SealedJournal
     asked: int
+    reused: int
     report: FetchReport
 
 
@@ -51,8 +63,12 @@ def record_outcomes(
     """
     npis = npi_list.npis
     with day_lock(root, day) as held:
-        known = read_outcomes(root, day)
+        known = _known_outcomes(root, day, registry)
         to_ask = npis_to_ask(npis, known, settings.fetch_mode)
+        reused = _reuse(root, day, to_ask, registry, settings)
+        if reused:
+            known = read_outcomes(root, day)
+            to_ask = npis_to_ask(npis, known, settings.fetch_mode)
         with JournalWriter(root, day, async_writes=settings.async_writes) as journal:
             for outcome in _invalid_outcomes(npis, known):
                 journal.append(outcome)
@@ -61,8 +77,23 @@ def record_outcomes(
             with contextlib.closing(iter(fetching)) as outcomes:
                 for outcome in outcomes:
                     journal.append(outcome)
-        sealed = seal_journal(root, day, npis["npi"], held)
-    return RecordedDay(journal=sealed, asked=to_ask.len(), report=fetching.report)
+        sealed = seal_journal(root, day, npis["npi"], held, registry=registry.identity)
+    return RecordedDay(journal=sealed, asked=to_ask.len(), reused=reused, report=fetching.report)
+
+
+def _known_outcomes(root: DataRoot, day: dt.date, registry: Registry) -> pl.DataFrame:
+    """What the journal knows of the day's NPIs; nothing, when it was another registry that said it."""
+    known = read_outcomes(root, day)
+    sealed = load_sealed_journal(root, day)
+    return known if sealed is None or sealed.registry == registry.identity else known.clear()
+
+
+def _reuse(root: DataRoot, day: dt.date, npis: pl.Series, registry: Registry, settings: FetchSettings) -> int:
+    """Take recent answers of other days over into this one; how many."""
+    if settings.fetch_mode is not FetchMode.missing or not settings.reuse_hours or npis.is_empty():
+        return 0
+    not_before = dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=settings.reuse_hours)
+    return reuse_answers(root, day, npis, registry.identity, not_before)
 
 
 def npis_to_ask(npis: pl.DataFrame, known: pl.DataFrame, mode: FetchMode) -> pl.Series:
@@ -70,10 +101,8 @@ def npis_to_ask(npis: pl.DataFrame, known: pl.DataFrame, mode: FetchMode) -> pl.
     valid = npis.filter(pl.col("reason").is_null())
     if mode is FetchMode.all:
         return valid["npi"]
-    if mode is FetchMode.failed:
-        failed = known.filter(pl.col("outcome") == Outcome.failed.value)
-        return valid.join(failed, on="npi", how="semi")["npi"]
-    return valid.join(known.filter(IS_FINAL), on="npi", how="anti")["npi"]
+    settled = pl.col("outcome") != Outcome.failed.value if mode is FetchMode.failed else IS_FINAL
+    return valid.join(known.filter(settled), on="npi", how="anti")["npi"]
 
 
 def _invalid_outcomes(npis: pl.DataFrame, known: pl.DataFrame) -> list[NpiOutcome]:

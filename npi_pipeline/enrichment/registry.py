@@ -46,6 +46,11 @@ class Registry:
         return cls(format=format_, url=url)
 
     @property
+    def identity(self) -> str:
+        """What tells its answers from another registry's: format, host and path, without what may be a key."""
+        return f"{self.format.name} {self.host}{urllib.parse.urlsplit(self.url).path}"
+
+    @property
     def host(self) -> str:
         """Host and port, for messages: the rest of the URL may hold a key."""
         return urllib.parse.urlsplit(self.url).netloc.rpartition("@")[2]

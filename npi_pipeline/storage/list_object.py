@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-_MISSING = "there is no such object; if the list comes late, materialise the day again once it is there, else correct NPI_LIST_KEY"
+_MISSING = (
+    "there is no such object; if the list comes late, materialise the day again once it is there, "
+    "else correct NPI_LIST_KEY"
+)
 _DENIED = (
     "access is denied; grant s3:GetObject on it to these credentials (S3 also says this of an object that is missing)"
 )

@@ -1,0 +1,129 @@
+"""Which NPIs a run asks for: the modes, what other days know, and another registry."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from npi_pipeline.day.record_outcomes import RecordedDay, record_outcomes
+from npi_pipeline.demo.providers import npi_numbers
+from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
+from npi_pipeline.enrichment.formats import FORMATS
+from npi_pipeline.enrichment.journal import read_outcomes, sealed_parts
+from npi_pipeline.enrichment.npi_list import parse_npi_list
+from npi_pipeline.enrichment.registry import Registry
+from npi_pipeline.settings import FetchMode, FetchSettings
+from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline_tests.days import DAY
+from npi_pipeline_tests.scripted_registry import scripted_registry
+
+NPIS = sorted(npi_numbers(60, seed=5))
+NEXT_DAY = DAY + dt.timedelta(days=1)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> LocalRoot:
+    return LocalRoot(tmp_path)
+
+
+def record(
+    root: LocalRoot,
+    registry: EmulatedRegistry,
+    *,
+    day: dt.date = DAY,
+    npis: list[str] = NPIS,
+    format_name: str = "nppes",
+    **settings: object,
+) -> RecordedDay:
+    """Record the outcomes of ``day`` with a list of ``npis`` and one bad line."""
+    npi_list = parse_npi_list("\n".join(["npi", *npis, "12345"]).encode())
+    url = registry.url if format_name == "nppes" else registry.affiliated_practices_url
+    fetch_settings = FetchSettings.model_validate({"wait": 0.01, "max_retries": 0, **settings})
+    return record_outcomes(root, day, npi_list, Registry(FORMATS[format_name], url), fetch_settings)
+
+
+def outcomes(root: LocalRoot, day: dt.date = DAY) -> dict[str, int]:
+    counts = read_outcomes(root, day)["outcome"].value_counts()
+    return dict(counts.iter_rows())
+
+
+def test_an_invalid_npi_is_recorded_and_never_sent(root: LocalRoot, registry: EmulatedRegistry) -> None:
+    recorded = record(root, registry)
+    assert recorded.journal.outcomes["invalid"] == 1
+    assert "12345" not in registry.requests_by_npi()
+
+
+def test_mode_missing_asks_again_only_for_what_failed_for_a_passing_reason(root: LocalRoot) -> None:
+    with emulated_registry(fault_share=0.4, fault_tries=1, fault_kinds=["500"]) as registry:
+        first = record(root, registry)
+        failed = first.journal.outcomes["failed"]
+        assert 0 < failed < len(NPIS)
+
+        second = record(root, registry)
+        assert (second.asked, second.journal.outcomes["failed"]) == (failed, 0)
+        assert record(root, registry).asked == 0
+
+
+def test_mode_failed_asks_for_what_failed_for_good_too(root: LocalRoot) -> None:
+    npi_list = parse_npi_list("\n".join(NPIS).encode())
+    answer: dict[str, object] = {"active": True, "affiliatedPractices": {"items": None}}
+    with scripted_registry() as scripted:
+        scripted.answers = {**dict.fromkeys(NPIS, answer), NPIS[7]: 404}
+        registry = Registry(FORMATS["affiliated_practices"], scripted.url)
+
+        def asked(mode: FetchMode) -> int:
+            return record_outcomes(root, DAY, npi_list, registry, FetchSettings(fetch_mode=mode)).asked
+
+        assert asked(FetchMode.missing) == len(NPIS)
+        assert outcomes(root) == {"found": len(NPIS) - 1, "failed": 1}
+        assert asked(FetchMode.missing) == 0
+        assert asked(FetchMode.failed) == 1
+
+
+def test_mode_all_asks_for_every_npi_afresh(root: LocalRoot, registry: EmulatedRegistry) -> None:
+    record(root, registry)
+    assert record(root, registry, fetch_mode="all").asked == len(NPIS)
+    assert set(registry.requests_by_npi().values()) == {2}
+
+
+def test_an_npi_that_joins_the_list_is_asked_for_alone_and_one_that_leaves_is_dropped(
+    root: LocalRoot, registry: EmulatedRegistry
+) -> None:
+    record(root, registry, npis=NPIS[:-1])
+    recorded = record(root, registry, npis=NPIS[1:])
+    assert recorded.asked == 1
+    assert pl.concat(sealed_parts(root, DAY))["npi"].to_list() == sorted([*NPIS[1:], "12345"])
+
+
+def test_thirty_days_with_one_list_ask_once_per_npi_and_the_rows_say_when(
+    root: LocalRoot, registry: EmulatedRegistry
+) -> None:
+    first = record(root, registry)
+    for later in range(1, 30):
+        recorded = record(root, registry, day=DAY + dt.timedelta(days=later))
+        assert (recorded.asked, recorded.reused) == (0, len(NPIS))
+        assert recorded.journal.outcomes == first.journal.outcomes
+    assert registry.requests_by_npi() == dict.fromkeys(NPIS, 1)
+    fetched = [
+        pl.concat(sealed_parts(root, day)).filter(pl.col("outcome") == "found")["fetched_at"] for day in (DAY, NEXT_DAY)
+    ]
+    assert fetched[0].equals(fetched[1])
+
+
+def test_answers_are_not_reused_when_that_is_switched_off(root: LocalRoot, registry: EmulatedRegistry) -> None:
+    record(root, registry)
+    assert record(root, registry, day=NEXT_DAY, reuse_hours=0).asked == len(NPIS)
+
+
+def test_another_registrys_answers_serve_neither_the_same_day_nor_another(
+    root: LocalRoot, registry: EmulatedRegistry
+) -> None:
+    record(root, registry)
+    assert record(root, registry, day=NEXT_DAY, format_name="affiliated_practices").asked == len(NPIS)
+    same_day = record(root, registry, format_name="affiliated_practices")
+    assert same_day.reused == len(NPIS)
+    bodies = pl.concat(sealed_parts(root, DAY)).filter(pl.col("outcome") == "found")["body"]
+    assert bodies.str.contains("affiliatedPractices").all()
