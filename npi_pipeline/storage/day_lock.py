@@ -31,6 +31,6 @@ def day_lock(root: DataRoot, day: dt.date, what: str = "journal", *, holder: str
             yield held
     except LockedError as error:
         raise DayLockedError(
-            f"the {what.replace('_', ' ')} of {day} is in the hands of {error.holder} since {error.since}: wait until "
-            "that run ends, or end it (if it was killed, its lock ends by itself within a minute), then run again"
+            f"the {what.replace('_', ' ')} of {day} is in the hands of {error.holder} since {error.since}: "
+            "wait until that run ends, or end it, then run again"
         ) from error

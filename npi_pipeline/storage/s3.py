@@ -191,7 +191,7 @@ class S3Root:
         return content, answer["ETag"], (now - answer["LastModified"]).total_seconds()
 
     def lock(self, path: str, holder: str) -> AbstractContextManager[HeldLock]:
-        """See DataRoot. A lease: it runs out a minute after its holder has died."""
+        """See DataRoot. A lease: it runs out soon after its holder has died."""
         from npi_pipeline.storage.s3_lease import held_lease
 
         return held_lease(self, path, holder)

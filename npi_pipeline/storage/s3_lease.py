@@ -12,6 +12,7 @@ import datetime as dt
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,11 @@ from npi_pipeline.storage.data_root import HeldLock, LockedError, StorageError
 if TYPE_CHECKING:
     from npi_pipeline.storage.s3 import S3Root
 
-LEASE_SECONDS = 60.0
+LEASE_SECONDS = 15.0
 # Three renewals may fail before the lease runs out.
-RENEW_SECONDS = 15.0
+RENEW_SECONDS = 3.0
+LOOK_SECONDS = 0.5
+RELEASE_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +47,14 @@ def held_lease(root: S3Root, path: str, holder: str) -> Iterator[HeldLock]:
     """Hold the lease at ``path``, renewing it in a thread. Raises LockedError, StorageError."""
     lease = _Lease(root, path, holder)
     lease.take()
-    renewing = threading.Thread(target=lease.renew_until_stopped, name=f"lease {path}", daemon=True)
-    renewing.start()
+    keeping = threading.Thread(target=lease.keep, name=f"lease {path}", daemon=True)
+    keeping.start()
     try:
         yield lease
     finally:
         lease.stopped.set()
-        renewing.join()
-        lease.release()
+        # An S3 that does not answer holds up nobody: then the lease runs out by itself.
+        keeping.join(RELEASE_SECONDS)
 
 
 class _Lease:
@@ -71,14 +74,17 @@ class _Lease:
         self.stopped = threading.Event()
 
     def take(self) -> None:
-        """Take the lease. Raises LockedError when another holder has it."""
+        """Take the lease. A holder that does not renew it is dead; one that does is a LockedError."""
         if self._put(None):
             return
-        found = self._found()
-        if found is None or not found.is_free:
-            raise found.as_error() if found else LockedError("another run", "just now")
+        first = found = self._found()
+        while not found.is_free:
+            if found.etag != first.etag:
+                raise found.as_error()
+            time.sleep(LOOK_SECONDS)
+            found = self._found()
         if not self._put(found.etag):
-            raise LockedError("another run", "just now")
+            raise self._found().as_error()
 
     def ensure_held(self) -> None:
         """Renew the lease now. Raises LockedError when it was lost."""
@@ -86,18 +92,13 @@ class _Lease:
         if self._lost_to:
             raise self._lost_to
 
-    def renew_until_stopped(self) -> None:
-        """Renew the lease again and again; S3's not answering is left to the next time."""
+    def keep(self) -> None:
+        """Renew the lease until it is to be released; S3's not answering is left to the next time."""
         while not self.stopped.wait(RENEW_SECONDS) and not self._lost_to:
             with contextlib.suppress(StorageError):
                 self._renew()
-
-    def release(self) -> None:
-        """Let others have the lease at once. If S3 does not answer, it runs out by itself."""
-        with contextlib.suppress(StorageError), self._writing:
-            if not self._lost_to:
-                self._content["released"] = True
-                self._put(self._etag)
+        with contextlib.suppress(StorageError):
+            self._release()
 
     def _renew(self) -> None:
         with self._writing:
@@ -105,8 +106,13 @@ class _Lease:
                 return
             self._content["renewals"] += 1
             if not self._put(self._etag):
-                found = self._found()
-                self._lost_to = found.as_error() if found else LockedError("another run", "just now")
+                self._lost_to = self._found().as_error()
+
+    def _release(self) -> None:
+        with self._writing:
+            if not self._lost_to:
+                self._content["released"] = True
+                self._put(self._etag)
 
     def _put(self, etag: str | None) -> bool:
         """Write the lease if it is still what ``etag`` says (None: if there is none); False when it is not."""
@@ -114,13 +120,14 @@ class _Lease:
         if written is None:
             # A repeat of our own PUT, whose first answer was lost, also finds the condition broken.
             found = self._found()
-            written = found.etag if found and found.content == self._content else None
+            written = found.etag if found.content == self._content else None
         self._etag = written or self._etag
         return written is not None
 
-    def _found(self) -> _Found | None:
+    def _found(self) -> _Found:
         try:
             content, etag, age_seconds = self._root.read_with_age(self._path)
-        except FileNotFoundError:
-            return None
-        return _Found(etag, age_seconds, json.loads(content))
+            return _Found(etag, age_seconds, json.loads(content))
+        except (FileNotFoundError, ValueError) as error:
+            # Nobody but us writes there, and nobody removes it.
+            raise StorageError(f"the lock {self._root.uri(self._path)} was tampered with: remove it") from error

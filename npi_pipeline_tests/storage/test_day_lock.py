@@ -51,8 +51,8 @@ def test_a_killed_run_does_not_keep_the_day(data_root: str, monkeypatch: pytest.
         assert here.poll(60)
         with pytest.raises(DayLockedError, match="the run that is killed"), day_lock(root, DAY):
             pass
-    # Local locks end with the process, leases a minute later: for this test that minute is over.
-    monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)
+    # Local locks end with the process; for a lease one waits, to see that nobody renews it.
+    monkeypatch.setattr(s3_lease, "LEASE_SECONDS", 2.0)
     with day_lock(root, DAY) as held:
         held.ensure_held()
 

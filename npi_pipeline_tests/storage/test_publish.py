@@ -135,7 +135,7 @@ def test_an_old_day_that_a_killed_publish_moved_aside_is_back_even_when_the_next
 
 def test_a_day_is_published_through_an_s3_that_refuses_at_random(s3: LocalS3, bucket: str, tmp_path: Path) -> None:
     root = open_data_root(f"s3://{bucket}/root")
-    s3.misbehave(refused_share=0.2, seed=7)
+    s3.misbehave(refused_share=0.1, seed=7)
     publish_contents(root, tmp_path / "1", FIRST)
     publish_contents(root, tmp_path / "2", SECOND)
     assert published(root) == SECOND
