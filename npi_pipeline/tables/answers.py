@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+_DECODER = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode()))
 
 
 def parsed(body: str) -> Any:
-    """The JSON value of ``body`` with every digit kept: int of any length, Decimal for all other numbers.
+    """The JSON value of ``body`` with every digit as it came: whole numbers are int, others msgspec.Raw.
 
     Raises ValueError or RecursionError.
     """

@@ -17,8 +17,6 @@ import msgspec
 
 Path = tuple[str | int, ...]
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
-
 LEADING_COLUMNS = ("npi", "outcome", "reason", "fetched_on")
 UNKNOWN_FIELDS = "unknown_fields"
 STATES = "states"
@@ -88,7 +86,7 @@ def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 def json_text(value: Any) -> str:
     """``value`` as JSON, numbers as they came."""
-    return _ENCODER.encode(value).decode()
+    return msgspec.json.encode(value).decode()
 
 
 def text_of(value: Any) -> str | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from npi_pipeline.tables.answers import parsed
@@ -24,7 +24,7 @@ _TYPES: dict[type, ColumnType | None] = {
     type(None): None,
     bool: ColumnType.boolean,
     int: ColumnType.integer,
-    Decimal: ColumnType.number,
+    msgspec.Raw: ColumnType.number,
 }
 
 
