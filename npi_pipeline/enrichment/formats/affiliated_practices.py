@@ -14,6 +14,7 @@ from npi_pipeline.enrichment.outcomes import Outcome, Verdict
 from npi_pipeline.tables.columns import EACH, PracticeAddresses, TableLayout
 
 PRACTICES = "affiliatedPractices"
+ACTIVE = "active"
 NPI_KEYS = ("npi", "NPI", "number")
 
 _FOUND = Verdict(Outcome.found)
@@ -29,9 +30,11 @@ def judge(npi: str, body: bytes) -> Verdict:
         return answer
     if any(_is_another(npi, answer[key]) for key in NPI_KEYS if key in answer):
         return passing("the answer is about another NPI")
-    if PRACTICES not in answer:
+    if PRACTICES in answer:
+        return _FOUND
+    if ACTIVE in answer:
         return Verdict(Outcome.failed, f"the record has no {PRACTICES}")
-    return _FOUND
+    return passing("the answer holds no record")
 
 
 def _is_another(npi: str, value: Any) -> bool:
