@@ -29,7 +29,8 @@ class Command:
 
     def __init__(self, pipeline: Pipeline, s3: LocalS3) -> None:
         settings = pipeline.settings
-        self.pipeline = pipeline
+        self.files = settings.files
+        self.root = open_data_root(settings.files.data_root)
         self.environment = (
             os.environ
             | s3.environment
@@ -54,11 +55,10 @@ class Command:
 
     def recorded(self) -> set[str]:
         """The NPIs that the journal holds an outcome of."""
-        return set(read_outcomes(open_data_root(self.pipeline.settings.files.data_root), DAY)["npi"])
+        return set(read_outcomes(self.root, DAY)["npi"])
 
     def standing(self) -> Standing:
-        files = self.pipeline.settings.files
-        return status_of_day(open_data_root(files.data_root), files, DAY).standing
+        return status_of_day(self.root, self.files, DAY).standing
 
 
 @pytest.fixture(params=["local", "s3"])
