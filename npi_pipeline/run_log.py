@@ -33,7 +33,8 @@ def _is_said_by_an_asset_or_unexpected(record: logging.LogRecord) -> bool:
     """Dagster tells every event of a run; of these only an error that nobody foresaw is news on a terminal."""
     event = _meta(record).get("dagster_event")
     if event is None:
-        return True
+        # Of a step that is not executed because another failed, Dagster says so at the level of an error.
+        return not record.getMessage().endswith("Not executing.")
     if not event.is_step_failure:
         return False
     data = event.step_failure_data
