@@ -201,14 +201,14 @@ def test_sealing_killed_at_any_point_loses_nothing_and_the_next_completes_it(
     for arrived in (FAILED_FIRST, ASKED_AGAIN):
         write(root, arrived)
         expected = read_outcomes(root, DAY)
-        for change in itertools.count(0, 4 if data_root.startswith("s3://") else 1):
+        for change in itertools.count(0, 6 if data_root.startswith("s3://") else 1):
             was_killed = was_killed_before(change, seal_in_small_parts, data_root)
             assert read_outcomes(root, DAY).equals(expected)
             # A reader of the sealed rows sees the last sealing that came to its end, whole.
             assert_sealed_is_whole_or_absent(root)
             if not was_killed:
                 break
-        assert change > 10
+        assert change > 20
     assert sealed_rows(root) == AT_LAST
     assert files_below(root, "arrivals") == files_below(root, "damaged") == []
     assert len(files_below(root, "sealed")) == 3
