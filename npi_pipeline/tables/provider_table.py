@@ -174,13 +174,13 @@ def write_provider_table(
     folder: File,
     *,
     list_widths: Mapping[str, int] | None = None,
-    store: Callable[[File], None] = lambda part: None,  # noqa: ARG005
+    store: Callable[[File], None] | None = None,
 ) -> ProviderTable:
     """Write the provider table of the journal's ``outcomes`` as ``part-00000.parquet``, ... into ``folder``.
 
     ``outcomes`` are frames of the sealed journal, in the order of their NPIs; rows that are not ``found`` are passed
-    over. ``list_widths`` pins how many columns a list gets. Each part is handed to ``store`` when it is whole, which
-    may move it away. Raises ValueError when a list of ``list_widths`` does not exist, when the NPIs are out of order,
+    over. ``list_widths`` pins how many columns a list gets. ``store`` is given each part when it is whole, and may move
+    it away. Raises ValueError when a list of ``list_widths`` does not exist, when the NPIs are out of order,
     or when a body cannot be read.
     """
     pinned = dict(list_widths or {})
@@ -197,7 +197,8 @@ def write_provider_table(
             part = folder / f"part-{number:05d}.parquet"
             _with_internals(leading, rows).write_parquet(part, compression="zstd", compression_level=1)
             summary.add(leading["npi"].to_list(), rows)
-            store(part)
+            if store:
+                store(part)
             start += leading.height
             number += 1
     return summary.table()
