@@ -122,6 +122,7 @@ def _rows(rows: pl.DataFrame, table: ProviderTable, *, defuse: bool) -> Iterator
     polars writes the items of a list one below the other, and they are put side by side as text: what a row has not
     costs a comma, not a cell.
     """
+    # A format without a declared schema has no lists, and its parts lack the columns that their records do not need.
     plain = [column for column in table.columns[:-1] if column.name in rows.columns or not table.widths]
     blocks = [_lines(_selected(rows, plain, defuse=defuse))]
     blocks += [_spread(rows[name], width, defuse=defuse) for name, width in table.widths.items() if width]
@@ -132,9 +133,8 @@ def _rows(rows: pl.DataFrame, table: ProviderTable, *, defuse: bool) -> Iterator
 def _spread(lists: pl.Series, width: int, *, defuse: bool) -> list[bytes]:
     """The columns of a list column that is spread over ``width`` items."""
     items = lists.explode(empty_as_null=False, keep_nulls=False).struct.unnest()
-    columns = [Column(name, _type_of(type_), "") for name, type_ in items.schema.items()]
-    lines = _lines(_defused(items, columns) if defuse else items)
-    empty = b"," * (len(columns) - 1)
+    lines = _lines(_defused(items, items.select(pl.col(pl.String)).columns) if defuse else items)
+    empty = b"," * (items.width - 1)
     padding = [b",".join([empty] * missing) for missing in range(width, -1, -1)]
     spread = []
     start = 0
@@ -149,26 +149,23 @@ def _spread(lists: pl.Series, width: int, *, defuse: bool) -> list[bytes]:
     return spread
 
 
-def _type_of(type_: pl.DataType) -> ColumnType:
-    return ColumnType.string if type_ == pl.String else ColumnType.boolean
-
-
 def _selected(rows: pl.DataFrame, columns: Sequence[Column], *, defuse: bool) -> pl.DataFrame:
     present = frozenset(rows.columns)
     nothing = pl.repeat(None, rows.height, dtype=pl.String, eager=True)
     frame = pl.DataFrame([rows[c.name] if c.name in present else nothing.alias(c.name) for c in columns])
-    return _defused(frame, columns) if defuse else frame
+    return _defused(frame, [c.name for c in columns if c.type is ColumnType.string]) if defuse else frame
 
 
-def _defused(rows: pl.DataFrame, columns: Iterable[Column]) -> pl.DataFrame:
-    """``rows`` with a quote before each formula. Two passes: few columns hold any, and finding out is the cheaper."""
-    texts = [c.name for c in columns if c.type is ColumnType.string and rows[c.name].null_count() < rows.height]
-    if not texts:
-        return rows
-    found = rows.select(pl.col(texts).str.contains(_FORMULA).any())
+def _defused(rows: pl.DataFrame, texts: Iterable[str]) -> pl.DataFrame:
+    """``rows`` with a quote before each formula in the columns ``texts``.
+
+    Two passes: few columns hold any, and finding out is the cheaper one.
+    """
+    texts = [name for name in texts if rows[name].null_count() < rows.height]
+    found = rows.select(pl.col(name).str.contains(_FORMULA).any() for name in texts)
     return rows.with_columns(
         pl.when(pl.col(name).str.contains(_FORMULA)).then("'" + pl.col(name)).otherwise(name).alias(name)
-        for name, has_formula in found.row(0, named=True).items()
+        for name, has_formula in zip(texts, found.row(0) if texts else (), strict=True)
         if has_formula
     )
 
@@ -178,8 +175,7 @@ def _failed_lines(outcomes: Iterable[pl.DataFrame], *, defuse: bool) -> Iterator
         rows = frame.filter(pl.col("outcome") != "found").select(
             "npi", "outcome", "reason", fetched_on=pl.col("fetched_at").dt.date()
         )
-        columns = [Column(name, ColumnType.string, "") for name in ("npi", "outcome", "reason")]
-        yield _lines(_defused(rows, columns) if defuse else rows)
+        yield _lines(_defused(rows, ("npi", "outcome", "reason")) if defuse else rows)
 
 
 def _csv(frame: pl.DataFrame, *, include_header: bool) -> bytes:
@@ -198,10 +194,11 @@ def _lines(frame: pl.DataFrame) -> list[bytes]:
 
 def _rejoined(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Lines that were cut inside a quoted cell, put together again: a whole row has an even number of quotes."""
-    cut: list[bytes] = []
+    row: list[bytes] = []
+    quotes = 0
     for line in lines:
-        cut.append(line)
-        row = b"\n".join(cut)
-        if not row.count(b'"') % 2:
-            yield row
-            cut = []
+        row.append(line)
+        quotes += line.count(b'"')
+        if quotes % 2 == 0:
+            yield b"\n".join(row)
+            row = []
