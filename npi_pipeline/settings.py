@@ -211,7 +211,7 @@ class FileSettings(SettingsGroup):
     )
     file_prefix: str = Field(
         default="npi_data_",
-        pattern=r"^[A-Za-z0-9_.\-]*$",
+        pattern=r"^([A-Za-z0-9_\-][A-Za-z0-9_.\-]*)?$",
         description="First part of a state file's name.",
     )
     failed_name: str = Field(
@@ -244,8 +244,8 @@ class FileSettings(SettingsGroup):
     @classmethod
     def _format_is_a_safe_file_name(cls, value: str) -> str:
         a, b = (dt.date(2026, 11, day).strftime(value) for day in (23, 24))
-        if a == b or "/" in a or "\\" in a or "\0" in a:
-            raise ValueError("must tell two days apart and hold no slash")
+        if a == b or a.startswith(".") or any(character in a for character in "/\\\0"):
+            raise ValueError("must tell two days apart, hold no slash and begin with no dot")
         return value
 
 

@@ -1,0 +1,103 @@
+"""Settings: one name everywhere, the environment below what is given, and a reason for what is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import dagster as dg
+import pytest
+
+from npi_pipeline.launchpad import launchpad_config, settings_of
+from npi_pipeline.settings import (
+    FetchMode,
+    FetchSettings,
+    Settings,
+    SettingsError,
+    all_settings,
+    environment_variable,
+)
+
+# The script's variables and where each has its home.
+SCRIPTS_VARIABLES = {
+    "NPI_FILE": "NPI_LIST_KEY",
+    "BUCKET_NAME": "NPI_LIST_BUCKET",
+    "CMS_API_URL": "NPI_REGISTRY_URL",
+    "BASE_FILE_PATH": "NPI_DATA_ROOT",
+    "NPI_DATA_DIRECTORY": "NPI_STATE_FILES_DIR",
+    "NPI_DATA_FILE_PREFIX": "NPI_FILE_PREFIX",
+    "FAILED_NPI_FILE": "NPI_FAILED_NAME",
+    "CURRENT_DATE_KEY": "NPI_DATE_FORMAT",
+    **{
+        name: f"NPI_{name}"
+        for name in (
+            "MAX_RETRIES",
+            "WAIT",
+            "MAX_WAIT",
+            "THREADS",
+            "PRE_REQUEST_SLEEP_RANGE",
+            "ASYNC_WRITES",
+            "LOOP_TILL_DONE",
+        )
+    },
+}
+
+
+def test_every_variable_of_the_script_has_a_home() -> None:
+    variables = {environment_variable(name) for _, name, _ in all_settings()}
+    assert set(SCRIPTS_VARIABLES.values()) <= variables
+
+
+def test_every_setting_has_a_description_and_a_name_of_its_own() -> None:
+    names = [name for _, name, _ in all_settings()]
+    assert len(names) == len(set(names))
+    assert all(field.description for _, _, field in all_settings())
+
+
+def test_the_environment_sets_and_what_is_given_wins() -> None:
+    environment = {"NPI_THREADS": "7", "NPI_LOOP_TILL_DONE": "true", "NPI_START_DATE": "2026-02-03", "NPI_WAIT": ""}
+    settings = Settings.from_environment(environment, threads="9")
+    assert settings.fetch.threads == 9
+    assert settings.fetch.loop_till_done is True
+    assert settings.days.start_date == dt.date(2026, 2, 3)
+    assert settings.fetch.wait == FetchSettings().wait
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("NPI_THREADS", "0", "greater than or equal to 1"),
+        ("NPI_THREADS", "many", "valid integer"),
+        ("NPI_LIST_KEY", "lists/{day}.txt", "only `{date:...}` may stand in braces"),
+        ("NPI_REGISTRY_URL", "https://example.org/lookup", "must contain `{npi}`"),
+        ("NPI_REGISTRY_URL", "ftp://example.org/{npi}", "http"),
+        ("NPI_DATE_FORMAT", "%Y/%m/%d", "no slash"),
+        ("NPI_DATE_FORMAT", "%Y-%m", "tell two days apart"),
+        ("NPI_FILE_PREFIX", "../x", "pattern"),
+        ("NPI_STATE_FILES_DIR", "../x", "pattern"),
+        ("NPI_START_DATE", "yesterday", "date"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_on_one_line_with_its_name(variable: str, value: str, why: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_environment({variable: value})
+    line = str(refusal.value)
+    assert line.startswith(f"{variable}=")
+    assert why in line
+    assert "\n" not in line
+
+
+def test_a_misspelt_option_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no setting is called thread"):
+        Settings.from_environment({}, thread=3)
+
+
+def test_what_the_launchpad_holds_becomes_settings_again() -> None:
+    config = launchpad_config("Config", FetchSettings(threads=7))(fetch_mode="all")
+    assert settings_of(config, FetchSettings) == FetchSettings(threads=7, fetch_mode=FetchMode.all)
+
+
+def test_a_wrong_value_at_the_launchpad_fails_without_retry() -> None:
+    config = launchpad_config("Config", FetchSettings())(threads=0)
+    with pytest.raises(dg.Failure) as failure:
+        settings_of(config, FetchSettings)
+    assert (failure.value.allow_retries, "NPI_THREADS=0" in (failure.value.description or "")) == (False, True)
