@@ -1,0 +1,146 @@
+"""The checks find what is wrong with a day's files: each is shown a day that was tampered with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from npi_pipeline.day import accounting
+from npi_pipeline.definitions import build_definitions
+from npi_pipeline.demo.providers import npi_numbers
+from npi_pipeline.demo.registry import EmulatedRegistry
+from npi_pipeline.demo.s3 import LocalS3
+from npi_pipeline.settings import CheckSettings
+from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline_tests.days import DAY, Pipeline, npis_of
+
+NPIS = sorted(npi_numbers(40, seed=2))
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@pytest.fixture
+def pipeline(s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Path) -> Pipeline:
+    """A day that is published and sound, with one bad line in its list."""
+    s3.put_list(bucket, "npi_list.txt", [*NPIS, "-12345"])
+    sound = Pipeline(tmp_path / "npi-data", list_bucket=bucket, registry_url=registry.url)
+    assert sound.run().ok
+    return sound
+
+
+def found(pipeline: Pipeline, name: str, day: dt.date = DAY) -> accounting.Finding:
+    """What the check ``name`` finds about the day."""
+    root, files, checks = LocalRoot(pipeline.data_root), pipeline.settings.files, CheckSettings()
+    look: Callable[..., accounting.Finding] = getattr(accounting, name)
+    more = {"list_is_like_recent_days": (checks,), "failed_share_is_under_the_limit": (checks,)}
+    by_files = {"every_npi_is_accounted_for": (files,), "state_files_match_the_manifest": (files,)}
+    return look(root, day, *(more | by_files).get(name, ()))
+
+
+def a_state_file(pipeline: Pipeline) -> Path:
+    """The largest state file of the day."""
+    return max(pipeline.folder().glob("npi_data_*_??.csv"), key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "list_is_like_recent_days",
+        "every_npi_has_one_outcome",
+        "failed_share_is_under_the_limit",
+        "one_row_per_found_npi",
+        "every_npi_is_accounted_for",
+        "state_files_match_the_manifest",
+    ],
+)
+def test_a_sound_day_holds_every_claim(pipeline: Pipeline, name: str) -> None:
+    finding = found(pipeline, name)
+    assert finding.holds, finding.line
+
+
+def test_a_row_that_is_missing_from_a_state_file_is_named(pipeline: Pipeline) -> None:
+    path = a_state_file(pipeline)
+    last = path.read_bytes().splitlines(keepends=True)[-1]
+    lost = last.split(b",")[0].decode()
+    for other in pipeline.folder().glob("*.csv"):
+        kept = [line for line in other.read_bytes().splitlines(keepends=True) if not line.startswith(lost.encode())]
+        other.write_bytes(b"".join(kept))
+    finding = found(pipeline, "every_npi_is_accounted_for")
+    assert (finding.holds, lost in finding.line) == (False, True)
+    assert not found(pipeline, "state_files_match_the_manifest").holds
+
+
+def test_one_npi_exchanged_for_another_is_found_though_the_counts_agree(pipeline: Pipeline) -> None:
+    stranger = next(npi for npi in npi_numbers(100, seed=9) if npi not in NPIS)
+    path = a_state_file(pipeline)
+    victim = npis_of(pipeline.state_files()[path.stem.rpartition("_")[2]])[0]
+    for other in pipeline.folder().glob("*.csv"):
+        other.write_bytes(other.read_bytes().replace(victim.encode() + b",", stranger.encode() + b","))
+    assert not found(pipeline, "every_npi_is_accounted_for").holds
+
+
+def test_an_npi_that_is_found_and_failed_at_once_is_named(pipeline: Pipeline) -> None:
+    row = a_state_file(pipeline).read_bytes().splitlines(keepends=True)[1]
+    with (pipeline.folder() / f"npi_data_{DAY}_Failed.csv").open("ab") as failed:
+        failed.write(row)
+    finding = found(pipeline, "every_npi_is_accounted_for")
+    assert not finding.holds
+    assert "in a state file and in Failed" in finding.line
+
+
+def test_an_npi_twice_in_one_file_is_found(pipeline: Pipeline) -> None:
+    path = a_state_file(pipeline)
+    path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[1])
+    assert "twice" in found(pipeline, "every_npi_is_accounted_for").line
+
+
+def test_a_file_that_nobody_published_is_found(pipeline: Pipeline) -> None:
+    (pipeline.folder() / "npi_data_stale_ZZ.csv").write_text("npi\n")
+    assert "npi_data_stale_ZZ.csv" in found(pipeline, "state_files_match_the_manifest").line
+
+
+def test_an_npi_of_the_list_without_an_outcome_is_found(pipeline: Pipeline) -> None:
+    with (pipeline.data_root / "npi_list" / str(DAY) / "npi_list.txt").open("a") as kept:
+        kept.write("1234567893\n")
+    finding = found(pipeline, "every_npi_has_one_outcome")
+    assert (finding.holds, "1234567893" in finding.line) == (False, True)
+
+
+def test_a_provider_table_that_lost_a_part_is_found(pipeline: Pipeline) -> None:
+    for part in (pipeline.data_root / "provider_table" / str(DAY)).glob("*.parquet"):
+        part.unlink()
+    assert not found(pipeline, "one_row_per_found_npi").holds
+
+
+def test_a_list_half_as_long_as_on_recent_days_is_remarked_on(pipeline: Pipeline, s3: LocalS3) -> None:
+    s3.put_list(pipeline.settings.npi_list.list_bucket, "npi_list.txt", NPIS[:5])
+    next_day = DAY + dt.timedelta(days=1)
+    run = pipeline.run(next_day)
+    assert run.ok, "a warning keeps nothing from being published"
+    assert any("list_is_like_recent_days" in warning for warning in run.warnings)
+
+
+def test_without_a_partition_a_check_audits_every_materialised_day(pipeline: Pipeline) -> None:
+    definitions = dg.Definitions.merge(
+        build_definitions(pipeline.settings),
+        dg.Definitions(jobs=[dg.define_asset_job("audit", selection=dg.AssetSelection.all_asset_checks())]),
+    )
+    earlier = DAY - dt.timedelta(days=1)
+    with dg.DagsterInstance.ephemeral() as instance:
+        daily = definitions.resolve_job_def("npi_daily")
+        for day in (earlier, DAY):
+            assert daily.execute_in_process(instance=instance, partition_key=str(day), run_config=QUIET).success
+        audit = definitions.resolve_job_def("audit")
+        sound = audit.execute_in_process(instance=instance, run_config=QUIET)
+        assert {check.passed for check in sound.get_asset_check_evaluations()} == {True}
+
+        (pipeline.folder(earlier) / f"npi_data_{earlier}_None.csv").unlink()
+        spoilt = audit.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    findings = {check.check_name: check for check in spoilt.get_asset_check_evaluations()}
+    broken = findings["state_files_match_the_manifest"]
+    assert not broken.passed
+    assert broken.description == "2 days looked at, 1 do not hold"
+    assert set(broken.metadata) == {str(earlier)}
