@@ -12,6 +12,7 @@ _DECODER = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode(
 def parsed(body: str) -> Any:
     """The JSON value of ``body`` with every digit as it came: whole numbers are int, others msgspec.Raw.
 
+    Of a key that stands twice in an object the last counts, as with any JSON parser; the journal keeps the body.
     Raises ValueError or RecursionError.
     """
     return _DECODER.decode(body.removeprefix("\ufeff"))
