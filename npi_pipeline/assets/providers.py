@@ -1,4 +1,4 @@
-"""The asset ``providers``: the day's records, flattened to one row per found NPI."""
+"""The asset ``providers``: the day's records, flattened to one row for each found NPI."""
 
 import contextlib
 from collections.abc import Generator
@@ -20,10 +20,13 @@ from npi_pipeline.tables.provider_table import ProviderTable
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 12
 
-DESCRIPTION = """The provider table: one flat row for each found NPI, sorted by NPI.
+DESCRIPTION = """The provider table: one row for each found NPI, sorted by NPI, as typed Parquet.
 
-Column names are JSON paths (`taxonomies[0].code`), so one sees where a value came from. Nothing of an answer is lost:
-fields that the declared schema lacks are kept in `unknown_fields` and reported by a check."""
+Nested objects are flattened to columns named by their JSON path (`location_address.city`); lists of a declared format
+stay lists (`taxonomies`) and are spread to `taxonomies[0].code`, ... in the state files, whose header is the column
+schema here. Nothing of an answer is lost: fields that the declared schema lacks are kept in `unknown_fields`, and a
+check reports them.
+"""
 
 
 def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
