@@ -44,6 +44,7 @@ class ModelRegistry:
     max_in_flight: int = 0
     slow_above: int = 0
     errors: float = 0.0
+    random_refusals: float = 0.0
     refusal_latency: float = 0.03
     steps: tuple[tuple[float, float], ...] = ()
 
@@ -62,7 +63,7 @@ class ModelRegistry:
         if self.max_in_flight and self.in_work >= self.max_in_flight:
             self.refused += 1
             return self.refusal_latency, False, Answer(_FAILED, Sign.trouble, 503)
-        if not self._admit(now):
+        if not self._admit(now) or chance.random() < self.random_refusals:
             self.refused += 1
             return self.refusal_latency, False, Answer(_FAILED, Sign.refused, 429, retry_after=0.0)
         self.in_work += 1
@@ -85,7 +86,7 @@ class ModelRegistry:
 
     def least_seconds(self) -> float:
         """The floor: what it takes to be admitted, or to be worked on, as often as is needed."""
-        requests = self.npis / (1 - self.errors)
+        requests = self.npis / (1 - self.errors) / (1 - self.random_refusals)
         if self.capacity or self.steps:
             return self._seconds_to_admit(requests)
         workers = min(self.threads, self.max_in_flight or self.threads, self.slow_above or self.threads)
@@ -233,6 +234,9 @@ REGISTRIES: dict[str, ModelRegistry] = {
     "no cap, 50 threads, 3 % errors": ModelRegistry(threads=50, errors=0.03),
     "no cap, 5 ms, 50 threads": ModelRegistry(npis=40000, threads=50, latency=0.005),
     "no cap, 600 ms, 200 threads": ModelRegistry(npis=8000, latency=0.6),
+    "no cap, 50 threads, 8 % refused at random": ModelRegistry(npis=4000, threads=50, random_refusals=0.08),
+    "no cap, 50 threads, 35 % refused at random": ModelRegistry(npis=4000, threads=50, random_refusals=0.35),
+    "cap 167/s, 8 % refused at random": ModelRegistry(npis=4000, capacity=167, random_refusals=0.08),
     "no cap, 50 threads, 10 % errors": ModelRegistry(npis=4000, threads=50, errors=0.1),
     "no cap, 50 threads, 30 % errors": ModelRegistry(npis=4000, threads=50, errors=0.3),
 }
@@ -254,9 +258,8 @@ def simulate(law: Callable[[int], Limiter], model: ModelRegistry, seed: int) -> 
     while (step := scheduler.next(now)) is not None:
         if isinstance(step, Attempt):
             seconds, admitted, answer = registry.ask(now, chance)
-            heapq.heappush(
-                answers, (now + seconds + chance.expovariate(1 / _WAKING), next(order), admitted, step, answer)
-            )
+            answer = dataclasses.replace(answer, seconds=seconds + chance.expovariate(1 / _WAKING))
+            heapq.heappush(answers, (now + answer.seconds, next(order), admitted, step, answer))
             continue
         assert isinstance(step, float)
         if answers and answers[0][0] <= step:

@@ -23,6 +23,7 @@ import contextlib
 import dataclasses
 import email.utils
 import http
+import logging
 import socket
 import time
 import urllib.parse
@@ -58,6 +59,8 @@ class Network:
     @classmethod
     def from_environment(cls, registry: Registry) -> Network:
         """The network as every tool built on requests sees it (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, ...)."""
+        # It logs whole URLs, in which there may be a key; what is wrong with an answer becomes its reason.
+        logging.getLogger("urllib3.connection").addFilter(_is_without_url)
         with requests.Session() as session:
             found = session.merge_environment_settings(registry.url, {}, stream=None, verify=None, cert=None)
         return cls(proxies=dict(found["proxies"]), verify=found["verify"] or True)
@@ -123,10 +126,13 @@ class Client:
         started = time.monotonic()
         try:
             answer = self._ask(npi)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError, zlib.error) as error:
             self._close_connection()
-            reason = "the answer took longer than a request may take" if self._is_aborted else _reason_of(error)
-            answer = _trouble(reason)
+            answer = _trouble(_reason_of(error))
+        if self._is_aborted:
+            # Whatever was read, it may be cut short in a way that looks whole.
+            self._close_connection()
+            answer = _trouble("the answer took longer than a request may take")
         return dataclasses.replace(answer, seconds=time.monotonic() - started)
 
     def abort(self) -> None:
@@ -180,7 +186,10 @@ class Client:
         data = b"".join(parts)
         if encoding in {"gzip", "x-gzip"}:
             # By hand, because not every urllib3 in use bounds what a small answer may swell to.
-            data = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data, limit + 1)
+            decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            data = decompressor.decompress(data, limit + 1)
+            if not decompressor.eof and len(data) <= limit:
+                raise urllib3.exceptions.DecodeError(encoding)
         elif encoding not in {"identity", ""}:
             raise urllib3.exceptions.DecodeError(encoding)
         return data if len(data) <= limit else None
@@ -188,6 +197,10 @@ class Client:
     def _close_connection(self) -> None:
         if self._adapter.connection is not None:
             self._adapter.connection.close()
+
+
+def _is_without_url(record: logging.LogRecord) -> bool:
+    return "url" not in str(record.msg)
 
 
 def _prepared(registry: Registry) -> requests.PreparedRequest:
@@ -258,9 +271,9 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (urllib3.exceptions.NameResolutionError, "the registry's host name does not resolve"),
     (urllib3.exceptions.ProxyError, "the proxy cannot be used"),
     (urllib3.exceptions.SSLError, "TLS: the registry's certificate is not accepted or the handshake failed"),
+    (urllib3.exceptions.NewConnectionError, "no connection to the registry"),
     (urllib3.exceptions.ConnectTimeoutError, "connecting timed out"),
     (urllib3.exceptions.ReadTimeoutError, "reading timed out"),
-    (urllib3.exceptions.NewConnectionError, "no connection to the registry"),
     (urllib3.exceptions.IncompleteRead, "the answer was cut short"),
     (urllib3.exceptions.DecodeError, "the answer cannot be decompressed"),
     (zlib.error, "the answer cannot be decompressed"),
