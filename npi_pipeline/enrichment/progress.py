@@ -28,8 +28,8 @@ class FetchProgress:
 
     ``done``: NPIs with an outcome, ``failed`` those of them that failed. ``rate``: outcomes a second, lately.
     ``in_flight``: requests at the registry. ``waiting``: NPIs that wait to be asked again.
-    ``limit``: requests that may be in flight now; ``rate_limit``: requests that may be sent a second, infinity when
-    none was found yet. ``seconds_left`` is None when it cannot be told.
+    ``limit``: requests that may be in flight now; ``rate_limit``: requests that may be sent a second, infinity while
+    nothing limits them. ``seconds_left`` is None when it cannot be told.
     """
 
     done: int

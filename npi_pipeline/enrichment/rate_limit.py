@@ -24,16 +24,21 @@ class RateLimit:
     _TELLING_SHARE = 1 / 8
     # After so many admitted requests in a row the registry's limit may have been raised: the gain grows.
     _QUIET = 100
-    # Seconds by which a late request may be caught up with; more would be a burst.
-    _CATCH_UP = 0.005
+    # Requests closer than this are sent in small groups, because threads do not wake up on time; slower ones are
+    # never sent sooner than their time, because a registry that allows no burst would refuse them.
+    _GROUP_SECONDS = 0.005
     # However many are refused, the rate halves at most once in so many seconds, and never falls below the slowest.
     _HALVING_SECONDS = 0.75
     _SLOWEST = 1.0
+    # What it begins with, before anything is known; it doubles with each round of answers until a refusal comes.
+    _START = 80.0
+    _FASTEST = 100_000.0
 
     def __init__(self, cap: float) -> None:
         """``cap`` is never exceeded; infinity for none."""
-        self._cap = cap
-        self.rate = cap
+        self._is_capped = cap < math.inf
+        self._cap = min(cap, self._FASTEST)
+        self.rate = min(cap, self._START)
         self.next_slot = -math.inf
         self._sent: collections.deque[float] = collections.deque(maxlen=self._MOST_REMEMBERED)
         self._refused: collections.deque[float] = collections.deque(maxlen=self._MOST_REMEMBERED)
@@ -44,13 +49,18 @@ class RateLimit:
         self._floor_until = -math.inf
         self._pointless = _PointlessRefusals()
 
+    @property
+    def is_limiting(self) -> bool:
+        """Whether a limit is known: the registry has refused, or there is a cap."""
+        return self._is_capped or self._cut_at > -math.inf
+
     def sent(self, now: float) -> None:
         """A request is sent."""
         self._sent.append(now)
         self._pointless.sent(now)
-        if self.rate < math.inf:
-            rate = self.rate / 2 if self._pointless.is_trying else self.rate
-            self.next_slot = max(self.next_slot, now - self._CATCH_UP) + 1 / rate
+        rate = self.rate / 2 if self._pointless.is_trying else self.rate
+        catch_up = max(0.0, self._GROUP_SECONDS - 1 / rate)
+        self.next_slot = max(self.next_slot, now - catch_up) + 1 / rate
 
     def refused(self, now: float, sent_at: float) -> None:
         """A request was refused: fall by a little, and to what was admitted when many are refused."""
@@ -63,9 +73,9 @@ class RateLimit:
         rate = self.rate
         if sent_at > self._cut_at:
             # Requests sent before the last cut say nothing about the rate since.
-            self._cut_at = now
-            self._gain = max(self._LEAST_GAIN, self._gain / 4)
             self._renew_floor(now)
+            self._cut_at = now
+            self._gain = max(self._LEAST_GAIN, self._gain / 2)
             rate = min(rate * (1 - self._CUT), sent / seconds)
         if refused >= self._TELLING and refused > sent * self._TELLING_SHARE:
             rate = min(rate, (sent - refused) / seconds)
@@ -80,8 +90,9 @@ class RateLimit:
         self._quiet += 1
         if self._quiet > self._QUIET:
             self._gain *= 1 + 1 / self._QUIET
-        # What is in flight will be answered at this rate, whatever comes of it: never more than half of it again.
-        self._gain = min(self._gain, 0.5 / (in_flight + 4))
+        # What is in flight is answered before the effect of a change is seen: in that time, double at most.
+        most = 1.0 if self._cut_at == -math.inf else 0.5
+        self._gain = min(self._gain, most / (in_flight + 4))
         self.rate = min(self._cap, self.rate * (1 + self._gain))
 
     def _count(self, sent_at: float, *, refused: bool) -> None:
@@ -90,7 +101,7 @@ class RateLimit:
             self._gain = 1.0
 
     def _renew_floor(self, now: float) -> None:
-        if now >= self._floor_until and self.rate < math.inf:
+        if now >= self._floor_until and self._cut_at > -math.inf:
             self._floor = min(max(self.rate / 2, self._SLOWEST), self._cap)
             self._floor_until = now + self._HALVING_SECONDS
 

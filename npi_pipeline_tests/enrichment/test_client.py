@@ -230,7 +230,9 @@ def test_an_endless_body_without_a_length_is_cut_off_at_the_limit(serve: Serve) 
 
 def test_no_key_in_the_url_reaches_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     server = serve(always(b"HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 2\r\n\r\n{}"))
-    with contextlib.closing(client_of(f"http://127.0.0.1:{server.port}/{{npi}}?key=secret")) as client:
+    with contextlib.closing(
+        client_of(f"http://127.0.0.1:{server.port}/{{npi}}?key=secret", read_timeout=0.2)
+    ) as client:
         assert client.ask(NPI).verdict.outcome is Outcome.failed
     assert "secret" not in caplog.text
 
