@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ from npi_pipeline_tests.tables.flattened import (
     real_bodies,
     taxonomy,
 )
+
+# Python's own reader, with which the tests read the files again, takes no NUL before 3.11.
+NUL = ["\0"] if sys.version_info >= (3, 11) else []
 
 A, B, C = "1000000004", "1000000012", "1000000020"
 FAILED: list[Outcome] = [
@@ -116,9 +120,7 @@ def test_the_same_outcomes_give_the_same_bytes_however_the_journal_was_cut_and_g
     assert cut.written == whole.written
 
 
-@pytest.mark.parametrize(
-    "state", ["../../x", "CA/../../x", "..\\x", "None", "Failed", "\x00", "C" * 5000, "=cmd", "con"]
-)
+@pytest.mark.parametrize("state", ["../../x", "CA/../../x", "..\\x", "None", "Failed", *NUL, "C" * 5000, "=cmd", "con"])
 def test_state_text_from_outside_never_becomes_a_file_name(tmp_path: Path, state: str) -> None:
     body = nppes_body(A, addresses=[address("LOCATION", state), address("MAILING", "CA")])
     one = day(tmp_path / "in" / "here", found({A: body}))
@@ -127,7 +129,21 @@ def test_state_text_from_outside_never_becomes_a_file_name(tmp_path: Path, state
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\0=1", "＝1", "＋1", "－1", "＠1", "--"]  # noqa: RUF001
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    *(f"{nul}=1" for nul in NUL),
+    "＝1",
+    "＋1",
+    "－1",
+    "＠1",
+    "--",
+]  # noqa: RUF001
 
 
 @pytest.mark.parametrize("text", FORMULAS)
