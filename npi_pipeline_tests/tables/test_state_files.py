@@ -129,21 +129,8 @@ def test_state_text_from_outside_never_becomes_a_file_name(tmp_path: Path, state
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-FORMULAS = [
-    "=1+1",
-    "+1",
-    "-1",
-    "@SUM(A1)",
-    "\t=1",
-    "\r=1",
-    "\n=1",
-    *(f"{nul}=1" for nul in NUL),
-    "＝1",
-    "＋1",
-    "－1",
-    "＠1",
-    "--",
-]  # noqa: RUF001
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", *(f"{nul}=1" for nul in NUL), "--"]
+FORMULAS += [f"{full_width}1" for full_width in "\uff1d\uff0b\uff0d\uff20"]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
