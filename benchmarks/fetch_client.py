@@ -57,6 +57,7 @@ def methods(registry: EmulatedRegistry, threads: int) -> dict[str, Callable[[lis
     nppes = Registry(FORMATS["nppes"], registry.url)
     judge = nppes.format.judge
     settings = FetchSettings(threads=threads)
+    network = Network.from_environment(nppes)
 
     def make_urllib3() -> Ask:
         pool = urllib3.PoolManager()
@@ -70,7 +71,7 @@ def methods(registry: EmulatedRegistry, threads: int) -> dict[str, Callable[[lis
         return lambda npi: judge(npi, requests.get(registry.url.format(npi=npi)).content)
 
     def make_client() -> Ask:
-        return Client(nppes, settings, Network.from_environment(nppes)).ask
+        return Client(nppes, settings, network).ask
 
     def run_fetch(npis: list[str]) -> None:
         for _ in fetch(npis, nppes, settings):

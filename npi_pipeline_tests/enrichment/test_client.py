@@ -25,7 +25,7 @@ from npi_pipeline.enrichment.client import Client, Network
 from npi_pipeline.enrichment.formats import FORMATS
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.enrichment.registry import Registry
-from npi_pipeline.settings import FetchSettings
+from npi_pipeline.settings import FetchSettings, SettingsError
 
 NPI = next(npi for npi in npi_numbers(100) if outcome_of(npi) is Outcome.found)
 BODY = answer_about(NPI)
@@ -34,7 +34,7 @@ BODY = answer_about(NPI)
 class ScriptedServer:
     """Gives every connection to ``play`` and keeps the heads of the requests that it read."""
 
-    def __init__(self, play: Callable[[ScriptedServer, socket.socket], None]) -> None:
+    def __init__(self, play: Play) -> None:
         self.heads: list[bytes] = []
         self.connections = 0
         self.is_closed = threading.Event()
@@ -72,14 +72,15 @@ class ScriptedServer:
             self._play(self, connection)
 
 
-Serve = Callable[[Callable[[ScriptedServer, socket.socket], None]], ScriptedServer]
+Play = Callable[[ScriptedServer, socket.socket], None]
+Serve = Callable[[Play], ScriptedServer]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
 
-        def start(play: Callable[[ScriptedServer, socket.socket], None]) -> ScriptedServer:
+        def start(play: Play) -> ScriptedServer:
             server = ScriptedServer(play)
             stack.callback(server.close)
             return server
@@ -87,7 +88,7 @@ def serve() -> Iterator[Serve]:
         yield start
 
 
-def always(response: bytes) -> Callable[[ScriptedServer, socket.socket], None]:
+def always(response: bytes) -> Play:
     def play(server: ScriptedServer, connection: socket.socket) -> None:
         while server.read_head(connection):
             connection.sendall(response)
@@ -108,6 +109,29 @@ def client_of(url: str, **settings: float) -> Client:
 def ask(port: int, **settings: float) -> Answer:
     with contextlib.closing(client_of(f"http://127.0.0.1:{port}/api/?number={{npi}}", **settings)) as client:
         return client.ask(NPI)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
+    """A server's TLS context for 127.0.0.1, and the file of its certificate."""
+    if shutil.which("openssl") is None:
+        pytest.skip("makes a certificate with openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    names = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"]
+    making = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names]
+    subprocess.run([*making, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context, certificate
+
+
+def securely(context: ssl.SSLContext, play: Play) -> Play:
+    def play_securely(server: ScriptedServer, connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            play(server, secure)
+
+    return play_securely
 
 
 def test_a_good_answer_is_kept_as_it_came_and_the_connection_is_reused(registry: EmulatedRegistry) -> None:
@@ -246,19 +270,33 @@ def test_silence_times_out(serve: Serve) -> None:
     assert (answer.verdict.reason, answer.verdict.passing) == ("reading timed out", True)
 
 
-@pytest.mark.parametrize("in_head", [True, False])
-def test_a_drip_can_be_broken_off_from_another_thread(serve: Serve, in_head: bool) -> None:
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
+    ],
+    ids=["in the head", "in the body", "until the connection closes", "in a chunk"],
+)
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_a_drip_can_be_broken_off_from_another_thread(
+    serve: Serve, tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch, begun: bytes, secure: bool
+) -> None:
     client: Client
 
     def drip(server: ScriptedServer, connection: socket.socket) -> None:
         server.read_head(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\n" + (b"" if in_head else b"Content-Length: 1000\r\n\r\n"))
+        connection.sendall(begun)
         while not server.is_closed.wait(0.01):
             connection.sendall(b"x")
             client.abort()
 
-    server = serve(drip)
-    with contextlib.closing(client_of(f"http://127.0.0.1:{server.port}/{{npi}}")) as client:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls[1]))
+    server = serve(securely(tls[0], drip) if secure else drip)
+    url = f"http{'s' * secure}://127.0.0.1:{server.port}/{{npi}}"
+    with contextlib.closing(client_of(url)) as client:
         answer = client.ask(NPI)
     assert answer.verdict.reason == "the answer took longer than a request may take"
     assert answer.verdict.passing
@@ -318,23 +356,31 @@ def test_proxies_come_from_the_environment(serve: Serve, monkeypatch: pytest.Mon
     assert "Authorization: Basic dXNlcjpzZWNyZXQ=\r\n" in head
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
-def test_tls_certificates_are_verified(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    making = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names]
-    subprocess.run([*making, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-
-    def play(server: ScriptedServer, connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as secure:
-            always(http("200 OK", body=BODY))(server, secure)
-
-    url = f"https://127.0.0.1:{serve(play).port}/{{npi}}"
+def test_tls_certificates_are_verified(
+    serve: Serve, tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"https://127.0.0.1:{serve(securely(tls[0], always(http('200 OK', body=BODY)))).port}/{{npi}}"
     answer = client_of(url).ask(NPI)
     assert answer.verdict.passing
     assert answer.verdict.reason == "TLS: the registry's certificate is not accepted or the handshake failed"
 
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls[1]))
     assert client_of(url).ask(NPI).verdict.outcome is Outcome.found
+    # The certificate is of 127.0.0.1 only.
+    answer = client_of(url.replace("127.0.0.1", "localhost")).ask(NPI)
+    assert answer.verdict.reason == "TLS: the registry's certificate is not accepted or the handshake failed"
+
+
+def test_a_bundle_of_authorities_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
+    with pytest.raises(SettingsError, match="CURL_CA_BUNDLE: /no/such/bundle"):
+        client_of("https://127.0.0.1:9/{npi}")
+
+
+def test_a_status_counts_though_its_body_is_cut_short(serve: Serve) -> None:
+    def cut_short(server: ScriptedServer, connection: socket.socket) -> None:
+        server.read_head(connection)
+        connection.sendall(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 99\r\n\r\n{")
+
+    answer = ask(serve(cut_short).port)
+    assert (answer.verdict.reason, answer.retry_after) == ("HTTP 429 Too Many Requests", 3)
