@@ -51,6 +51,7 @@ def simulated(**model: object) -> tuple[float, float]:
         ({"max_in_flight": 60}, 1.2, 0.1),
         ({"slow_above": 40}, 1.2, 0.0),
         ({"threads": 50, "errors": 0.03}, 1.15, 0.0),
+        ({"threads": 50, "errors": 0.3, "npis": 4000}, 2.0, 0.0),
         ({"threads": 50, "random_refusals": 0.08}, 3.0, 0.12),
     ],
     ids=str,
