@@ -41,7 +41,7 @@ def the_script(registry: EmulatedRegistry, npis: list[str], threads: int) -> int
 
     def get_npi_data(npi: str) -> bool:
         time.sleep(random.uniform(0, 0.66))
-        for attempt in range(1, 11):
+        for attempt in range(10):
             response = requests.get(registry.url.format(npi=npi))
             if response.status_code == 200:
                 response.json()
@@ -55,7 +55,7 @@ def the_script(registry: EmulatedRegistry, npis: list[str], threads: int) -> int
 
 def the_fetch(registry: EmulatedRegistry, npis: list[str], threads: int) -> int:
     fetching = fetch(iter(npis), Registry(FORMATS["nppes"], registry.url), FetchSettings(threads=threads))
-    return sum(outcome.verdict.outcome is outcome_of(outcome.npi) for outcome in fetching)
+    return sum(outcome.verdict.outcome is outcome_of(outcome.npi, registry.behaviour.seed) for outcome in fetching)
 
 
 METHODS: dict[str, Callable[[EmulatedRegistry, list[str]], int]] = {
