@@ -1,5 +1,6 @@
-"""Pictures for the UI, as SVG inside a line of Markdown: Dagster renders those in the page of a materialisation.
+"""Pictures for the UI, as Markdown.
 
+Dagster shows what is shorter than ``INLINE_CHARACTERS`` in the asset's page itself, and longer ones behind a link.
 Not here: numbers and tables (the assets give them as metadata).
 """
 
@@ -8,6 +9,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from xml.sax.saxutils import escape
+
+INLINE_CHARACTERS = 1000
+
+_BARS = 10
+_BAR_WIDTH = 10
 
 # The United States as a grid of tiles, a row a line, in the arrangement that newsrooms use; territories, military
 # addresses and the two files that are no state stand below.
@@ -23,7 +29,31 @@ HI .  .  TX .  .  .  .  FL .  PR VI
 GU MP AS FM MH PW .  AA AE AP None Failed
 """
 _SIZE = 44
-_EMPTY, _DARK_TEXT, _LIGHT_TEXT = "#eef0f4", "#3b4252", "#ffffff"
+_EMPTY, _DARK_TEXT, _LIGHT_TEXT = "#eef0f4", "#1f2430", "#ffffff"
+
+
+def state_bars(counts: Mapping[str, int], failed_name: str = "Failed") -> str:
+    """A bar for each of the states with the most rows, and for None and Failed; short enough to be shown inline.
+
+    ``counts`` is rows per state file.
+    """
+    states = sorted((-count, state) for state, count in counts.items() if state not in {"None", failed_name})
+    largest = max(counts.values(), default=0)
+    lines = ["|state|rows| |", "|:-|-:|:-|"]
+    lines += [_bar_line(state, -count, largest) for count, state in states[:_BARS]]
+    if others := states[_BARS:]:
+        lines.append(f"|{len(others)} others|{-sum(count for count, _ in others):,}| |")
+    lines += [
+        _bar_line("None", counts.get("None", 0), largest),
+        _bar_line("Failed", counts.get(failed_name, 0), largest),
+    ]
+    return "\n".join(lines)
+
+
+def _bar_line(name: str, count: int, largest: int) -> str:
+    # Blocks narrower than a whole one come from other fonts, and stand out of the bar.
+    blocks = max(round(count / largest * _BAR_WIDTH), 1) if count else 0
+    return f"|{name}|{count:,}|{'█' * blocks}|"
 
 
 def state_tile_map(counts: Mapping[str, int], failed_name: str = "Failed") -> str:

@@ -6,11 +6,12 @@ from dagster_aws.s3 import S3Resource
 
 from npi_pipeline.assets.conventions import GROUP, NETWORK_RETRIES, OWNERS, one_line_failures, table
 from npi_pipeline.day.keep_npi_list import keep_npi_list
+from npi_pipeline.enrichment.npi_list import NpiList
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, NpiListSource
 from npi_pipeline.storage.days import list_path
 
-_PREVIEW_ROWS = 10
+_PREVIEW_ROWS = 5
 
 DESCRIPTION = """The list of NPIs to look up on this day, as it lies in S3.
 
@@ -45,18 +46,26 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 "dagster/partition_row_count": distinct,
                 "dagster/uri": root.uri(list_path(day)),
                 "source": f"s3://{bucket}/{key}",
-                "etag": listed.etag,
-                "version_id": listed.version_id or "the bucket is not versioned",
-                "last_modified": listed.last_modified.isoformat(),
-                "bytes": len(listed.body),
                 "lines": parsed.lines,
                 "header": parsed.header or "none",
                 "duplicates": parsed.duplicates,
                 "empty_lines": parsed.empty_lines,
                 "invalid": parsed.invalid,
-                "preview": table(parsed.npis.head(_PREVIEW_ROWS)),
-                "invalid_preview": table(parsed.npis.filter(pl.col("reason").is_not_null()).head(_PREVIEW_ROWS)),
+                **_invalid_npis(parsed),
+                "last_modified": dg.MetadataValue.timestamp(listed.last_modified),
+                "bytes": len(listed.body),
+                "etag": listed.etag,
+                **({"version_id": listed.version_id} if listed.version_id else {}),
+                "preview": table(parsed.npis.select("npi", "line", "occurrences").head(_PREVIEW_ROWS)),
             }
         )
 
     return npi_list
+
+
+def _invalid_npis(parsed: NpiList) -> dict[str, dg.TableMetadataValue]:
+    """The first invalid NPIs with their reasons, when there are any."""
+    invalid = parsed.npis.filter(pl.col("reason").is_not_null())
+    if invalid.is_empty():
+        return {}
+    return {"invalid_npis": table(invalid.select("npi", "line", "reason").head(_PREVIEW_ROWS))}

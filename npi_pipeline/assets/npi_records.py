@@ -60,10 +60,10 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
             metadata={
                 "dagster/partition_row_count": journal.rows,
                 "dagster/uri": root.uri(journal_folder(day)),
-                "registry": registry.host,
-                "outcomes": counts_table(journal.outcomes, "outcome"),
                 **journal.outcomes,
+                "registry": registry.host,
                 "asked_in_this_run": recorded.asked,
+                "reused_from_other_days": recorded.reused,
                 **_fetch_metadata(recorded.report),
             }
         )
@@ -76,8 +76,9 @@ def _fetch_metadata(report: FetchReport) -> dict[str, dg.MetadataValue | int | f
     return {
         "requests": report.attempts,
         "refused_requests": report.refused,
-        "retries_by_cause": counts_table(report.retries, "cause"),
-        "highest_limit": report.highest_limit,
+        "retries": sum(report.retries.values()),
+        **({"retries_by_cause": counts_table(report.retries, "cause")} if report.retries else {}),
+        "highest_limit_in_flight": report.highest_limit,
         "seconds": round(report.seconds, 3),
         "npis_a_second": round(report.rate, 1),
         **{f"latency_p{percent}_ms": round(1000 * seconds, 1) for percent, seconds in report.latency.items()},

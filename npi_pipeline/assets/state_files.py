@@ -1,16 +1,15 @@
 """The asset ``state_files``: the day's CSVs, published whole."""
 
-import dataclasses
-
 import dagster as dg
 import polars as pl
 
 from npi_pipeline.assets.conventions import GROUP, OWNERS, one_line_failures, table
 from npi_pipeline.day.publish_state_files import publish_state_files
 from npi_pipeline.partitions import day_of
-from npi_pipeline.pictures import state_tile_map
+from npi_pipeline.pictures import state_bars, state_tile_map
 from npi_pipeline.resources import DayStorage
 from npi_pipeline.storage.days import MANIFEST_NAME, state_files_folder
+from npi_pipeline.storage.manifest import Manifest
 
 DESCRIPTION = """One CSV for each US state, one for providers without a usable state (`None`), one for NPIs that could
 not be had (`Failed`, with the reason), and the manifest that names them all.
@@ -42,11 +41,18 @@ def state_files_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition
             metadata={
                 "dagster/partition_row_count": sum(rows.values()),
                 "dagster/uri": root.uri(folder),
-                "rows_per_state": dg.MetadataValue.md(state_tile_map(rows, day_storage.failed_name)),
-                "files": table(pl.DataFrame([dataclasses.asdict(file) for file in manifest.files])),
+                "rows_per_state": dg.MetadataValue.md(state_bars(rows, day_storage.failed_name)),
+                "map_of_states": dg.MetadataValue.md(state_tile_map(rows, day_storage.failed_name)),
                 "manifest": dg.MetadataValue.path(root.uri(f"{folder}/{MANIFEST_NAME}")),
                 **{f"npis_{outcome}": count for outcome, count in manifest.outcomes.items()},
+                "files": table(_file_table(manifest)),
             }
         )
 
     return state_files
+
+
+def _file_table(manifest: Manifest) -> pl.DataFrame:
+    """The files of a day for a person; their SHA-256 stands in the manifest."""
+    columns = ("state", "rows", "bytes", "name")
+    return pl.DataFrame({column: [getattr(file, column) for file in manifest.files] for column in columns})

@@ -106,11 +106,13 @@ def states_are_recognised(root: DataRoot, day: dt.date) -> Finding:
     texts = rows.explode(UNRECOGNISED_STATES).drop_nulls(UNRECOGNISED_STATES)
     counts = texts[UNRECOGNISED_STATES].value_counts(sort=True).head(_EXAMPLES)
     shown = ", ".join(f"{text!r} ({count:,})" for text, count in counts.iter_rows())
-    npis = texts["npi"].n_unique()
+    npis = texts["npi"].unique(maintain_order=True)
+    if npis.is_empty():
+        return Finding(holds=True, line="every state is recognised", figures={"npis": 0})
     return Finding(
-        holds=texts.is_empty(),
-        line="every state is recognised" if texts.is_empty() else f"{npis:,} NPIs with an unrecognised state: {shown}",
-        figures={"npis": npis, "examples": ", ".join(texts["npi"].unique(maintain_order=True).head(_EXAMPLES))},
+        holds=False,
+        line=f"{npis.len():,} NPIs with an unrecognised state: {shown}",
+        figures={"npis": npis.len(), "examples": ", ".join(npis.head(_EXAMPLES))},
     )
 
 
@@ -150,7 +152,11 @@ def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings
         holds=True,
         line=f"{listed.height:,} NPIs in the list = {in_states.height:,} in state files and None + "
         f"{in_failed.height:,} in Failed",
-        figures={"list": listed.height, "state_files_and_none": in_states.height, "failed_file": in_failed.height},
+        figures={
+            "npis_in_list": listed.height,
+            "npis_in_state_files_and_none": in_states.height,
+            "npis_in_failed": in_failed.height,
+        },
     )
 
 
