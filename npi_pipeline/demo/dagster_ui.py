@@ -9,6 +9,7 @@ import _thread
 import contextlib
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -50,8 +51,8 @@ def dagster_ui(*, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stdout=messages,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
-            # Ctrl-C in a terminal goes to the whole session; here only the first of the processes is to get it, since
-            # it ends the others in order.
+            # Ctrl-C in a terminal goes to the whole session; here only the first of the processes is to be ended, and
+            # to end the others.
             start_new_session=True,
         )
     try:
@@ -75,7 +76,11 @@ def _answers(port: int) -> bool:
 def main() -> None:
     """The ``dagster`` command, interrupted when the standard input ends: that is how the death of a parent shows."""
     threading.Thread(target=_interrupt_at_the_end_of_input, daemon=True).start()
-    runpy.run_module("dagster", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("dagster", run_name="__main__", alter_sys=True)
+    finally:
+        # Dagster leaves its code server to end by itself, and a run to go on.
+        os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _interrupt_at_the_end_of_input() -> None:
