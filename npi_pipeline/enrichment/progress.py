@@ -19,6 +19,7 @@ from npi_pipeline.enrichment.scheduler import Attempt, Settled
 
 _REASONS_KEPT = 100
 _OTHER = "other reasons"
+_SHORTEST_RATE_SECONDS = 1.0
 _PERCENTILES = (50, 90, 99, 100)
 
 
@@ -124,9 +125,11 @@ class Tally:
         )
 
     def progress(self, total: int | None, limiter: Limiter, waiting: int) -> FetchProgress:
-        """How it is getting on; rates are those since the last call."""
+        """How it is getting on; the rate is that since the last call, or since the beginning if that was just now."""
         now = time.monotonic()
-        rate = (self._done - self._shown) / max(now - self._shown_at, 1e-9)
+        is_just_now = now - self._shown_at < _SHORTEST_RATE_SECONDS
+        since, before = (self._started, 0) if is_just_now else (self._shown_at, self._shown)
+        rate = (self._done - before) / max(now - since, 1e-9)
         self._shown_at, self._shown = now, self._done
         left = None if total is None else total - self._done
         return FetchProgress(
