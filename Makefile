@@ -12,7 +12,7 @@ ui: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo --ui
 
 test: $(VENV)/dev-installed
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2
 
 lint: $(VENV)/dev-installed
 	$(BIN)/ruff check .

@@ -171,6 +171,10 @@ def settings(**options: Any) -> None:
 )
 def demo(npis: int, *, ui: bool, port: int, folder: Path) -> None:
     """Try everything on this machine: an emulated registry, a local S3 server and made-up providers."""
+    from npi_pipeline.demo.child_process import ServerError
     from npi_pipeline.demo.session import run_demo
 
-    sys.exit(run_demo(npis=npis, ui=ui, port=port, folder=folder))
+    try:
+        sys.exit(run_demo(npis=npis, ui=ui, port=port, folder=folder))
+    except ServerError as error:
+        raise click.ClickException(str(error)) from error

@@ -45,6 +45,7 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
             metadata={
                 "dagster/partition_row_count": distinct,
                 "dagster/uri": root.uri(list_path(day)),
+                "where": dg.MetadataValue.path(root.uri(list_path(day))),
                 "source": f"s3://{bucket}/{key}",
                 "lines": parsed.lines,
                 "header": parsed.header or "none",

@@ -60,6 +60,7 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
             metadata={
                 "dagster/partition_row_count": journal.rows,
                 "dagster/uri": root.uri(journal_folder(day)),
+                "where": dg.MetadataValue.path(root.uri(journal_folder(day))),
                 **journal.outcomes,
                 "registry": registry.host,
                 "asked_in_this_run": recorded.asked,

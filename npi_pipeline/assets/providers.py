@@ -53,6 +53,7 @@ def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
             metadata={
                 "dagster/partition_row_count": table.rows,
                 "dagster/uri": root.uri(provider_table_folder(day)),
+                "where": dg.MetadataValue.path(root.uri(provider_table_folder(day))),
                 "dagster/column_schema": column_schema(table),
                 "columns": len(table.columns),
                 "list_widths": table.widths,
