@@ -1,7 +1,7 @@
 """Whether the registry is up: when everything fails, the fetch stops asking and probes gently.
 
-Only the first requests about NPIs count. An NPI at which the registry always stumbles is asked again and again, and
-says nothing about the others; at the end of a list only such NPIs may be left.
+At the end of a list only NPIs may be left at which the registry always stumbles; they are asked again and again, and
+their failures say nothing about the registry. The caller knows which failures do.
 
 Not here: what failed and why (``client``), how fast a healthy registry is asked (``limiter``).
 """
@@ -59,8 +59,8 @@ class Breaker:
             return now
         return math.inf if in_flight else max(now, self._probe_at)
 
-    def answered(self, now: float, answer: Answer, *, is_first: bool) -> None:
-        """Take note of an answer; ``is_first`` of the first request about an NPI."""
+    def answered(self, now: float, answer: Answer, *, is_telling: bool) -> None:
+        """Take note of an answer; ``is_telling``: a failure would be the registry's and not only this NPI's."""
         if answer.sign is Sign.good:
             self._good_at = now
             self._failures = 0
@@ -68,7 +68,7 @@ class Breaker:
             return
         self._reason = answer.verdict.reason or ""
         self._asked_to_wait = max(self._asked_to_wait, answer.retry_after or 0.0)
-        self._failures += is_first
+        self._failures += is_telling
         if self.is_open:
             self._fail_probe(now)
         elif self._failures >= _FAILURES_IN_A_ROW:

@@ -112,7 +112,7 @@ class Scheduler:
         """Take the answer to an attempt; the NPI is settled, or waits to be asked again."""
         self._limiter.answered(now, attempt.sent_at, answer)
         was_down = self._breaker.is_open
-        self._breaker.answered(now, answer, is_first=attempt.number == 1)
+        self._breaker.answered(now, answer, is_telling=attempt.number == 1 or self._fresh is not None)
         if was_down and not self._breaker.is_open:
             self._limiter.restart()
         attempt.verdict, attempt.status = answer.verdict, answer.status
@@ -149,7 +149,9 @@ class Scheduler:
 
     def _take(self, now: float) -> Attempt:
         """The NPI that has waited longest of those whose time has come, else a fresh one."""
-        if self._waiting and self._waiting[0][0] <= now:
+        # A probe is best made with an NPI at which the registry has not stumbled yet.
+        prefers_fresh = self._breaker.is_open and self._fresh is not None
+        if self._waiting and self._waiting[0][0] <= now and not prefers_fresh:
             return heapq.heappop(self._waiting)[2]
         return self._take_fresh()
 

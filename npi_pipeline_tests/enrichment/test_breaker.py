@@ -16,7 +16,7 @@ BAD = Answer(Verdict(Outcome.failed, "HTTP 502 Bad Gateway", passing=True), Sign
 def opened(now: float = 0.0) -> Breaker:
     breaker = Breaker(patience=300, now=now)
     for _ in range(30):
-        breaker.answered(now, BAD, is_first=True)
+        breaker.answered(now, BAD, is_telling=True)
     assert breaker.is_open
     return breaker
 
@@ -24,19 +24,19 @@ def opened(now: float = 0.0) -> Breaker:
 def test_it_opens_when_thirty_npis_in_a_row_fail() -> None:
     breaker = Breaker(patience=300, now=0.0)
     for _ in range(29):
-        breaker.answered(1.0, BAD, is_first=True)
+        breaker.answered(1.0, BAD, is_telling=True)
     assert not breaker.is_open
-    breaker.answered(1.0, GOOD, is_first=True)
+    breaker.answered(1.0, GOOD, is_telling=True)
     for _ in range(29):
-        breaker.answered(1.0, BAD, is_first=True)
+        breaker.answered(1.0, BAD, is_telling=True)
     assert not breaker.is_open
     assert breaker.ready_at(1.0, in_flight=5) == 1.0
 
 
-def test_npis_that_fail_again_and_again_do_not_open_it() -> None:
+def test_failures_that_tell_nothing_of_the_registry_do_not_open_it() -> None:
     breaker = Breaker(patience=300, now=0.0)
     for _ in range(1000):
-        breaker.answered(1.0, BAD, is_first=False)
+        breaker.answered(1.0, BAD, is_telling=False)
     assert not breaker.is_open
 
 
@@ -44,20 +44,20 @@ def test_open_it_lets_one_probe_through_at_a_time_and_ever_more_rarely() -> None
     breaker = opened()
     assert breaker.ready_at(0.0, in_flight=1) == math.inf
     # What was in flight when it opened is no probe.
-    breaker.answered(0.5, BAD, is_first=True)
+    breaker.answered(0.5, BAD, is_telling=True)
 
     pauses, now = [], 0.0
     for _ in range(7):
         probe_at = breaker.ready_at(now, in_flight=0)
         pauses.append(probe_at - now)
         now = probe_at
-        breaker.answered(now, BAD, is_first=False)
+        breaker.answered(now, BAD, is_telling=False)
     assert pauses == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
 
 
 def test_one_usable_answer_closes_it() -> None:
     breaker = opened()
-    breaker.answered(1.0, GOOD, is_first=False)
+    breaker.answered(1.0, GOOD, is_telling=False)
     assert not breaker.is_open
     assert breaker.ready_at(1.0, in_flight=50) == 1.0
 
@@ -72,9 +72,9 @@ def test_it_gives_up_when_its_patience_ends() -> None:
 
 def test_it_gives_up_at_once_when_asked_to_wait_longer_than_its_patience() -> None:
     breaker = Breaker(patience=300, now=0.0)
-    breaker.answered(5.0, dataclasses.replace(BAD, retry_after=300.0), is_first=True)
+    breaker.answered(5.0, dataclasses.replace(BAD, retry_after=300.0), is_telling=True)
     assert breaker.outage(5.0) is None
-    breaker.answered(5.0, dataclasses.replace(BAD, retry_after=3600.0), is_first=True)
+    breaker.answered(5.0, dataclasses.replace(BAD, retry_after=3600.0), is_telling=True)
     outage = breaker.outage(5.0)
     assert outage is not None
     assert outage.seen == "asks to be left alone for 3,600 s"

@@ -50,8 +50,12 @@ def simulate(
     *,
     interrupt_after: int | None = None,
     seed: int = 0,
+    clock: list[float] | None = None,
 ) -> Run:
-    """Drive a scheduler over ``count`` NPIs; the n-th request gets ``answer_to(n, npi)``: its seconds and answer."""
+    """Drive a scheduler over ``count`` NPIs; the n-th request gets ``answer_to(n, npi)``: its seconds and answer.
+
+    The time of each request is put into ``clock`` before it is answered.
+    """
     run = Run()
     taken = 0
 
@@ -78,6 +82,8 @@ def simulate(
         if isinstance(step, Settled):
             run.settled.append(step)
         elif isinstance(step, Attempt):
+            if clock is not None:
+                clock.append(now)
             seconds, answer = answer_to(len(run.asked), step.npi)
             run.asked.append((now, step.npi))
             heapq.heappush(answers, (now + seconds, len(run.asked), step, answer))
@@ -202,6 +208,31 @@ def test_what_was_never_asked_before_the_run_deadline_says_so() -> None:
         (Outcome.found, 1, None): 3,
         (Outcome.failed, 0, "not asked before NPI_RUN_DEADLINE passed"): 7,
     }
+
+
+def test_npis_that_always_fail_do_not_look_like_an_outage_when_the_list_is_done() -> None:
+    settings = FetchSettings(max_retries=100, wait=0.1, max_wait=0.1)
+    run = simulate(500, settings, lambda _, npi: (0.1, BROKEN if npi.endswith("7") else FOUND))
+
+    assert Counter(settled.attempts for settled in run.settled) == {1: 450, 101: 50}
+    # With the breaker open there would be a request every fifteen seconds.
+    assert run.ended_at < 1000
+
+
+def test_an_outage_is_probed_with_one_request_at_a_time_and_its_end_is_found() -> None:
+    clock: list[float] = []
+
+    def answer_to(number: int, _: str) -> tuple[float, Answer]:
+        is_down = 5 < clock[-1] < 65
+        return 0.05, BROKEN if is_down else FOUND
+
+    settings = FetchSettings(threads=20)
+    run = simulate(5000, settings, answer_to, clock=clock)
+
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+    asked_when_down = [when for when, _ in run.asked if 5 < when < 65]
+    assert len(asked_when_down) < 80
+    assert max(run.asked)[0] < 65 + 15 + 60
 
 
 def test_a_final_failure_is_not_repeated() -> None:
