@@ -11,7 +11,7 @@ import math
 class InFlightLimit:
     """Requests that may be in flight."""
 
-    _START = 8.0
+    _START = 16.0
     _LEAST = 4.0
     # Troubles are borne up to this share of the answers, or half as many again as the registry always has.
     _TOLERANCE = 0.05
