@@ -33,22 +33,13 @@ import polars as pl
 
 from npi_pipeline.demo.providers import answer, npi_numbers, outcome_of
 from npi_pipeline.enrichment.formats import FORMATS
+from npi_pipeline.enrichment.journal import SCHEMA
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.tables.provider_table import write_provider_table
 from npi_pipeline.tables.state_files import write_state_files
 
 PART_ROWS = 5000
 DISTINCT = 20_000
-SCHEMA = {
-    "npi": pl.String,
-    "outcome": pl.String,
-    "reason": pl.String,
-    "passing": pl.Boolean,
-    "status": pl.UInt16,
-    "attempts": pl.UInt32,
-    "fetched_at": pl.Datetime("ms", "UTC"),
-    "body": pl.String,
-}
 
 
 def grown(body: bytes, draw: random.Random) -> str:

@@ -113,10 +113,10 @@ def test_a_lease_that_was_taken_is_ours_even_if_s3s_answer_was_lost(proxy: Lossy
 def test_objects_outside_the_prefix_are_not_seen(bucket: str) -> None:
     S3Root(bucket, "root-other").write("a", b"other")
     S3Root(bucket).write("a", b"top")
-    root = S3Root(bucket, "/root/")
+    root = S3Root(bucket, "/prefix/")
     root.write("a", b"mine")
     assert [file.path for file in root.list("")] == ["a"]
-    assert root.uri("a") == f"s3://{bucket}/root/a"
+    assert root.uri("a") == f"s3://{bucket}/prefix/a"
 
 
 def test_a_folder_marker_is_no_file(s3: LocalS3, bucket: str) -> None:

@@ -15,22 +15,13 @@ from typing import Any
 import polars as pl
 
 from npi_pipeline.enrichment.formats import FORMATS
+from npi_pipeline.enrichment.journal import SCHEMA
 from npi_pipeline.storage.manifest import StateFile
 from npi_pipeline.tables.provider_table import ProviderTable, write_provider_table
 from npi_pipeline.tables.state_files import write_state_files
 
 RESPONSES = Path(__file__).parent.parent / "data" / "registry" / "responses"
 FETCHED_AT = dt.datetime(2026, 11, 23, 6, 30, tzinfo=dt.timezone.utc)
-SCHEMA = {
-    "npi": pl.String,
-    "outcome": pl.String,
-    "reason": pl.String,
-    "passing": pl.Boolean,
-    "status": pl.UInt16,
-    "attempts": pl.UInt32,
-    "fetched_at": pl.Datetime("ms", "UTC"),
-    "body": pl.String,
-}
 
 
 def real_bodies() -> dict[str, str]:
