@@ -37,6 +37,13 @@ _WARN = dg.AssetCheckSeverity.WARN
 _CLAIMS = (
     _Claim(
         "npi_list",
+        lambda root, day, _files, _checks: accounting.list_is_of_its_day(root, day),
+        "list_is_of_its_day",
+        "The list is the one that was there when the day ended, not a later one.",
+        _WARN,
+    ),
+    _Claim(
+        "npi_list",
         lambda root, day, _files, checks: accounting.list_is_like_recent_days(root, day, checks),
         "list_is_like_recent_days",
         "The list is about as long as on recent days.",

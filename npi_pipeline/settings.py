@@ -34,6 +34,12 @@ class FetchMode(str, enum.Enum):
     all = "all"
 
 
+# A day, the next one, and those a week, a month and a year later: a format that tells these apart names the whole date.
+_DAYS_TO_TELL_APART = tuple(
+    dt.date(*numbers) for numbers in ((2026, 11, 23), (2026, 11, 24), (2026, 11, 30), (2026, 12, 23), (2027, 11, 23))
+)
+
+
 class SettingsGroup(BaseModel):
     """Settings that belong to one part of the pipeline. Immutable; unknown names are refused."""
 
@@ -50,7 +56,8 @@ class ListSettings(SettingsGroup):
     list_key: str = Field(
         default="npi_list.txt",
         min_length=1,
-        description="S3 key of the NPI list; may hold the day, e.g. `lists/{date:%Y-%m-%d}.txt`.",
+        description="S3 key of the NPI list; may hold the day, e.g. `lists/{date:%Y-%m-%d}.txt`. Without it, "
+        "a past day has the object's version as of its end (UTC).",
     )
     list_unsigned: bool = Field(
         default=False,
@@ -69,6 +76,11 @@ class ListSettings(SettingsGroup):
     def key_of(self, day: dt.date) -> str:
         """The key of the list of ``day``."""
         return self.list_key.format(date=day)
+
+    @property
+    def key_is_dated(self) -> bool:
+        """Whether each day has a key of its own. One that comes again, such as ``{date:%a}.txt``, is not dated."""
+        return len({self.key_of(day) for day in _DAYS_TO_TELL_APART}) == len(_DAYS_TO_TELL_APART)
 
 
 class RegistrySettings(SettingsGroup):

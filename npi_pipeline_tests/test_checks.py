@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,8 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 @pytest.fixture
 def pipeline(s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Path) -> Pipeline:
     """A day that is published and sound, with one bad line in its list."""
-    s3.put_list(bucket, "npi_list.txt", [*NPIS, "-12345"])
+    the_day_before = dt.datetime(2026, 11, 22, 6, tzinfo=dt.timezone.utc)
+    s3.put_list(bucket, "npi_list.txt", [*NPIS, "-12345"], last_modified=the_day_before)
     sound = Pipeline(tmp_path / "npi-data", list_bucket=bucket, registry_url=registry.url)
     assert sound.run().ok
     return sound
@@ -48,6 +50,7 @@ def a_state_file(pipeline: Pipeline) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
+        "list_is_of_its_day",
         "list_is_like_recent_days",
         "every_npi_has_one_outcome",
         "failed_share_is_under_the_limit",
@@ -121,6 +124,39 @@ def test_a_list_half_as_long_as_on_recent_days_is_remarked_on(pipeline: Pipeline
     run = pipeline.run(next_day)
     assert run.ok, "a warning keeps nothing from being published"
     assert any("list_is_like_recent_days" in warning for warning in run.warnings)
+
+
+def test_a_list_from_after_its_day_is_remarked_on_with_what_to_do(pipeline: Pipeline, s3: LocalS3) -> None:
+    midnight = dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc)
+    s3.put_list(pipeline.settings.npi_list.list_bucket, "npi_list.txt", NPIS, last_modified=midnight)
+    run = pipeline.run(DAY - dt.timedelta(days=1))
+    assert run.ok, "a warning keeps nothing from being published"
+    (warning,) = (warning for warning in run.warnings if "list_is_of_its_day" in warning)
+    assert "npi_list.txt of 2026-11-23 00:00:00 UTC" in warning
+    assert "turn on its versioning, or put the date into NPI_LIST_KEY" in warning
+
+
+@pytest.mark.parametrize(
+    ("source", "holds", "line"),
+    [
+        ({"chosen": "dated_key", "last_modified": "2026-11-24T00:00:00+00:00"}, True, "its key names the day"),
+        ({"chosen": "current", "last_modified": "2026-11-23T23:59:59+00:00"}, True, "lay there when the day ended"),
+        ({"chosen": "version", "version_id": "v1"}, True, "version v1 of 2026-11-22 06:00:00 UTC: it lay there"),
+        ({"chosen": "kept"}, True, "an earlier run kept it"),
+        ({"chosen": "version", "doubt": "nobody knows"}, False, "nobody knows"),
+        ({"chosen": None, "last_modified": "2026-11-23T23:59:59+00:00"}, True, "lay there when the day ended"),
+        ({"chosen": None, "last_modified": "2026-11-24T00:00:00+00:00"}, False, "materialise npi_list of that day"),
+    ],
+)
+def test_the_list_is_of_its_day_as_far_as_was_recorded_when_it_was_kept(
+    pipeline: Pipeline, source: dict[str, object], holds: bool, line: str
+) -> None:
+    path = pipeline.data_root / "npi_list" / str(DAY) / "source.json"
+    tampered = json.loads(path.read_text()) | source
+    # As releases wrote it that did not record it.
+    path.write_text(json.dumps({name: value for name, value in tampered.items() if (name, value) != ("chosen", None)}))
+    finding = found(pipeline, "list_is_of_its_day")
+    assert (finding.holds, line in finding.line) == (holds, True), finding.line
 
 
 def test_without_a_partition_a_check_audits_every_materialised_day(pipeline: Pipeline) -> None:

@@ -19,7 +19,7 @@ ASSETS = {
         "depends_on": [],
         "kinds": ["s3", "text"],
         "retries": 3,
-        "checks": {"list_is_like_recent_days": "WARN"},
+        "checks": {"list_is_like_recent_days": "WARN", "list_is_of_its_day": "WARN"},
     },
     "npi_records": {
         "depends_on": ["npi_list"],

@@ -11,6 +11,7 @@ from npi_pipeline.launchpad import launchpad_config, settings_of
 from npi_pipeline.settings import (
     FetchMode,
     FetchSettings,
+    ListSettings,
     Settings,
     SettingsError,
     all_settings,
@@ -84,6 +85,25 @@ def test_a_value_that_cannot_be_used_is_refused_on_one_line_with_its_name(variab
     assert line.startswith(f"{variable}=")
     assert why in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("key", "is_dated"),
+    [
+        ("npi_list.txt", False),
+        ("lists/{date:%Y-%m-%d}.txt", True),
+        ("{date}.txt", True),
+        ("{date:%y%j}", True),
+        ("{date:%Y-%m}.txt", False),
+        ("{date:%Y-%U}.txt", False),
+        ("{date:%Y-%d}.txt", False),
+        ("{date:%Y-%A}.txt", False),
+        ("{date:%d}.txt", False),
+        ("{date:%m-%d}.txt", False),
+    ],
+)
+def test_a_key_is_dated_when_no_two_days_share_it(key: str, is_dated: bool) -> None:
+    assert ListSettings(list_key=key).key_is_dated is is_dated
 
 
 def test_a_misspelt_option_is_refused() -> None:

@@ -10,10 +10,14 @@ from npi_pipeline.enrichment.npi_list import NpiList
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, NpiListSource
 from npi_pipeline.storage.days import list_path
+from npi_pipeline.storage.list_object import HowChosen, ListObject
 
 _PREVIEW_ROWS = 5
 
 DESCRIPTION = """The list of NPIs to look up on this day, as it lies in S3.
+
+A key with the day in it is that day's list. Without it, a past day has the object's version as of its end (UTC); in a
+bucket without versions it has the object that lies there, and a check warns when that is newer than the day.
 
 The object is kept **byte for byte**, with its ETag and version, and parsed: the header line is skipped (and recognised
 when it is missing), repetitions are kept once, NPIs with a wrong check digit are set aside as `invalid`.
@@ -38,9 +42,12 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         root = day_storage.open()
         bucket, key = npi_list_source.list_bucket, npi_list_source.key_of(day)
         with one_line_failures():
-            listed, parsed = keep_npi_list(root, day, s3.get_client(), bucket, key)
+            listed, parsed = keep_npi_list(
+                root, day, s3.get_client(), bucket, key, is_dated=npi_list_source.key_is_dated
+            )
         distinct = parsed.npis.height
-        context.log.info(f"{distinct:,} distinct NPIs in s3://{bucket}/{key}, {parsed.invalid:,} of them invalid")
+        where = f"s3://{bucket}/{key}{_which(listed)}"
+        context.log.info(f"{distinct:,} distinct NPIs in {where}, {parsed.invalid:,} of them invalid")
         return dg.MaterializeResult(
             metadata={
                 "dagster/partition_row_count": distinct,
@@ -53,6 +60,7 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 "empty_lines": parsed.empty_lines,
                 "invalid": parsed.invalid,
                 **_invalid_npis(parsed),
+                "chosen": listed.chosen.value,
                 "last_modified": dg.MetadataValue.timestamp(listed.last_modified),
                 "bytes": len(listed.body),
                 "etag": listed.etag,
@@ -62,6 +70,15 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         )
 
     return npi_list
+
+
+def _which(listed: ListObject) -> str:
+    """Which object it was, when it is not simply the one that lies there."""
+    if listed.chosen is HowChosen.version:
+        return f" (its version {listed.version_id or 'null'} of {listed.last_modified:%Y-%m-%d %H:%M:%S} UTC)"
+    if listed.chosen is HowChosen.kept:
+        return " (kept by an earlier run from before the day ended: the bucket has none so near to it any more)"
+    return ""
 
 
 def _invalid_npis(parsed: NpiList) -> dict[str, dg.TableMetadataValue]:

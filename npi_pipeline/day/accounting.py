@@ -23,10 +23,19 @@ from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings, FileSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import days_with_list, state_files_folder
+from npi_pipeline.storage.kept_list import read_kept_source
 from npi_pipeline.storage.kept_table import provider_parts
+from npi_pipeline.storage.list_object import HowChosen, is_certain
 from npi_pipeline.storage.publish import read_manifest, verify_published
 from npi_pipeline.tables.paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
 
+_WHY_CERTAIN = {
+    HowChosen.dated_key: "its key names the day",
+    HowChosen.current: "it lay there when the day ended, or lies there today",
+    HowChosen.version: "it lay there when the day ended, and was written over since",
+    HowChosen.kept: "an earlier run kept it from before the day ended, the bucket has none so near to it any more",
+}
+_NOT_RECORDED = "that is after the day, and how it was chosen is not recorded; materialise npi_list of that day again"
 _EXAMPLES = 10
 _RECENT_DAYS = 7
 
@@ -38,6 +47,20 @@ class Finding:
     holds: bool
     line: str
     figures: Mapping[str, int | float | str] = dataclasses.field(default_factory=dict)
+
+
+def list_is_of_its_day(root: DataRoot, day: dt.date) -> Finding:
+    """The kept list has a key of its own, or is known to be what was there when the day ended."""
+    source = read_kept_source(root, day)
+    holds = is_certain(source, day)
+    why = _WHY_CERTAIN[source.chosen] if holds else source.doubt or _NOT_RECORDED
+    version = f"version {source.version_id} " if source.version_id else ""
+    line = f"s3://{source.bucket}/{source.key} {version}of {source.last_modified:%Y-%m-%d %H:%M:%S} UTC"
+    return Finding(
+        holds=holds,
+        line=f"{line}: {why}",
+        figures={"chosen": source.chosen.value, "last_modified": source.last_modified.isoformat()},
+    )
 
 
 def list_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:

@@ -10,7 +10,7 @@ from npi_pipeline.enrichment.journal import read_sealed_journal, sealed_parts
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import state_file_name
-from npi_pipeline.storage.kept_list import read_kept_list, source_of
+from npi_pipeline.storage.kept_list import read_kept_source, source_of
 from npi_pipeline.storage.kept_table import provider_parts, read_provider_table
 from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import publish
@@ -36,7 +36,7 @@ def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Ma
         manifest = Manifest(
             day=day,
             published_at=dt.datetime.now(dt.timezone.utc),
-            source=source_of(read_kept_list(root, day)),
+            source=source_of(read_kept_source(root, day)),
             outcomes=read_sealed_journal(root, day).outcomes,
             columns=tuple(column.name for column in table.columns),
             files=tuple(written),

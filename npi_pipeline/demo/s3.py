@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
+import http
 import http.client
 import json
 import logging
 import random
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from npi_pipeline.demo import child_process
@@ -25,9 +28,13 @@ from npi_pipeline.demo import child_process
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_CONTROL_PATH = "/-/misbehave"
-_SLOW_DOWN = ("503 Slow Down", "SlowDown", "Please reduce your request rate.")
-_ACCESS_DENIED = ("403 Forbidden", "AccessDenied", "Access Denied")
+_MISBEHAVE_PATH = "/-/misbehave"
+_LAST_MODIFIED_PATH = "/-/last-modified"
+_REFUSALS = {
+    "SlowDown": ("503 Slow Down", "Please reduce your request rate."),
+    "AccessDenied": ("403 Forbidden", "Access Denied"),
+    "NotImplemented": ("501 Not Implemented", "This is not implemented."),
+}
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -66,22 +73,59 @@ class LocalS3:
         if versioned:
             client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
-    def put_list(self, bucket: str, key: str, npis: str | bytes | Iterable[str]) -> None:
-        """Put an NPI list there, and the bucket where it is missing.
+    def put_list(
+        self, bucket: str, key: str, npis: str | bytes | Iterable[str], *, last_modified: dt.datetime | None = None
+    ) -> None:
+        """Put an NPI list there, and the bucket where it is missing; as if it had been at ``last_modified``.
 
         Text or bytes are put as they are; NPIs get the header line ``NPI`` and a line each.
         """
         if not isinstance(npis, (str, bytes)):
             npis = "".join(f"{line}\n" for line in ("NPI", *npis))
         self.create_bucket(bucket)
-        self.client().put_object(Bucket=bucket, Key=key, Body=npis)
+        put = self.client().put_object(Bucket=bucket, Key=key, Body=npis)
+        if last_modified is not None:
+            self.set_last_modified(bucket, key, last_modified, put.get("VersionId"))
 
-    def misbehave(self, *, refused_share: float = 0.0, denied_buckets: Iterable[str] = (), seed: int = 0) -> None:
-        """From now on refuse a share of the requests with 503 SlowDown, and all to some buckets with AccessDenied."""
-        order = {"refused_share": refused_share, "denied_buckets": list(denied_buckets), "seed": seed}
+    def set_last_modified(
+        self, bucket: str, key: str, last_modified: dt.datetime, version_id: str | None = None
+    ) -> None:
+        """From now on an object, one version of it or a delete marker is as if it had been put at ``last_modified``.
+
+        The newest of the versions is the current one. S3 itself has no way to do this.
+        """
+        moment = last_modified.astimezone(dt.timezone.utc).replace(tzinfo=None).isoformat()
+        order = {"bucket": bucket, "key": key, "version_id": version_id or "null", "last_modified": moment}
+        self._command(_LAST_MODIFIED_PATH, order)
+
+    def misbehave(
+        self,
+        *,
+        refused_share: float = 0.0,
+        denied_buckets: Iterable[str] = (),
+        refused_actions: Mapping[str, str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """From now on refuse a share of the requests with 503 SlowDown, and all to some buckets with AccessDenied.
+
+        ``refused_actions`` is the error code that ``s3:ListBucketVersions`` or ``s3:GetObjectVersion`` is refused with.
+        """
+        order = {
+            "refused_share": refused_share,
+            "denied_buckets": list(denied_buckets),
+            "refused_actions": dict(refused_actions or {}),
+            "seed": seed,
+        }
+        self._command(_MISBEHAVE_PATH, order)
+
+    def _command(self, path: str, order: Mapping[str, object]) -> None:
+        """Give the server process an order that is no request of S3's."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
-            connection.request("PUT", _CONTROL_PATH, json.dumps(order))
-            connection.getresponse().read()
+            connection.request("PUT", path, json.dumps(order))
+            answer = connection.getresponse()
+            said = answer.read().decode()
+        if answer.status != http.HTTPStatus.OK:
+            raise child_process.ServerError(f"the local S3 does not obey: {said}")
 
     def close(self) -> None:
         """End it and all that it holds. Harmless when it has ended."""
@@ -109,33 +153,65 @@ class _Misbehaving:
         self._application = application
         self._refused_share = 0.0
         self._denied_buckets: frozenset[str] = frozenset()
+        self._refused_actions: dict[str, str] = {}
         self._random = random.Random(0)
         self._conditional_write = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if path == _CONTROL_PATH:
-            self._obey(json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))))
-            start_response("200 OK", [("Content-Length", "0")])
-            return []
-        if path.split("/")[1] in self._denied_buckets:
-            return _refuse(environ, start_response, *_ACCESS_DENIED)
-        if self._refused_share and self._random.random() < self._refused_share:
-            return _refuse(environ, start_response, *_SLOW_DOWN)
+        orders = {_MISBEHAVE_PATH: self._misbehave, _LAST_MODIFIED_PATH: _set_last_modified}
+        if obey := orders.get(environ["PATH_INFO"]):
+            problem = obey(json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))) or ""
+            start_response("404 Not Found" if problem else "200 OK", [("Content-Length", str(len(problem.encode())))])
+            return [problem.encode()]
+        if code := self._refusal(environ):
+            return _refuse(environ, start_response, code)
         if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ:
             with self._conditional_write:
                 return self._application(environ, start_response)
         return self._application(environ, start_response)
 
-    def _obey(self, order: dict[str, Any]) -> None:
+    def _refusal(self, environ: dict[str, Any]) -> str | None:
+        """The error code that a request is refused with, if it is."""
+        if environ["PATH_INFO"].split("/")[1] in self._denied_buckets:
+            return "AccessDenied"
+        if self._refused_share and self._random.random() < self._refused_share:
+            return "SlowDown"
+        return self._refused_actions.get(_versions_action(environ) or "")
+
+    def _misbehave(self, order: dict[str, Any]) -> None:
         self._random = random.Random(order["seed"])
         self._denied_buckets = frozenset(order["denied_buckets"])
         self._refused_share = order["refused_share"]
+        self._refused_actions = order["refused_actions"]
 
 
-def _refuse(
-    environ: dict[str, Any], start_response: Callable[..., Any], status: str, code: str, message: str
-) -> list[bytes]:
+def _versions_action(environ: dict[str, Any]) -> str | None:
+    """Which of the permissions about versions a request takes, if it takes one."""
+    query = urllib.parse.parse_qs(environ["QUERY_STRING"], keep_blank_values=True)
+    if "versions" in query:
+        return "s3:ListBucketVersions"
+    return "s3:GetObjectVersion" if "versionId" in query else None
+
+
+def _set_last_modified(order: dict[str, Any]) -> str | None:
+    """Moto gives no way to this, so it is done in what moto remembers: versions by key, the newest last.
+
+    Returns what is wrong with the order, if anything is.
+    """
+    from moto.s3.models import s3_backends
+
+    partition, account = s3_backends.bucket_accounts[order["bucket"]]
+    versions = s3_backends[account][partition].buckets[order["bucket"]].keys.getlist(order["key"], [])
+    named = [version for version in versions if version.version_id == order["version_id"]]
+    if not named:
+        return "there is no object {bucket}/{key} with the version {version_id}".format(**order)
+    named[0].last_modified = dt.datetime.fromisoformat(order["last_modified"])
+    versions.sort(key=lambda version: version.last_modified)
+    return None
+
+
+def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], code: str) -> list[bytes]:
+    status, message = _REFUSALS[code]
     body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body.encode()]

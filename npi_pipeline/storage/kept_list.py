@@ -13,7 +13,7 @@ from typing import Any
 
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import list_path, list_source_path
-from npi_pipeline.storage.list_object import ListObject
+from npi_pipeline.storage.list_object import FoundList, HowChosen, ListObject
 
 
 def keep_list(root: DataRoot, day: dt.date, listed: ListObject) -> None:
@@ -24,12 +24,19 @@ def keep_list(root: DataRoot, day: dt.date, listed: ListObject) -> None:
 
 def read_kept_list(root: DataRoot, day: dt.date) -> ListObject:
     """The list kept for ``day``. Raises FileNotFoundError when ``npi_list`` has not run for that day."""
+    return ListObject(**vars(read_kept_source(root, day)), body=root.read(list_path(day)))
+
+
+def read_kept_source(root: DataRoot, day: dt.date) -> FoundList:
+    """Which object was kept as the list of ``day``. Raises FileNotFoundError as ``read_kept_list`` does."""
     source = json.loads(root.read(list_source_path(day)))
     source["last_modified"] = dt.datetime.fromisoformat(source["last_modified"])
-    return ListObject(body=root.read(list_path(day)), **source)
+    if "chosen" in source:
+        source["chosen"] = HowChosen(source["chosen"])
+    return FoundList(**source)
 
 
-def source_of(listed: ListObject) -> dict[str, Any]:
+def source_of(found: FoundList) -> dict[str, Any]:
     """Where the object came from, as JSON holds it."""
-    source = {field.name: getattr(listed, field.name) for field in dataclasses.fields(listed) if field.name != "body"}
-    return source | {"last_modified": listed.last_modified.isoformat()}
+    source = {field.name: getattr(found, field.name) for field in dataclasses.fields(FoundList)}
+    return source | {"last_modified": found.last_modified.isoformat(), "chosen": found.chosen.value}

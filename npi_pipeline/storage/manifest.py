@@ -38,7 +38,8 @@ class Manifest:
     """A published day.
 
     ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was (bucket, key, etag,
-    version_id, last_modified); ``columns`` is the header that the files of found NPIs share.
+    version_id, last_modified, and since it is recorded: chosen, doubt); ``columns`` is the header that the files of
+    found NPIs share.
     """
 
     day: dt.date

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import dagster as dg
@@ -12,9 +13,10 @@ from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline_tests.days import DAY, Pipeline
 
 A = "1003101296"
+B = "1003142399"
 
 
-def materialise_list(pipeline: Pipeline) -> dg.ExecuteInProcessResult:
+def materialise_list(pipeline: Pipeline, log_level: str = "CRITICAL") -> dg.ExecuteInProcessResult:
     """Materialise npi_list of DAY alone."""
     job = build_definitions(pipeline.settings).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:
@@ -23,7 +25,7 @@ def materialise_list(pipeline: Pipeline) -> dg.ExecuteInProcessResult:
             partition_key=str(DAY),
             asset_selection=[dg.AssetKey("npi_list")],
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={"loggers": {"console": {"config": {"log_level": log_level}}}},
         )
 
 
@@ -101,13 +103,29 @@ def test_a_public_bucket_is_read_without_credentials(
     assert materialise_list(Pipeline(tmp_path, list_bucket=bucket, list_unsigned=True)).success
 
 
-def test_a_version_is_kept_with_the_list(s3: LocalS3, tmp_path: Path) -> None:
-    s3.create_bucket("versioned-lists", versioned=True)
-    s3.put_list("versioned-lists", "npi_list.txt", [A])
-    version = s3.client().head_object(Bucket="versioned-lists", Key="npi_list.txt")["VersionId"]
-    (event,) = materialise_list(Pipeline(tmp_path, list_bucket="versioned-lists")).get_asset_materialization_events()
+def test_which_version_was_used_is_shown_and_logged(
+    s3: LocalS3, bucket: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    s3.create_bucket(bucket, versioned=True)
+    put_at = dt.datetime(2026, 11, 23, 6, tzinfo=dt.timezone.utc)
+    s3.put_list(bucket, "npi_list.txt", [A], last_modified=put_at)
+    head = s3.client().head_object(Bucket=bucket, Key="npi_list.txt")
+    s3.put_list(bucket, "npi_list.txt", [A, B])
+    (event,) = materialise_list(
+        Pipeline(tmp_path, list_bucket=bucket), log_level="INFO"
+    ).get_asset_materialization_events()
     metadata = event.step_materialization_data.materialization.metadata
-    assert metadata["version_id"].value == version
+    names = ("version_id", "etag", "last_modified", "chosen", "bytes", "source")
+    shown = {name: metadata[name].value for name in names}
+    assert shown == {
+        "version_id": head["VersionId"],
+        "etag": head["ETag"].strip('"'),
+        "last_modified": put_at.timestamp(),
+        "chosen": "version",
+        "bytes": head["ContentLength"],
+        "source": f"s3://{bucket}/npi_list.txt",
+    }
+    assert f"(its version {head['VersionId']} of 2026-11-23 06:00:00 UTC)" in capfd.readouterr().err
 
 
 def test_a_refusing_s3_is_survived(s3: LocalS3, bucket: str, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import datetime as dt
 import subprocess
 import sys
 
 import pytest
 from botocore.exceptions import ClientError
 
+from npi_pipeline.demo.child_process import ServerError
 from npi_pipeline.demo.s3 import LocalS3, local_s3
 
 
@@ -41,6 +43,56 @@ def test_a_versioned_bucket_keeps_the_versions(s3: LocalS3) -> None:
     first = client.get_object(Bucket="versioned-bucket", Key="k", VersionId=puts[0]["VersionId"])
     assert first["Body"].read() == b"1"
     assert client.get_object(Bucket="versioned-bucket", Key="k")["VersionId"] == puts[1]["VersionId"]
+
+
+def test_a_list_is_as_if_it_had_been_put_at_another_moment(s3: LocalS3, bucket: str) -> None:
+    s3.create_bucket(bucket, versioned=True)
+    moments = [dt.datetime(2026, 11, day, 6, tzinfo=dt.timezone.utc) for day in (19, 20, 18)]
+    for moment in moments:
+        s3.put_list(bucket, "k", f"list of {moment.day}", last_modified=moment)
+    client = s3.client()
+    versions = client.list_object_versions(Bucket=bucket, Prefix="k")["Versions"]
+    assert [version["LastModified"] for version in versions] == sorted(moments, reverse=True)
+    assert [version["IsLatest"] for version in versions] == [True, False, False]
+    current = client.get_object(Bucket=bucket, Key="k")
+    assert (current["Body"].read(), current["LastModified"]) == (b"list of 20", moments[1])
+
+
+def test_a_delete_marker_can_be_of_another_moment_too(s3: LocalS3, bucket: str) -> None:
+    s3.create_bucket(bucket, versioned=True)
+    s3.put_list(bucket, "k", "list")
+    client = s3.client()
+    moment = dt.datetime(2026, 11, 18, 6, tzinfo=dt.timezone.utc)
+    s3.set_last_modified(bucket, "k", moment, client.delete_object(Bucket=bucket, Key="k")["VersionId"])
+    listed = client.list_object_versions(Bucket=bucket)
+    assert [(marker["LastModified"], marker["IsLatest"]) for marker in listed["DeleteMarkers"]] == [(moment, False)]
+    assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == b"list"
+
+
+def test_a_moment_for_an_object_that_is_not_there_is_an_error(s3: LocalS3, bucket: str) -> None:
+    with pytest.raises(ServerError, match=r"no object .*missing"):
+        s3.set_last_modified(bucket, "missing", dt.datetime(2026, 11, 18, tzinfo=dt.timezone.utc))
+
+
+def test_permissions_on_versions_are_refused_one_by_one(s3: LocalS3, bucket: str) -> None:
+    s3.create_bucket(bucket, versioned=True)
+    s3.put_list(bucket, "k", "list")
+    client = s3.client()
+    version = client.head_object(Bucket=bucket, Key="k")["VersionId"]
+    attempts = {
+        "s3:ListBucketVersions": lambda: client.list_object_versions(Bucket=bucket),
+        "s3:GetObjectVersion": lambda: client.get_object(Bucket=bucket, Key="k", VersionId=version),
+    }
+    for refused in attempts:
+        s3.misbehave(refused_actions={refused: "AccessDenied"})
+        for action, attempt in attempts.items():
+            if action != refused:
+                attempt()
+                continue
+            with pytest.raises(ClientError) as raised:
+                attempt()
+            assert error_code(raised.value) == "AccessDenied"
+        client.get_object(Bucket=bucket, Key="k")
 
 
 def test_of_many_conditional_writes_at_once_one_wins(s3: LocalS3, bucket: str) -> None:
