@@ -96,27 +96,29 @@ def _changed_columns(
 
     ``name`` makes the name of the cell's column from the column's, or from position and the column's.
     """
+    sides = [side.select(pl.all().name.prefix(prefix)) for side, prefix in ((old, "old "), (new, "new "))]
+    both = pl.concat(sides, how="horizontal")
+    # All columns at once: one at a time polars' own cost is half of the whole.
+    differs = both.select(_differs(column, dtype).alias(column) for column, dtype in old.schema.items())
     for place, column in enumerate(old.columns):
-        before, after = old[column], new[column]
-        is_text = before.dtype == pl.String
-        differs = _texts(before) != _texts(after) if is_text else before.ne_missing(after)
-        if not differs.any():
+        if not differs[column].any():
             continue
-        changed = keys.filter(differs).select(
+        changed = keys.filter(differs[column]).select(
             "pair",
             "position",
             place=pl.lit(place, pl.Int32),
             field=pl.lit(column) if name == "{}" else pl.format(name, "position", pl.lit(column)),
         )
-        values = pl.DataFrame(
-            {"old": before.filter(differs).cast(pl.String), "new": after.filter(differs).cast(pl.String)}
+        values = both.filter(differs[column]).select(
+            old=pl.col(f"old {column}").cast(pl.String), new=pl.col(f"new {column}").cast(pl.String)
         )
-        texts = ("old", "new") if is_text and cells.defuse_formulas else ()
+        texts = ("old", "new") if old.schema[column] == pl.String and cells.defuse_formulas else ()
         yield pl.concat([changed, defused(values, texts)], how="horizontal")
 
 
-def _texts(cells: pl.Series) -> pl.Series:
-    return cells.fill_null("")
+def _differs(column: str, dtype: pl.DataType) -> pl.Expr:
+    old, new = pl.col(f"old {column}"), pl.col(f"new {column}")
+    return old.fill_null("") != new.fill_null("") if dtype == pl.String else old.ne_missing(new)
 
 
 def _changed_undeclared(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> pl.DataFrame:

@@ -42,7 +42,7 @@ _FOUND, _DEACTIVATED = "found", "deactivated"
 _NOBODY = pl.DataFrame(schema={"npi": pl.String, "outcome": pl.String, "body": pl.String})
 # So many differing NPIs are gathered before they are compared: with few at a time polars' own cost prevails.
 _GATHERED = 2_000
-_PAIRS_AT_A_TIME = 1_000
+_PAIRS_AT_A_TIME = 2_500
 
 
 @dataclasses.dataclass(frozen=True)
