@@ -1,5 +1,7 @@
 """The asset ``provider_changes``: what changed against the complete day right before."""
 
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
@@ -62,16 +64,16 @@ def _line(found: FoundChanges) -> str:
         return f"changes of {kept.day}: there is no complete day before it to compare with"
     gap = "" if apart == 1 else f", {apart} days before (those between are not complete)"
     counts = {name: f"{count:,}" for name, count in kept.counts.items()}
-    fields = f"{counts['fields_changed']} fields of {counts['providers_changed']} providers changed"
+    fields = f"{counts['providers_changed']} with changed fields ({counts['fields_changed']} fields)"
     return (
         f"changes of {kept.day} against {kept.compared_with.day}{gap}: "
         f"{counts['joined']} joined, {counts['left']} left, "
-        f"{counts['outcomes_changed']} outcomes changed ({counts['deactivated']} deactivated), "
+        f"{counts['outcomes_changed']} with another outcome ({counts['deactivated']} deactivated), "
         f"{fields if kept.fields_compared else 'fields ' + _NOT_COMPARED}"
     )
 
 
-def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, dg.RawMetadataValue]:
+def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
     kept, changes = found.kept, found.changes
     where = root.uri(f"{provider_changes_folder(kept.day)}/{kept.file.name}")
     other = kept.compared_with

@@ -25,7 +25,7 @@ from npi_pipeline.storage.days import MANIFEST_NAME
 
 # A browser, a web server and runs share what may be two busy cores.
 PATIENCE_MS = 120_000
-ASSETS = ("npi_list", "npi_records", "providers", "state_files")
+ASSETS = ("npi_list", "npi_records", "providers", "state_files", "provider_changes")
 
 _WATCH_TOASTS = """
 new MutationObserver(changes => {

@@ -8,7 +8,6 @@ import io
 import itertools
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline_tests.day.complete_days import complete, record
 from npi_pipeline_tests.tables.flattened import nppes_body
+from npi_pipeline_tests.watched_root import WatchedRoot
 
 A, B = "1000000004", "1000000012"
 MONDAY, TUESDAY, WEDNESDAY = (dt.date(2026, 11, day) for day in (23, 24, 25))
@@ -66,22 +66,6 @@ def rows(root: DataRoot, day: dt.date) -> list[Row]:
 def compared_with(root: DataRoot, day: dt.date) -> dt.date | None:
     other = read_kept_changes(root, day).compared_with
     return other.day if other else None
-
-
-class Watched:
-    """A root of which a test is told each call before it is made."""
-
-    def __init__(self, root: DataRoot, before: Callable[[str, str], object]) -> None:
-        self._root, self._before = root, before
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._root, name)
-
-        def told(path: str = "", *rest: Any) -> Any:
-            self._before(name, path)
-            return method(path, *rest)
-
-        return told
 
 
 def test_the_first_complete_day_has_the_header_alone_and_nothing_to_compare_with(root: DataRoot) -> None:
@@ -216,10 +200,12 @@ def test_a_day_published_while_the_next_is_compared_with_an_older_one_has_the_la
         if (method, path) == ("lock", lock_path(WEDNESDAY, "provider_changes")):
             tuesday_is_waiting.set()
 
+    wednesdays_root = WatchedRoot(open_data_root(data_root), wednesdays_call)
+    tuesdays_root = WatchedRoot(open_data_root(data_root), tuesdays_call)
     with ThreadPoolExecutor(2) as both:
-        of_wednesday = both.submit(find_changes, Watched(open_data_root(data_root), wednesdays_call), WEDNESDAY, FILES)
+        of_wednesday = both.submit(find_changes, wednesdays_root, WEDNESDAY, FILES)
         assert wednesday_has_chosen.wait(60)
-        of_tuesday = both.submit(run, Watched(open_data_root(data_root), tuesdays_call), TUESDAY)
+        of_tuesday = both.submit(run, tuesdays_root, TUESDAY)
         assert of_wednesday.result()[0].kept.compared_with.day == MONDAY
         of_tuesday.result()
     assert [rows(root, day) for day in OF_DAY] == [[], TUESDAYS_ROWS, WEDNESDAYS_ROWS]
@@ -239,7 +225,7 @@ def test_a_day_that_is_run_whole_while_another_waits_for_wednesdays_lock_is_what
         if (method, path) == ("lock", lock_path(WEDNESDAY, "provider_changes")) and missing:
             run(root, missing.pop())
 
-    find_changes(Watched(root, before), at_work, FILES)
+    find_changes(WatchedRoot(root, before), at_work, FILES)
     assert missing == []
     assert rows(root, WEDNESDAY) == WEDNESDAYS_ROWS
 
@@ -262,7 +248,7 @@ def test_a_journal_that_is_sealed_anew_while_it_is_read_is_read_from_the_beginni
         if method == "read" and path in read_sealed_journal(root, MONDAY).paths and first_read.acquire(blocking=False):
             record(root, MONDAY, {A: OF_DAY[TUESDAY][A], B: Outcome.not_found})
 
-    find_changes(Watched(root, before), TUESDAY, FILES)
+    find_changes(WatchedRoot(root, before), TUESDAY, FILES)
     assert rows(root, TUESDAY) == [[B, "outcome", "outcome", "not_found", "deactivated"]]
 
 
