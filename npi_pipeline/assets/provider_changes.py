@@ -80,9 +80,6 @@ def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
     return {
         "dagster/partition_row_count": kept.file.rows,
         "dagster/uri": where,
-        "dagster/column_schema": dg.TableSchema(
-            columns=[dg.TableColumn(column.name, column.type.value, column.description) for column in COLUMNS]
-        ),
         "where": dg.MetadataValue.path(where),
         "bytes": kept.file.bytes,
         "compared_with": other.day.isoformat() if other else "no complete day before it",
@@ -92,6 +89,9 @@ def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
         **({"outcome_changes": table(_outcome_table(found))} if changes.outcome_changes else {}),
         **({"fields_changed_most": table(_field_table(found))} if changes.fields else {}),
         **({"preview": table(changes.preview.with_columns(_shortened()))} if kept.file.rows else {}),
+        "dagster/column_schema": dg.TableSchema(
+            columns=[dg.TableColumn(column.name, column.type.value, column.description) for column in COLUMNS]
+        ),
     }
 
 
