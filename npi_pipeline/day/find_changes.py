@@ -5,9 +5,9 @@ Days are run in any order and made anew, so a day's changes may come to be again
 published a day and found its changes looks at the next complete day too, and finds the changes of that one anew when
 they are against another day, or an earlier publication of this one.
 
-That two runs at once cannot leave wrong changes behind rests on an order: a day is published first, then, under the
-lock on its changes, it is chosen what it is compared with, and after that the next day is looked at, under the lock on
-the changes of that one. Of two runs that publish neighbouring days, at least one sees what the other has published.
+Two runs at once cannot leave wrong changes behind: both have published their days before they look at others, and what
+a day is compared with is chosen under the lock on its changes. So of two runs that publish neighbouring days, at least
+the one that has that lock last sees what the other has published.
 Not here: the comparing (``tables.changes``) and the files (``storage.kept_changes``).
 """
 

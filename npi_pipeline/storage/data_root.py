@@ -82,7 +82,7 @@ class DataRoot(Protocol):
         """Every file below the folder ``prefix``, sorted by path; empty when there is none."""
 
     def folders(self, prefix: str) -> Sequence[str]:
-        """The names of the folders right below the folder ``prefix``, sorted, at a cost that their files do not add to.
+        """The names of the folders right below the folder ``prefix``, sorted. Their files are not looked at.
 
         A local folder counts without a file in it too.
         """
