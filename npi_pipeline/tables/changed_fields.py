@@ -58,7 +58,8 @@ def changed_fields(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> 
 
 def _changed_declared(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> pl.DataFrame:
     lists = [part.name for part in layout.lists_of_columns()]
-    pinned = {name: width for name, width in cells.list_widths.items() if name in lists}
+    # The setting may be meant for the lists of another format, in which other days are recorded.
+    pinned = {part.name: cells.list_widths[part.name] for part in layout.lists if part.name in cells.list_widths}
     rows = read_declared(bodies, layout, pinned)
     old, new = rows.frame.gather_every(2), rows.frame.gather_every(2, 1)
     scalars = [name for name in rows.frame.columns if name not in lists]
