@@ -25,6 +25,7 @@ _NO_CELLS = pl.DataFrame(schema={"pair": pl.UInt32, "field": pl.String, "cell": 
 # The order of the state files' columns: by the block (the scalars, then list after list, then what is unknown), in a
 # list by position, and then by the field's place.
 _ORDER = ["pair", "block", "position", "place"]
+_PLAIN = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,31 +58,32 @@ def changed_fields(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> 
 
 
 def _changed_declared(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> pl.DataFrame:
-    lists = [part.name for part in layout.lists_of_columns()]
     # The setting may be meant for the lists of another format, in which other days are recorded.
     pinned = {part.name: cells.list_widths[part.name] for part in layout.lists if part.name in cells.list_widths}
     rows = read_declared(bodies, layout, pinned)
+    changed = [
+        frame.with_columns(block=pl.lit(number, pl.Int32))
+        for number, block in enumerate(_blocks(rows, layout))
+        for frame in _changed_columns(*block, defuse=cells.defuse_formulas)
+    ]
+    if not changed:
+        return pl.DataFrame(schema=SCHEMA)
+    return pl.concat(changed).sort(_ORDER).select(*SCHEMA)
+
+
+def _blocks(rows: Rows, layout: TableLayout) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, str]]:
+    """The columns of old and new answers, by turns in ``rows``, block by block: see ``_changed_columns``."""
     old, new = rows.frame.gather_every(2), rows.frame.gather_every(2, 1)
-    scalars = [name for name in rows.frame.columns if name not in lists]
+    lists = [part.name for part in layout.lists_of_columns()]
     pairs = pl.DataFrame({"pair": pl.int_range(old.height, dtype=pl.UInt32, eager=True)})
     nowhere = pairs.with_columns(position=pl.lit(0, pl.Int64))
-    changed = [*_changed_columns(nowhere, old.select(scalars), new.select(scalars), "{}", cells)]
-    blocks = [changed]
+    yield nowhere, old.drop(lists), new.drop(lists), _PLAIN
     for name in lists:
-        items = _items(pairs, old[name], "old").join(
-            _items(pairs, new[name], "new"), on=["pair", "position"], how="full", coalesce=True
-        )
-        old_items, new_items = items["old"].struct.unnest(), items["new"].struct.unnest()
-        blocks.append([*_changed_columns(items, old_items, new_items, f"{name}[{{}}].{{}}", cells)])
-    unknown = _unknown_column(rows)
-    beyond = unknown.gather_every(2).to_frame(), unknown.gather_every(2, 1).to_frame()
-    blocks.append([*_changed_columns(nowhere, *beyond, "{}", cells)])
-    numbered = [
-        frame.with_columns(block=pl.lit(block, pl.Int32)) for block, frames in enumerate(blocks) for frame in frames
-    ]
-    if not numbered:
-        return pl.DataFrame(schema=SCHEMA)
-    return pl.concat(numbered).sort(_ORDER).select(*SCHEMA)
+        old_items, new_items = _items(pairs, old[name], "old"), _items(pairs, new[name], "new")
+        items = old_items.join(new_items, on=["pair", "position"], how="full", coalesce=True)
+        yield items, items["old"].struct.unnest(), items["new"].struct.unnest(), f"{name}[{{}}].{{}}"
+    unknown = _unknown_column(rows).to_frame()
+    yield nowhere, unknown.gather_every(2), unknown.gather_every(2, 1), _PLAIN
 
 
 def _items(pairs: pl.DataFrame, lists: pl.Series, name: str) -> pl.DataFrame:
@@ -91,11 +93,11 @@ def _items(pairs: pl.DataFrame, lists: pl.Series, name: str) -> pl.DataFrame:
 
 
 def _changed_columns(
-    keys: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame, name: str, cells: Cells
+    keys: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame, name: str, *, defuse: bool
 ) -> Iterator[pl.DataFrame]:
     """The differing cells of each column of ``old`` and ``new``, whose rows are those of ``keys``.
 
-    ``name`` makes the name of the cell's column from the column's, or from position and the column's.
+    ``name`` makes the name of the state files' column of a position and a column; _PLAIN is the column's own name.
     """
     sides = [side.select(pl.all().name.prefix(prefix)) for side, prefix in ((old, "old "), (new, "new "))]
     both = pl.concat(sides, how="horizontal")
@@ -108,12 +110,12 @@ def _changed_columns(
             "pair",
             "position",
             place=pl.lit(place, pl.Int32),
-            field=pl.lit(column) if name == "{}" else pl.format(name, "position", pl.lit(column)),
+            field=pl.lit(column) if name == _PLAIN else pl.format(name, "position", pl.lit(column)),
         )
         values = both.filter(differs[column]).select(
             old=pl.col(f"old {column}").cast(pl.String), new=pl.col(f"new {column}").cast(pl.String)
         )
-        texts = ("old", "new") if old.schema[column] == pl.String and cells.defuse_formulas else ()
+        texts = ("old", "new") if old.schema[column] == pl.String and defuse else ()
         yield pl.concat([changed, defused(values, texts)], how="horizontal")
 
 
