@@ -93,6 +93,12 @@ _CLAIMS = (
         "state_files_match_the_manifest",
         "Every state file has the rows, bytes and SHA-256 that the manifest says, and no other file lies there.",
     ),
+    _Claim(
+        "provider_changes",
+        lambda root, day, _files, _checks: accounting.joins_and_leaves_match_the_lists(root, day),
+        "joins_and_leaves_match_the_lists",
+        "Who joined, left or was deactivated, by the changes, is who did by the two days' lists and journals.",
+    ),
 )
 
 

@@ -55,7 +55,7 @@ class DayRun:
 
 
 def run_day(settings: Settings, day: dt.date, *, log_level: str = "INFO") -> DayRun:
-    """Materialise the four assets of ``day`` and run their checks, in this process.
+    """Materialise the assets of ``day`` and run their checks, in this process.
 
     The run is recorded in the instance of ``DAGSTER_HOME`` when that is set. Raises SettingsError for a day that is
     no partition.

@@ -14,6 +14,7 @@ from dagster_aws.s3 import S3Resource
 
 from npi_pipeline.assets.npi_list import npi_list_asset
 from npi_pipeline.assets.npi_records import npi_records_asset
+from npi_pipeline.assets.provider_changes import provider_changes_asset
 from npi_pipeline.assets.providers import providers_asset
 from npi_pipeline.assets.state_files import state_files_asset
 from npi_pipeline.checks import asset_checks
@@ -35,6 +36,7 @@ def build_definitions(
             npi_records_asset(days, settings.fetch),
             providers_asset(days),
             state_files_asset(days),
+            provider_changes_asset(days),
         ],
         asset_checks=asset_checks(settings.checks),
         jobs=[daily_job()],

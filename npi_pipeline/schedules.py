@@ -17,11 +17,11 @@ _CRON = "0 6 * * *"
 
 
 def daily_job() -> dg.UnresolvedAssetJobDefinition:
-    """The four assets of one day and their checks."""
+    """The assets of one day and their checks."""
     return dg.define_asset_job(
         JOB_NAME,
         selection=dg.AssetSelection.all(),
-        description="One day: from the NPI list to its published state files.",
+        description="One day: from the NPI list to its published state files, and what changed.",
     )
 
 

@@ -12,14 +12,16 @@ import pytest
 
 from npi_pipeline.day import accounting
 from npi_pipeline.definitions import build_definitions
-from npi_pipeline.demo.providers import npi_numbers
+from npi_pipeline.demo.providers import npi_numbers, outcome_of
 from npi_pipeline.demo.registry import EmulatedRegistry
 from npi_pipeline.demo.s3 import LocalS3
+from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.storage.local import LocalRoot
-from npi_pipeline_tests.days import DAY, Pipeline, npis_of
+from npi_pipeline_tests.days import DAY, Pipeline, npis_of, read_rows
 
 NPIS = sorted(npi_numbers(40, seed=2))
+NEXT_DAY = DAY + dt.timedelta(days=1)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -57,6 +59,7 @@ def a_state_file(pipeline: Pipeline) -> Path:
         "one_row_per_found_npi",
         "every_npi_is_accounted_for",
         "state_files_match_the_manifest",
+        "joins_and_leaves_match_the_lists",
     ],
 )
 def test_a_sound_day_holds_every_claim(pipeline: Pipeline, name: str) -> None:
@@ -120,8 +123,7 @@ def test_a_provider_table_that_lost_a_part_is_found(pipeline: Pipeline) -> None:
 
 def test_a_list_half_as_long_as_on_recent_days_is_remarked_on(pipeline: Pipeline, s3: LocalS3) -> None:
     s3.put_list(pipeline.settings.npi_list.list_bucket, "npi_list.txt", NPIS[:5])
-    next_day = DAY + dt.timedelta(days=1)
-    run = pipeline.run(next_day)
+    run = pipeline.run(NEXT_DAY)
     assert run.ok, "a warning keeps nothing from being published"
     assert any("list_is_like_recent_days" in warning for warning in run.warnings)
 
@@ -157,6 +159,54 @@ def test_the_list_is_of_its_day_as_far_as_was_recorded_when_it_was_kept(
     path.write_text(json.dumps({name: value for name, value in tampered.items() if (name, value) != ("chosen", None)}))
     finding = found(pipeline, "list_is_of_its_day")
     assert (finding.holds, line in finding.line) == (holds, True), finding.line
+
+
+@pytest.fixture
+def changes(pipeline: Pipeline, s3: LocalS3) -> Path:
+    """The changes of the day after: two NPIs left, one joined, and one that joined is deactivated."""
+    others = (npi for npi in npi_numbers(2_000, seed=9) if npi not in NPIS)
+    by_outcome = {outcome_of(npi): npi for npi in others}
+    joined = [by_outcome[Outcome.found], by_outcome[Outcome.deactivated]]
+    s3.put_list(pipeline.settings.npi_list.list_bucket, "npi_list.txt", [*NPIS[2:], *joined, "-12345"])
+    assert pipeline.run(NEXT_DAY).ok
+    path = pipeline.data_root / "provider_changes" / str(NEXT_DAY) / f"provider_changes_{NEXT_DAY}.csv"
+    assert sorted(row["change"] for row in read_rows(path)) == ["joined", "joined", "left", "left"]
+    return path
+
+
+def test_joins_leaves_and_deactivations_that_match_the_lists_are_counted(pipeline: Pipeline, changes: Path) -> None:
+    finding = found(pipeline, "joins_and_leaves_match_the_lists", NEXT_DAY)
+    assert (finding.holds, finding.figures) == (True, {"joined": 2, "left": 2, "deactivated": 1})
+    assert found(pipeline, "joins_and_leaves_match_the_lists", DAY).holds, "the first day has nothing before it"
+
+
+@pytest.mark.parametrize("change", ["joined", "left"])
+def test_a_join_or_leave_that_the_changes_lack_is_named(pipeline: Pipeline, changes: Path, change: str) -> None:
+    lines = changes.read_text().splitlines(keepends=True)
+    lost = next(line for line in lines if f",{change}," in line)
+    changes.write_text("".join(line for line in lines if line != lost))
+    finding = found(pipeline, "joins_and_leaves_match_the_lists", NEXT_DAY)
+    assert (finding.holds, lost[:10] in finding.line) == (False, True)
+
+
+def test_a_join_of_an_npi_that_was_there_before_is_named(pipeline: Pipeline, changes: Path) -> None:
+    with changes.open("a") as file:
+        file.write(f"{NPIS[5]},joined,outcome,,found\n")
+    finding = found(pipeline, "joins_and_leaves_match_the_lists", NEXT_DAY)
+    assert (finding.holds, NPIS[5] in finding.line) == (False, True)
+
+
+def test_a_deactivation_that_the_changes_lack_is_named(pipeline: Pipeline, changes: Path) -> None:
+    changes.write_text(changes.read_text().replace(",deactivated\n", ",found\n"))
+    finding = found(pipeline, "joins_and_leaves_match_the_lists", NEXT_DAY)
+    assert (finding.holds, "deactivated" in finding.line) == (False, True)
+
+
+def test_changes_of_a_first_day_that_are_not_empty_are_found(pipeline: Pipeline) -> None:
+    path = pipeline.data_root / "provider_changes" / str(DAY) / f"provider_changes_{DAY}.csv"
+    with path.open("a") as file:
+        file.write(f"{NPIS[5]},joined,outcome,,found\n")
+    assert not found(pipeline, "joins_and_leaves_match_the_lists").holds
 
 
 def test_without_a_partition_a_check_audits_every_materialised_day(pipeline: Pipeline) -> None:

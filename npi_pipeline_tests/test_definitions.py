@@ -39,6 +39,12 @@ ASSETS = {
         "retries": 0,
         "checks": {"every_npi_is_accounted_for": "blocking", "state_files_match_the_manifest": "blocking"},
     },
+    "provider_changes": {
+        "depends_on": ["state_files"],
+        "kinds": ["csv", "polars"],
+        "retries": 0,
+        "checks": {"joins_and_leaves_match_the_lists": "blocking"},
+    },
 }
 
 

@@ -91,7 +91,7 @@ def test_3_states_outside_the_fifty_are_recognised_or_in_none_and_never_lost(
         "None": [D],
     }
     below = {path.name for path in pipeline.data_root.rglob("*") if path.is_file() and path.suffix == ".csv"}
-    assert below == {f"npi_data_{DAY}_{state}.csv" for state in files}
+    assert below == {*(f"npi_data_{DAY}_{state}.csv" for state in files), f"provider_changes_{DAY}.csv"}
 
 
 def test_4_an_exception_of_any_kind_ends_as_a_failed_npi_with_its_reason(

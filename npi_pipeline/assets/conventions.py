@@ -14,6 +14,7 @@ from npi_pipeline.settings import SettingsError
 from npi_pipeline.storage.data_root import StorageError
 from npi_pipeline.storage.day_lock import DayLockedError
 from npi_pipeline.storage.list_object import ListUnavailableError
+from npi_pipeline.storage.manifest import ManifestError
 
 GROUP = "npi"
 OWNERS = ["team:provider-data"]
@@ -40,7 +41,7 @@ def one_line_failures() -> Iterator[None]:
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         raise StepInterrupted(CANCELLED) from interrupt
-    except (ListUnavailableError, SettingsError, DayLockedError) as error:
+    except (ListUnavailableError, SettingsError, DayLockedError, ManifestError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     except FileNotFoundError as error:
         raise dg.Failure(

@@ -22,7 +22,8 @@ from npi_pipeline.enrichment.journal import sealed_parts
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings, FileSettings
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import days_with_list, state_files_folder
+from npi_pipeline.storage.days import days_with_list, provider_changes_folder, state_files_folder
+from npi_pipeline.storage.kept_changes import read_kept_changes
 from npi_pipeline.storage.kept_list import read_kept_source
 from npi_pipeline.storage.kept_table import provider_parts
 from npi_pipeline.storage.list_object import HowChosen, is_certain
@@ -38,6 +39,8 @@ _WHY_CERTAIN = {
 _NOT_RECORDED = "that is after the day, and how it was chosen is not recorded; materialise npi_list of that day again"
 _EXAMPLES = 10
 _RECENT_DAYS = 7
+# An invalid NPI may look like a formula; a list's NPIs never begin with the quote that defuses it.
+_NOT_DEFUSED = pl.col("npi").fill_null("").str.strip_prefix("'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +186,51 @@ def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings
     )
 
 
+def joins_and_leaves_match_the_lists(root: DataRoot, day: dt.date) -> Finding:
+    """The NPIs that the day's changes have as joined, as left and as deactivated are those of the two days' files.
+
+    Joined is the list less the list of the day compared with, left the reverse; deactivated is in the journal now and
+    was not before.
+    """
+    kept = read_kept_changes(root, day)
+    rows = _rows_of_outcomes(root, f"{provider_changes_folder(day)}/{kept.file.name}")
+    if kept.compared_with is None:
+        return Finding(holds=rows.is_empty(), line="no complete day before it to compare with")
+    old_day = kept.compared_with.day
+    before, now = (kept_npi_list(root, of_day).npis.select("npi") for of_day in (old_day, day))
+    deactivated = _deactivated(root, day).join(_deactivated(root, old_day), on="npi", how="anti")
+    is_deactivated = pl.col("new") == Outcome.deactivated.value
+    truths = (
+        ("joined", "the list but not of the one before", now.join(before, on="npi", how="anti")),
+        ("left", "the list before but not of this one", before.join(now, on="npi", how="anti")),
+        ("deactivated", "the journal, deactivated now and not before,", deactivated),
+    )
+    for what, source, truth in truths:
+        named = rows.filter(is_deactivated if what == "deactivated" else pl.col("change") == what)
+        same = _same_npis(source, truth, f"the changes as {what}", named.select("npi"))
+        if not same.holds:
+            return same
+    figures = {what: truth.height for what, _, truth in truths}
+    counts = ", ".join(f"{count:,} {what}" for what, count in figures.items())
+    return Finding(
+        holds=True, line=f"against {old_day}: {counts}, as the two days' lists and journals have it", figures=figures
+    )
+
+
+def _deactivated(root: DataRoot, day: dt.date) -> pl.DataFrame:
+    outcomes = _of_parts(sealed_parts(root, day), "npi", "outcome")
+    return outcomes.filter(pl.col("outcome") == Outcome.deactivated.value).select("npi")
+
+
+def _rows_of_outcomes(root: DataRoot, path: str) -> pl.DataFrame:
+    """The rows of a day's changes that are about outcomes: npi, change and new."""
+    with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
+        local = Path(scratch) / "changes.csv"
+        root.download(path, local)
+        rows = pl.scan_csv(local, infer_schema=False).select("npi", "change", "new")
+        return rows.filter(pl.col("change") != "field").with_columns(_NOT_DEFUSED).collect()
+
+
 def _same_npis(one_name: str, one: pl.DataFrame, other_name: str, other: pl.DataFrame) -> Finding:
     if other["npi"].n_unique() != other.height:
         twice = other.filter(other["npi"].is_duplicated()).unique()
@@ -222,6 +270,5 @@ def _npis_of_csv(root: DataRoot, path: str) -> pl.DataFrame:
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         local = Path(scratch) / "state_file.csv"
         root.download(path, local)
-        npis = pl.scan_csv(local, infer_schema=False).select(pl.col("npi").fill_null("")).collect()
-    # An invalid NPI may look like a formula; a list's NPIs never begin with the quote that defuses it.
-    return npis.with_columns(pl.col("npi").str.strip_prefix("'"))
+        npis = pl.scan_csv(local, infer_schema=False).select("npi").collect()
+    return npis.with_columns(_NOT_DEFUSED)

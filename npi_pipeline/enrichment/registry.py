@@ -54,3 +54,8 @@ class Registry:
     def host(self) -> str:
         """Host and port, for messages: the rest of the URL may hold a key."""
         return urllib.parse.urlsplit(self.url).netloc.rpartition("@")[2]
+
+
+def format_of(identity: str) -> RegistryFormat | None:
+    """The format of the registry with this ``identity``; None when there is no such format any more."""
+    return FORMATS.get(identity.partition(" ")[0])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -80,6 +80,12 @@ class DataRoot(Protocol):
 
     def list(self, prefix: str) -> list[StoredFile]:
         """Every file below the folder ``prefix``, sorted by path; empty when there is none."""
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """The names of the folders right below the folder ``prefix``, sorted. Their files are not looked at.
+
+        A local folder counts without a file in it too.
+        """
 
     def delete(self, *paths: str) -> None:
         """Remove files; no error for one that is not there."""

@@ -9,10 +9,13 @@ import contextlib
 import datetime as dt
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 from npi_pipeline.storage.data_root import DataRoot, HeldLock, LockedError
 from npi_pipeline.storage.days import lock_path
+
+_TRY_AGAIN_SECONDS = 0.2
 
 
 class DayLockedError(Exception):
@@ -20,17 +23,37 @@ class DayLockedError(Exception):
 
 
 @contextlib.contextmanager
-def day_lock(root: DataRoot, day: dt.date, what: str = "journal", *, holder: str | None = None) -> Iterator[HeldLock]:
+def day_lock(
+    root: DataRoot,
+    day: dt.date,
+    what: str = "journal",
+    *,
+    holder: str | None = None,
+    wait_seconds: float = 0.0,
+) -> Iterator[HeldLock]:
     """Be the only one to change ``what`` of ``day``, on any machine that uses the root.
 
-    ``holder`` says to others who it is, by default this process. Raises DayLockedError, also when the lock is lost
-    on the way (see HeldLock), and StorageError.
+    ``holder`` says to others who it is, by default this process. While somebody else holds the lock it is tried again
+    for ``wait_seconds``. Raises DayLockedError, also when the lock is lost on the way (see HeldLock), and StorageError.
     """
+    path = lock_path(day, what)
+    holder = holder or f"process {os.getpid()} on {socket.gethostname()}"
     try:
-        with root.lock(lock_path(day, what), holder or f"process {os.getpid()} on {socket.gethostname()}") as held:
-            yield held
+        with contextlib.ExitStack() as stack:
+            yield _taken(stack, root, path, holder, time.monotonic() + wait_seconds)
     except LockedError as error:
         raise DayLockedError(
             f"the {what.replace('_', ' ')} of {day} is in the hands of {error.holder} since {error.since}: "
             "wait until that run ends, or end it, then run again"
         ) from error
+
+
+def _taken(stack: contextlib.ExitStack, root: DataRoot, path: str, holder: str, until: float) -> HeldLock:
+    """The lock, to be let go with ``stack``. Raises LockedError when it is still somebody else's at ``until``."""
+    while True:
+        try:
+            return stack.enter_context(root.lock(path, holder))
+        except LockedError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_TRY_AGAIN_SECONDS)

@@ -15,12 +15,14 @@ from npi_pipeline.storage.data_root import DataRoot
 NPI_LIST = "npi_list"
 JOURNAL = "journal"
 PROVIDER_TABLE = "provider_table"
+PROVIDER_CHANGES = "provider_changes"
 LOCKS = "locks"
 
 MANIFEST_NAME = "manifest.json"
 LIST_NAME = "npi_list.txt"
 LIST_SOURCE_NAME = "source.json"
 TABLE_NAME = "table.json"
+CHANGES_NAME = "changes.json"
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -43,6 +45,16 @@ def journal_folder(day: dt.date) -> str:
 def provider_table_folder(day: dt.date) -> str:
     """The folder of the day's provider table."""
     return f"{PROVIDER_TABLE}/{day}"
+
+
+def provider_changes_folder(day: dt.date) -> str:
+    """The folder of the day's changes."""
+    return f"{PROVIDER_CHANGES}/{day}"
+
+
+def provider_changes_name(files: FileSettings, day: dt.date) -> str:
+    """The name of the file of the day's changes."""
+    return f"{PROVIDER_CHANGES}_{day.strftime(files.date_format)}.csv"
 
 
 def state_files_folder(state_files_dir: str, day: dt.date) -> str:
@@ -75,12 +87,27 @@ def published_days(root: DataRoot, state_files_dir: str) -> list[dt.date]:
     return _days_with_file(root, state_files_dir, MANIFEST_NAME)
 
 
+def days_with_folder(root: DataRoot, folder: str) -> list[dt.date]:
+    """The days that have a folder below ``folder``, oldest first, whatever is in it.
+
+    A thousand days of fifty files are one request to S3 this way, and fifty with ``published_days``.
+    """
+    return sorted(day for day in map(_day_called, root.folders(folder)) if day is not None)
+
+
 def _days_with_file(root: DataRoot, folder: str, name: str | None = None) -> list[dt.date]:
     """The days in whose folder the file ``name`` is, or any at all. Other folders there are nobody's day."""
     days = set()
     for file in root.list(folder):
         day, _, rest = file.path.removeprefix(f"{folder}/").partition("/")
-        if _DAY.fullmatch(day) and name in (None, rest):
-            with contextlib.suppress(ValueError):
-                days.add(dt.date.fromisoformat(day))
-    return sorted(days)
+        if name in (None, rest):
+            days.add(_day_called(day))
+    return sorted(day for day in days if day is not None)
+
+
+def _day_called(name: str) -> dt.date | None:
+    """The day whose folder is called ``name``, if it is a day's."""
+    if _DAY.fullmatch(name):
+        with contextlib.suppress(ValueError):
+            return dt.date.fromisoformat(name)
+    return None

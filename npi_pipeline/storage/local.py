@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,6 +64,15 @@ class LocalRoot:
         """See DataRoot."""
         with self._one_line_errors("list", prefix):
             return sorted(self._files(self._at(prefix) if prefix else self.folder), key=lambda file: file.path)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """See DataRoot."""
+        with self._one_line_errors("list", prefix):
+            try:
+                entries = list(os.scandir(self._at(prefix)))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
     def delete(self, *paths: str) -> None:
         """See DataRoot."""

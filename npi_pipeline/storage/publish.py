@@ -5,14 +5,15 @@ Not here: how a folder is replaced on each kind of root (``local``, ``s3``), nor
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.day_lock import day_lock
-from npi_pipeline.storage.days import MANIFEST_NAME, state_files_folder
+from npi_pipeline.storage.days import MANIFEST_NAME, days_with_folder, state_files_folder
 from npi_pipeline.storage.manifest import Manifest, ManifestError, StateFile
 
 
@@ -32,7 +33,30 @@ def publish(root: DataRoot, state_files_dir: str, source: Path, manifest: Manife
 
 def read_manifest(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest:
     """The manifest of ``day``. Raises FileNotFoundError when the day is not published, ManifestError."""
-    return Manifest.from_json(root.read(f"{state_files_folder(state_files_dir, day)}/{MANIFEST_NAME}"))
+    path = f"{state_files_folder(state_files_dir, day)}/{MANIFEST_NAME}"
+    try:
+        return Manifest.from_json(root.read(path))
+    except ManifestError as error:
+        raise ManifestError(f"{root.uri(path)}: {error}; materialise state_files for {day} again") from error
+
+
+def published_before(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest | None:
+    """The manifest of the last published day before ``day``; None when there is none. Raises ManifestError."""
+    earlier = [other for other in days_with_folder(root, state_files_dir) if other < day]
+    return _first_published(root, state_files_dir, reversed(earlier))
+
+
+def published_after(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest | None:
+    """The manifest of the first published day after ``day``; None when there is none. Raises ManifestError."""
+    later = [other for other in days_with_folder(root, state_files_dir) if other > day]
+    return _first_published(root, state_files_dir, later)
+
+
+def _first_published(root: DataRoot, state_files_dir: str, days: Iterable[dt.date]) -> Manifest | None:
+    for day in days:
+        with contextlib.suppress(FileNotFoundError):
+            return read_manifest(root, state_files_dir, day)
+    return None
 
 
 def verify_published(root: DataRoot, state_files_dir: str, day: dt.date) -> Iterator[str]:
@@ -44,7 +68,7 @@ def verify_published(root: DataRoot, state_files_dir: str, day: dt.date) -> Iter
         yield f"{day} is not published: there is no {root.uri(folder)}/{MANIFEST_NAME}"
         return
     except ManifestError as error:
-        yield f"{root.uri(folder)}/{MANIFEST_NAME}: {error}"
+        yield str(error)
         return
     if manifest.day != day:
         yield f"{root.uri(folder)}/{MANIFEST_NAME} is the manifest of {manifest.day}"

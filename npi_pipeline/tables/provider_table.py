@@ -28,12 +28,10 @@ from npi_pipeline.tables.paths import (
     UNRECOGNISED_STATES,
     Path,
     column_of,
-    json_text,
-    name_of,
     order_of,
     pattern_of,
 )
-from npi_pipeline.tables.rows import Rows, list_beyond_width
+from npi_pipeline.tables.rows import Rows, list_beyond_width, unknown_text
 from npi_pipeline.tables.undeclared import merged_type, read_undeclared
 
 NO_STATE = "None"
@@ -232,7 +230,7 @@ def _read(found: pl.DataFrame, layout: TableLayout, pinned: Mapping[str, int]) -
 
 def _with_internals(found: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     leading = found.select("npi", "outcome", "reason", fetched_on=pl.col("fetched_at").dt.date())
-    unknown = [_unknown_text(unknown) if unknown else None for unknown in rows.unknown]
+    unknown = [unknown_text(unknown) for unknown in rows.unknown]
     return pl.DataFrame(
         [
             *leading.select(LEADING_COLUMNS).get_columns(),
@@ -248,7 +246,3 @@ def _lists_of_text(name: str, lists: Sequence[tuple[str, ...]]) -> pl.Series:
     """A column of lists. polars makes a series for each when given lists; splitting text is thirty times as fast."""
     joined = pl.Series(name, [_SEPARATOR.join(texts) if texts else None for texts in lists], dtype=pl.String)
     return joined.str.split(_SEPARATOR)
-
-
-def _unknown_text(unknown: Mapping[Path, Any]) -> str:
-    return json_text({name_of(path): value for path, value in unknown.items()})

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from npi_pipeline.tables.columns import ColumnType
-from npi_pipeline.tables.paths import Path, name_of
+from npi_pipeline.tables.paths import Path, json_text, name_of
 from npi_pipeline.tables.states import Practice
 
 Unknown = Mapping[Path, Any]
@@ -47,3 +47,8 @@ def list_beyond_width(path: Path, pinned: Mapping[str, int]) -> str | None:
             if step >= pinned.get(name, step + 1):
                 return name
     return None
+
+
+def unknown_text(unknown: Unknown) -> str | None:
+    """The cell of ``unknown_fields``: a JSON object of path and value; None when there is nothing."""
+    return json_text({name_of(path): value for path, value in unknown.items()}) if unknown else None

@@ -16,13 +16,12 @@ import polars as pl
 
 from npi_pipeline.storage.manifest import StateFile
 from npi_pipeline.tables.columns import Column, ColumnType
+from npi_pipeline.tables.formulas import defused
 from npi_pipeline.tables.paths import LEADING_COLUMNS, STATES
 from npi_pipeline.tables.provider_table import NO_STATE, ProviderTable
 from npi_pipeline.tables.rows import MOST_CELLS
 from npi_pipeline.tables.states import STATES as RECOGNISED
 
-# What a spreadsheet takes for the beginning of a formula; the full-width forms count where the input method makes them.
-_FORMULA = "^[=+\\-@\t\r\n\0＝＋－＠]"  # noqa: RUF001
 _BUFFER = 1 << 18
 
 
@@ -133,7 +132,7 @@ def _rows(rows: pl.DataFrame, table: ProviderTable, *, defuse: bool) -> Iterator
 def _spread(lists: pl.Series, width: int, *, defuse: bool) -> list[bytes]:
     """The columns of a list column that is spread over ``width`` items."""
     items = lists.explode(empty_as_null=False, keep_nulls=False).struct.unnest()
-    lines = _lines(_defused(items, items.select(pl.col(pl.String)).columns) if defuse else items)
+    lines = _lines(defused(items, items.select(pl.col(pl.String)).columns) if defuse else items)
     empty = b"," * (items.width - 1)
     padding = [b",".join([empty] * missing) for missing in range(width, -1, -1)]
     spread = []
@@ -153,21 +152,7 @@ def _selected(rows: pl.DataFrame, columns: Sequence[Column], *, defuse: bool) ->
     present = frozenset(rows.columns)
     nothing = pl.repeat(None, rows.height, dtype=pl.String, eager=True)
     frame = pl.DataFrame([rows[c.name] if c.name in present else nothing.alias(c.name) for c in columns])
-    return _defused(frame, [c.name for c in columns if c.type is ColumnType.string]) if defuse else frame
-
-
-def _defused(rows: pl.DataFrame, texts: Iterable[str]) -> pl.DataFrame:
-    """``rows`` with a quote before each formula in the columns ``texts``.
-
-    Two passes: few columns hold any, and finding out is the cheaper one.
-    """
-    texts = [name for name in texts if rows[name].null_count() < rows.height]
-    found = rows.select(pl.col(name).str.contains(_FORMULA).any() for name in texts)
-    return rows.with_columns(
-        pl.when(pl.col(name).str.contains(_FORMULA)).then("'" + pl.col(name)).otherwise(name).alias(name)
-        for name, has_formula in zip(texts, found.row(0) if texts else (), strict=True)
-        if has_formula
-    )
+    return defused(frame, [c.name for c in columns if c.type is ColumnType.string]) if defuse else frame
 
 
 def _failed_lines(outcomes: Iterable[pl.DataFrame], *, defuse: bool) -> Iterator[list[bytes]]:
@@ -175,7 +160,7 @@ def _failed_lines(outcomes: Iterable[pl.DataFrame], *, defuse: bool) -> Iterator
         rows = frame.filter(pl.col("outcome") != "found").select(
             "npi", "outcome", "reason", fetched_on=pl.col("fetched_at").dt.date()
         )
-        yield _lines(_defused(rows, ("npi", "outcome", "reason")) if defuse else rows)
+        yield _lines(defused(rows, ("npi", "outcome", "reason")) if defuse else rows)
 
 
 def _csv(frame: pl.DataFrame, *, include_header: bool) -> bytes:

@@ -25,7 +25,7 @@ from npi_pipeline.storage.days import MANIFEST_NAME
 
 # A browser, a web server and runs share what may be two busy cores.
 PATIENCE_MS = 120_000
-ASSETS = ("npi_list", "npi_records", "providers", "state_files")
+ASSETS = ("npi_list", "npi_records", "providers", "state_files", "provider_changes")
 
 _WATCH_TOASTS = """
 new MutationObserver(changes => {
@@ -139,7 +139,8 @@ def browser_page(toasts: list[str], *, pixels: float = 1) -> Iterator[Page]:
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium() or "chromium", args=arguments)
-        context = browser.new_context(viewport={"width": 1280, "height": 800}, device_scale_factor=pixels)
+        # In a narrower window the graph of the assets shows their names alone.
+        context = browser.new_context(viewport={"width": 1800, "height": 800}, device_scale_factor=pixels)
         context.set_default_timeout(PATIENCE_MS)
         context.expose_function("saw_toast", lambda text: toasts.append(text))  # noqa: PLW0108 - it cannot take a builtin
         context.add_init_script(_WATCH_TOASTS)

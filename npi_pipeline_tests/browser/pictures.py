@@ -15,16 +15,17 @@ from npi_pipeline_tests.browser.demo_ui import DemoUi, browser_page, demo_ui, ex
 
 _FOLDER = Path(__file__).parents[2] / "docs/pictures"
 
-
 _WIDTH = 1280
+# So wide that the graph shows more of the assets than their names.
+_GRAPH_WIDTH = 1500
 _NPIS = 300
 
 
 def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
     """Save all pictures to ``folder``; materialises the demo's missing days on the way."""
 
-    def save(name: str, height: int) -> None:
-        page.set_viewport_size({"width": _WIDTH, "height": height})
+    def save(name: str, height: int, width: int = _WIDTH) -> None:
+        page.set_viewport_size({"width": width, "height": height})
         page.wait_for_load_state("networkidle")
         page.screenshot(path=folder / f"{name}.png", animations="disabled")
 
@@ -35,14 +36,14 @@ def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
     expect(page.get_by_text("rows_per_state")).to_be_visible()
     save("partitions", 700)
 
+    # The graph is fitted into the window when it is opened.
+    page.set_viewport_size({"width": _GRAPH_WIDTH, "height": 560})
     for day in demo.missing_days():
         materialise(page, demo, day)
     expect_every_asset_filled(page)
-    # The graph is fitted into the window when it is opened.
-    page.set_viewport_size({"width": _WIDTH, "height": 560})
     page.reload()
     expect_every_asset_filled(page)
-    save("asset_graph", 560)
+    save("asset_graph", 560, _GRAPH_WIDTH)
 
     page.goto(f"{demo.url}/assets/state_files")
     expect(page.get_by_text("rows_per_state")).to_be_visible()

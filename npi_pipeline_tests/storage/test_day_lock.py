@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import threading
 from multiprocessing.connection import Connection, Pipe
@@ -15,6 +16,7 @@ from npi_pipeline.storage.day_lock import DayLockedError, day_lock
 from npi_pipeline.storage.days import lock_path
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline_tests.sudden_death import running
+from npi_pipeline_tests.watched_root import WatchedRoot
 
 DAY = dt.date(2026, 11, 23)
 
@@ -37,6 +39,30 @@ def test_a_second_run_of_the_day_is_told_who_is_at_it_since_when_and_what_to_do(
     assert "run 1234 on host since 20" in line
     assert "wait" in line
     assert "\n" not in line
+
+
+def test_a_run_that_may_wait_has_the_lock_once_its_holder_lets_it_go(root: DataRoot) -> None:
+    holding = contextlib.ExitStack()
+    holding.enter_context(day_lock(root, DAY, holder="the first"))
+    tries: list[str] = []
+
+    def before(method: str, path: str) -> None:
+        tries.append(method)
+        if len(tries) == 3:
+            holding.close()
+
+    with day_lock(WatchedRoot(root, before), DAY, wait_seconds=60) as held:
+        held.ensure_held()
+    assert tries == ["lock"] * 3
+
+
+def test_a_run_that_has_waited_long_enough_is_told_who_holds_the_day(root: DataRoot) -> None:
+    with (
+        day_lock(root, DAY, holder="the first"),
+        pytest.raises(DayLockedError, match="the first"),
+        day_lock(root, DAY, wait_seconds=0.01),
+    ):
+        pass
 
 
 def test_other_days_and_other_files_of_the_day_are_free(root: DataRoot) -> None:

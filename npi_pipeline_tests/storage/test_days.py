@@ -17,6 +17,7 @@ def test_a_state_file_is_named_by_prefix_day_and_state() -> None:
     assert days.state_file_name(FileSettings(), DAY, "CA") == "npi_data_2026-11-23_CA.csv"
     as_the_script = FileSettings(file_prefix="npi_", date_format="%d-%m-%Y")
     assert days.state_file_name(as_the_script, DAY, "Failed") == "npi_23-11-2026_Failed.csv"
+    assert days.provider_changes_name(as_the_script, DAY) == "provider_changes_23-11-2026.csv"
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,7 @@ def test_a_state_file_is_named_by_prefix_day_and_state() -> None:
         days.list_source_path(DAY),
         days.journal_folder(DAY),
         days.provider_table_folder(DAY),
+        days.provider_changes_folder(DAY),
         days.state_files_folder("out/state_files", DAY),
         days.lock_path(DAY, "journal"),
     ],
@@ -48,6 +50,16 @@ def test_the_days_that_have_something_are_told_from_the_files(root: DataRoot) ->
     assert days.days_with_list(root) == [later]
     assert days.days_with_journal(root) == [DAY]
     assert days.published_days(root, "state_files") == [later]
+
+
+def test_the_days_with_a_folder_are_told_without_looking_into_it(root: DataRoot) -> None:
+    root.write(f"{days.state_files_folder('out/files', DAY)}/half.csv", b"")
+    root.write("out/files/2026-11-25/archive/old.csv", b"")
+    root.write("out/files/2026-99-99/manifest.json", b"")
+    root.write("out/files/archive/2026-11-26/manifest.json", b"")
+    root.write("out/files/2026-11-27", b"")
+    assert days.days_with_folder(root, "out/files") == [DAY, DAY + dt.timedelta(days=2)]
+    assert days.days_with_folder(root, "state_files") == []
 
 
 def test_an_empty_root_has_no_days(root: DataRoot) -> None:

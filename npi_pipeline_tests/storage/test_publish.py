@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime as dt
 import hashlib
 import io
@@ -18,10 +19,18 @@ from npi_pipeline.storage import s3_lease
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.day_lock import DayLockedError, day_lock
 from npi_pipeline.storage.days import state_files_folder
-from npi_pipeline.storage.manifest import Manifest, StateFile
+from npi_pipeline.storage.manifest import Manifest, ManifestError, StateFile
 from npi_pipeline.storage.open_root import open_data_root
-from npi_pipeline.storage.publish import RowCounter, publish, read_manifest, verify_published
+from npi_pipeline.storage.publish import (
+    RowCounter,
+    publish,
+    published_after,
+    published_before,
+    read_manifest,
+    verify_published,
+)
 from npi_pipeline_tests.sudden_death import was_killed_before
+from npi_pipeline_tests.watched_root import WatchedRoot
 
 DAY = dt.date(2026, 11, 23)
 DIR = "state_files"
@@ -220,3 +229,36 @@ def test_a_last_line_counts_with_or_without_its_line_feed(content: bytes, rows: 
     counter = RowCounter()
     counter.feed(content)
     assert counter.rows == rows
+
+
+def test_the_published_days_before_and_after_are_found_past_days_that_are_not(root: DataRoot, tmp_path: Path) -> None:
+    first, last = DAY - dt.timedelta(days=3), DAY + dt.timedelta(days=2)
+    for day in (first, last):
+        manifest = dataclasses.replace(finished(tmp_path / str(day), FIRST), day=day)
+        publish(root, DIR, tmp_path / str(day), manifest)
+    for day in (DAY - dt.timedelta(days=1), DAY, DAY + dt.timedelta(days=1)):
+        root.write(f"{state_files_folder(DIR, day)}/half.csv", b"")
+    before, after = published_before(root, DIR, DAY), published_after(root, DIR, DAY)
+    assert before is not None
+    assert after is not None
+    assert (before.day, after.day) == (first, last)
+    assert published_before(root, DIR, first) is published_after(root, DIR, last) is None
+
+
+def test_the_day_before_costs_one_listing_and_one_read_however_many_days_and_files_there_are(
+    root: DataRoot, tmp_path: Path
+) -> None:
+    calls: list[tuple[str, str]] = []
+    for ago in range(1, 4):
+        day = DAY - dt.timedelta(days=ago)
+        publish(root, DIR, tmp_path / str(day), dataclasses.replace(finished(tmp_path / str(day), FIRST), day=day))
+    published_before(WatchedRoot(root, lambda *call: calls.append(call)), DIR, DAY)
+    assert calls == [("folders", DIR), ("read", f"{DIR}/2026-11-22/manifest.json")]
+
+
+def test_a_manifest_that_cannot_be_understood_is_named_with_its_place_and_remedy(root: DataRoot) -> None:
+    root.write(f"{FOLDER}/manifest.json", b"{}")
+    with pytest.raises(ManifestError) as refused:
+        read_manifest(root, DIR, DAY)
+    assert root.uri(f"{FOLDER}/manifest.json") in str(refused.value)
+    assert "materialise state_files for 2026-11-23 again" in str(refused.value)

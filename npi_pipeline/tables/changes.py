@@ -1,0 +1,236 @@
+"""What changed from one day to a later one, NPI by NPI, as one CSV.
+
+Who joined or left the list, whose outcome is another, and every field of a provider that changed, with old and new
+value.
+
+The two days' outcomes are walked in step, a few thousand NPIs at a time; equal answers are not looked into.
+RFC 4180 but for the line ends, which are LF; UTF-8; sorted by NPI and then as the columns of the state files.
+Not here: which days are compared (``npi_pipeline.day.find_changes``), the fields (``changed_fields``), where the file
+is kept (``storage``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path as File
+
+import polars as pl
+
+from npi_pipeline.storage.kept_changes import ChangesFile
+from npi_pipeline.tables.changed_fields import Cells, changed_fields
+from npi_pipeline.tables.columns import Column, ColumnType, TableLayout
+from npi_pipeline.tables.formulas import defused
+
+COLUMNS = (
+    Column("npi", ColumnType.string, "The NPI that something changed about."),
+    Column(
+        "change",
+        ColumnType.string,
+        "joined or left (the NPI list), outcome (another one than before) or field (of a provider found on both days).",
+    ),
+    Column("field", ColumnType.string, "The state files' column that changed, as location_address.city; or outcome."),
+    Column("old", ColumnType.string, "Its cell on the day compared with; empty when there was nothing."),
+    Column("new", ColumnType.string, "Its cell on this day; empty when there is nothing any more."),
+)
+PREVIEW_ROWS = 10
+
+_SCHEMA = pl.Schema([(column.name, pl.String()) for column in COLUMNS])
+_FOUND, _DEACTIVATED = "found", "deactivated"
+_NOBODY = pl.DataFrame(schema={"npi": pl.String, "outcome": pl.String, "body": pl.String})
+# So many differing NPIs are gathered before they are compared: with few at a time polars' own cost prevails.
+_GATHERED = 2_000
+_PAIRS_AT_A_TIME = 2_500
+
+
+@dataclasses.dataclass(frozen=True)
+class ChangedField:
+    """A column that changed: for how many providers, and the first of them with its old and new cell."""
+
+    field: str
+    providers: int
+    npi: str
+    old: str
+    new: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What changed as a whole, and the file that says it all.
+
+    ``counts``: NPIs that ``joined`` or ``left`` the list, ``outcomes_changed`` of NPIs on both lists, how many of these
+    are ``deactivated`` now, ``providers_changed`` and ``fields_changed`` of those found on both days.
+    ``outcome_changes`` counts NPIs by old and new outcome. ``fields`` are the changed columns, those of most providers
+    first. ``preview`` has the first rows of the file.
+    """
+
+    counts: dict[str, int]
+    outcome_changes: dict[tuple[str, str], int]
+    fields: tuple[ChangedField, ...]
+    preview: pl.DataFrame
+    file: ChangesFile
+
+
+def write_changes(
+    old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame], layout: TableLayout | None, path: File, cells: Cells
+) -> Changes:
+    """Write to ``path`` what changed from ``old`` to ``new``: frames of two days' sealed journals, in order.
+
+    ``layout`` is of the registry format of both; with None, fields are not compared. The same outcomes and answers
+    give the same bytes. Raises ValueError when an answer cannot be read.
+    """
+    summary = _Summary()
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for content in _contents(old, new, layout, cells, summary):
+            file.write(content)
+            digest.update(content)
+            size += len(content)
+    return summary.changes(path.name, size, digest.hexdigest())
+
+
+def _contents(
+    old: Iterable[pl.DataFrame],
+    new: Iterable[pl.DataFrame],
+    layout: TableLayout | None,
+    cells: Cells,
+    summary: _Summary,
+) -> Iterator[bytes]:
+    """The file piece by piece."""
+    yield _SCHEMA.to_frame().write_csv().encode()
+    for differing in _gathered(_in_step(old, new), compare_bodies=layout is not None):
+        rows = _rows(differing, layout, cells)
+        summary.add(rows)
+        yield rows.write_csv(include_header=False).encode()
+
+
+def _in_step(old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """The rows of both days for the same run of NPIs, run after run."""
+    old_frames, new_frames = (frame for frame in old if frame.height), (frame for frame in new if frame.height)
+    before, after = next(old_frames, None), next(new_frames, None)
+    while before is not None or after is not None:
+        up_to = min(frame["npi"][-1] for frame in (before, after) if frame is not None)
+        old_run, before = _cut(before, up_to, old_frames)
+        new_run, after = _cut(after, up_to, new_frames)
+        yield old_run, new_run
+
+
+def _cut(
+    frame: pl.DataFrame | None, up_to: str, following: Iterator[pl.DataFrame]
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """The rows of ``frame`` up to an NPI, and what comes after them."""
+    if frame is None:
+        return _NOBODY, None
+    count = int(frame["npi"].search_sorted(up_to, side="right"))
+    rest = frame[count:]
+    return frame[:count].select(_NOBODY.columns), rest if rest.height else next(following, None)
+
+
+@dataclasses.dataclass
+class _Differing:
+    """NPIs that differ. ``outcomes`` has those with another outcome (null: not on that day's list).
+
+    ``npis`` are those with another answer, ``bodies`` their old and new answers by turns.
+    """
+
+    outcomes: list[pl.DataFrame] = dataclasses.field(default_factory=list)
+    npis: list[str] = dataclasses.field(default_factory=list)
+    bodies: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.npis) + sum(frame.height for frame in self.outcomes)
+
+
+def _gathered(runs: Iterable[tuple[pl.DataFrame, pl.DataFrame]], *, compare_bodies: bool) -> Iterator[_Differing]:
+    differing = _Differing()
+    for old, new in runs:
+        both = old.join(new, on="npi", how="full", coalesce=True, suffix="_new").sort("npi")
+        has_other_outcome = both["outcome"].ne_missing(both["outcome_new"])
+        differing.outcomes.append(both.filter(has_other_outcome).select("npi", old="outcome", new="outcome_new"))
+        if compare_bodies:
+            has_other_answer = ~has_other_outcome & (both["outcome"] == _FOUND) & (both["body"] != both["body_new"])
+            # As Python's strings: a filtered column keeps all the bodies of its part in memory.
+            for npi, *bodies in both.filter(has_other_answer).select("npi", "body", "body_new").iter_rows():
+                differing.npis.append(npi)
+                differing.bodies += bodies
+        if differing.count >= _GATHERED:
+            yield differing
+            differing = _Differing()
+    if differing.count:
+        yield differing
+
+
+def _rows(differing: _Differing, layout: TableLayout | None, cells: Cells) -> pl.DataFrame:
+    """The rows of the file for ``differing``, sorted."""
+    change = (
+        pl.when(pl.col("old").is_null()).then(pl.lit("joined"))
+        .when(pl.col("new").is_null()).then(pl.lit("left"))
+        .otherwise(pl.lit("outcome"))
+    )  # fmt: skip
+    outcomes = pl.concat(differing.outcomes).with_columns(change=change, field=pl.lit("outcome"))
+    frames = [outcomes.select(*_SCHEMA)]
+    if layout is not None:
+        frames += [_field_rows(differing, start, layout, cells) for start in _starts(differing.npis)]
+    # An NPI has a row of its outcome or rows of its fields, and these are in order already.
+    rows = pl.concat(frames).sort("npi", maintain_order=True)
+    return defused(rows, ("npi",)) if cells.defuse_formulas else rows
+
+
+def _starts(npis: list[str]) -> range:
+    return range(0, len(npis), _PAIRS_AT_A_TIME)
+
+
+def _field_rows(differing: _Differing, start: int, layout: TableLayout, cells: Cells) -> pl.DataFrame:
+    stop = start + _PAIRS_AT_A_TIME
+    npis = pl.Series("npi", differing.npis[start:stop])
+    try:
+        changed = changed_fields(differing.bodies[2 * start : 2 * stop], layout, cells)
+    except ValueError as error:
+        raise ValueError(f"an answer between NPIs {npis[0]} and {npis[-1]} cannot be read: {error}") from error
+    return changed.with_columns(npis.gather(changed["pair"]), change=pl.lit("field")).select(*_SCHEMA)
+
+
+class _Summary:
+    """What adds up over the rows."""
+
+    def __init__(self) -> None:
+        self._by_change: Counter[str] = Counter()
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._providers = 0
+        self._fields: dict[str, ChangedField] = {}
+        self._preview = _SCHEMA.to_frame()
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take the next rows; all of one NPI come at once."""
+        self._by_change.update(dict(rows["change"].value_counts().iter_rows()))
+        for old, new, count in (
+            rows.filter(pl.col("change") == "outcome").group_by("old", "new").len().iter_rows()
+        ):  # fmt: skip
+            self._outcomes[old, new] += count
+        fields = rows.filter(pl.col("change") == "field")
+        self._providers += fields["npi"].n_unique()
+        by_field = fields.group_by("field").agg(pl.len(), pl.first("npi"), pl.first("old"), pl.first("new"))
+        for field, providers, npi, old, new in by_field.iter_rows():
+            known = self._fields.get(field) or ChangedField(field, 0, npi, old or "", new or "")
+            self._fields[field] = dataclasses.replace(known, providers=known.providers + providers)
+        self._preview = pl.concat([self._preview, rows.head(PREVIEW_ROWS - self._preview.height)])
+
+    def changes(self, name: str, size: int, sha256: str) -> Changes:
+        """All of it; ``name``, ``size`` and ``sha256`` are the file's."""
+        return Changes(
+            counts={
+                "joined": self._by_change["joined"],
+                "left": self._by_change["left"],
+                "outcomes_changed": self._by_change["outcome"],
+                "deactivated": sum(count for (_, new), count in self._outcomes.items() if new == _DEACTIVATED),
+                "providers_changed": self._providers,
+                "fields_changed": self._by_change["field"],
+            },
+            outcome_changes=dict(sorted(self._outcomes.items())),
+            fields=tuple(sorted(self._fields.values(), key=lambda changed: (-changed.providers, changed.field))),
+            preview=self._preview,
+            file=ChangesFile(name, self._by_change.total(), size, sha256),
+        )

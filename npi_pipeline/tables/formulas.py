@@ -1,0 +1,24 @@
+"""Cells that a spreadsheet would run as a formula. Not here: which cells are text, and whether to defuse them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+# What a spreadsheet takes for the beginning of a formula; the full-width forms count where the input method makes them.
+_FORMULA = "^[=+\\-@\t\r\n\0＝＋－＠]"  # noqa: RUF001
+
+
+def defused(rows: pl.DataFrame, texts: Iterable[str]) -> pl.DataFrame:
+    """``rows`` with a quote before each formula in the columns ``texts``.
+
+    Two passes: few columns hold any, and finding out is the cheaper one.
+    """
+    texts = [name for name in texts if rows[name].null_count() < rows.height]
+    found = rows.select(pl.col(name).str.contains(_FORMULA).any() for name in texts)
+    return rows.with_columns(
+        pl.when(pl.col(name).str.contains(_FORMULA)).then("'" + pl.col(name)).otherwise(name).alias(name)
+        for name, has_formula in zip(texts, found.row(0) if texts else (), strict=True)
+        if has_formula
+    )
