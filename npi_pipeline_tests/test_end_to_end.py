@@ -168,7 +168,7 @@ def test_every_check_is_evaluated_for_the_day_and_holds(pipeline: Pipeline) -> N
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(instance=instance, partition_key=str(DAY))
     passed = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
-    assert len(passed) == 9
+    assert len(passed) == 10
     assert {name for name, holds in passed.items() if not holds} <= {"states_are_recognised"}
 
 

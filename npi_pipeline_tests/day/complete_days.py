@@ -27,7 +27,11 @@ Outcomes = Mapping[str, "str | Outcome"]
 def keep(root: DataRoot, day: dt.date, outcomes: Outcomes) -> None:
     """Keep a list of these NPIs for ``day``."""
     body = "\n".join(["npi", *outcomes]).encode()
-    keep_list(root, day, ListObject("bucket", "npi_list.txt", body, "etag", None, MORNING))
+    keep_list(
+        root,
+        day,
+        ListObject(bucket="bucket", key="npi_list.txt", body=body, etag="etag", version_id=None, last_modified=MORNING),
+    )
 
 
 def record(root: DataRoot, day: dt.date, outcomes: Outcomes, format_name: str = "nppes") -> None:
