@@ -1,4 +1,4 @@
-"""The only place where the parts are put together: assets, checks, resources, job and schedule.
+"""The only place where the parts are put together: assets, checks, resources, jobs, schedules, sensors.
 
 ``build_definitions`` gives a test or the command line its own set; ``defs`` is what Dagster loads. It is a function,
 so that importing this module reads nothing of the environment.
@@ -18,16 +18,25 @@ from npi_pipeline.assets.provider_changes import provider_changes_asset
 from npi_pipeline.assets.providers import providers_asset
 from npi_pipeline.assets.state_files import state_files_asset
 from npi_pipeline.checks import asset_checks
+from npi_pipeline.daily_job import daily_job
 from npi_pipeline.partitions import daily_partitions
 from npi_pipeline.resources import DayStorage, NpiListSource, ProviderRegistry
-from npi_pipeline.schedules import daily_job, daily_schedule
+from npi_pipeline.schedules import audit_schedule, daily_schedule
+from npi_pipeline.sensors import failed_run_sensor, late_list_sensor, lost_run_sensor
 from npi_pipeline.settings import Settings
+from npi_pipeline.watch.alert import Alert, alert_of
+from npi_pipeline.watch.audit import audit_job
 
 
 def build_definitions(
-    settings: Settings | None = None, loggers: Mapping[str, dg.LoggerDefinition] | None = None
+    settings: Settings | None = None,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+    alert: Alert | None = None,
 ) -> dg.Definitions:
-    """The whole pipeline with ``settings``, by default those of the environment. Raises SettingsError."""
+    """The whole pipeline with ``settings``, by default those of the environment. Raises SettingsError.
+
+    ``alert`` is given a line about each failed run, by default as the settings say: to the log or to a webhook.
+    """
     settings = settings or Settings.from_environment(os.environ)
     days = daily_partitions(settings.days.start_date)
     return dg.Definitions(
@@ -35,12 +44,17 @@ def build_definitions(
             npi_list_asset(days),
             npi_records_asset(days, settings.fetch),
             providers_asset(days),
-            state_files_asset(days),
+            state_files_asset(days, settings.watch),
             provider_changes_asset(days),
         ],
         asset_checks=asset_checks(settings.checks),
-        jobs=[daily_job()],
-        schedules=[daily_schedule(days)],
+        jobs=[daily_job(), audit_job(settings)],
+        schedules=[daily_schedule(settings), audit_schedule(settings)],
+        sensors=[
+            late_list_sensor(settings),
+            lost_run_sensor(),
+            failed_run_sensor(alert or alert_of(settings.watch.alert_webhook_url)),
+        ],
         resources={
             "s3": S3Resource(use_unsigned_session=settings.npi_list.list_unsigned),
             "npi_list_source": NpiListSource(**settings.npi_list.model_dump()),

@@ -13,5 +13,11 @@ def daily_partitions(start_date: dt.date) -> dg.DailyPartitionsDefinition:
 
 
 def day_of(context: dg.AssetExecutionContext) -> dt.date:
-    """The one day that a step is about."""
+    """The one day that a step is about. Raises a Failure for a run over several: one that fails would fail them all."""
+    if len(context.partition_keys) > 1:
+        raise dg.Failure(
+            f"this run is over {len(context.partition_keys)} days, and a run is one day's: launch them as a backfill, "
+            "which makes a run for each",
+            allow_retries=False,
+        )
     return dt.date.fromisoformat(context.partition_key)

@@ -1,45 +1,97 @@
-"""The daily job and its schedule, which also asks for the days that were missed.
+"""The daily schedule, which also asks for the days that were missed, and the audit's.
 
 Dagster's own partitioned schedule does not catch up: after five days down it asks for one. This one asks for every
-day of the window that is not materialised, newest first.
+day of the window that is not complete, newest first.
+Not here: which days those are (``watch``), and what comes at no set time (``sensors``).
 """
 
-from __future__ import annotations
-
+import contextlib
+import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
 
-JOB_NAME = "npi_daily"
-STATE_FILES = dg.AssetKey("state_files")
-_WINDOW_DAYS = 7
-_CRON = "0 6 * * *"
+from npi_pipeline.daily_job import JOB_NAME
+from npi_pipeline.resources import DayStorage
+from npi_pipeline.settings import Settings, SettingsError
+from npi_pipeline.watch.audit import AUDIT_JOB_NAME
+from npi_pipeline.watch.recent_days import (
+    DAILY_SCHEDULE_NAME,
+    DueDays,
+    days_looked_after,
+    due_days,
+    recent_days,
+)
+
+AUDIT_SCHEDULE_NAME = "npi_audit_schedule"
+# Before a backfill's: the day's own files are not to wait for a month of old ones.
+RUN_TAGS = {"dagster/priority": "1"}
 
 
-def daily_job() -> dg.UnresolvedAssetJobDefinition:
-    """The assets of one day and their checks."""
-    return dg.define_asset_job(
-        JOB_NAME,
-        selection=dg.AssetSelection.all(),
-        description="One day: from the NPI list to its published state files, and what changed.",
-    )
+def daily_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    """At the hour of the settings, a run for today and for each day before it that is not complete.
 
+    A day that is queued, running or in a backfill is not doubled; one that failed often enough is reported and left
+    alone. Raises SettingsError for an hour that is none.
+    """
+    watch = settings.watch
 
-def daily_schedule(days: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
-    """Every morning (UTC), a run for today and for each day of the last week that has no state files."""
+    with _cron_of("NPI_SCHEDULE_CRON", watch.schedule_cron) as cron:
 
-    @dg.schedule(
-        job_name=JOB_NAME,
-        cron_schedule=_CRON,
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Today, and every day of the last {_WINDOW_DAYS} that has no state files yet.",
-    )
-    def npi_daily_schedule(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-        window = days.get_partition_keys(current_time=context.scheduled_execution_time)[-_WINDOW_DAYS:]
-        done = context.instance.get_materialized_partitions(STATE_FILES)
-        for day in reversed(window):
-            if day not in done:
-                yield dg.RunRequest(partition_key=day, run_key=day)
+        @dg.schedule(
+            name=DAILY_SCHEDULE_NAME,
+            job_name=JOB_NAME,
+            cron_schedule=cron,
+            execution_timezone=watch.schedule_timezone,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=f"Today, and every day of the {watch.catch_up_days} before it that is not complete.",
+        )
+        def npi_daily_schedule(
+            context: dg.ScheduleEvaluationContext, day_storage: DayStorage
+        ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+            today = context.scheduled_execution_time.astimezone(dt.timezone.utc).date()
+            days = days_looked_after(settings, today)
+            recent = recent_days(context.instance, day_storage.open(), day_storage, days)
+            due = due_days(recent, watch.catch_up_tries)
+            if due.left_alone:
+                context.log.warning(
+                    f"left alone after {watch.catch_up_tries} failed tries (NPI_CATCH_UP_TRIES): "
+                    f"{', '.join(due.left_alone)}; see why they failed, then materialise them by hand"
+                )
+            for day in due.asked_for:
+                yield dg.RunRequest(partition_key=day, run_key=day, tags=RUN_TAGS)
+            if not due.asked_for:
+                yield dg.SkipReason(_nothing_to_ask_for(days, due))
 
     return npi_daily_schedule
+
+
+def audit_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    """When the audit is made. Raises SettingsError for an hour that is none."""
+    with _cron_of("NPI_AUDIT_CRON", settings.watch.audit_cron) as cron:
+        return dg.ScheduleDefinition(
+            name=AUDIT_SCHEDULE_NAME,
+            job_name=AUDIT_JOB_NAME,
+            cron_schedule=cron,
+            execution_timezone=settings.watch.schedule_timezone,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Looks whether any of the last days is incomplete or failed.",
+        )
+
+
+def _nothing_to_ask_for(days: list[dt.date], due: DueDays) -> str:
+    if not days:
+        return "the first day (NPI_START_DATE) is still to come"
+    left_alone = f"; left alone: {', '.join(due.left_alone)}" if due.left_alone else ""
+    return f"no day from {days[-1]} to {days[0]} is due{left_alone}"
+
+
+@contextlib.contextmanager
+def _cron_of(variable: str, expression: str) -> Iterator[str]:
+    """The expression, for a schedule; what Dagster refuses is told by the setting's name."""
+    try:
+        yield expression
+    except dg.DagsterInvalidDefinitionError as error:
+        raise SettingsError(
+            f"{variable}={expression!r} cannot be used: it is no cron expression; write it like `0 6 * * *`"
+        ) from error

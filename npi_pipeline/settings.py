@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -287,6 +288,65 @@ class DaySettings(SettingsGroup):
     )
 
 
+class WatchSettings(SettingsGroup):
+    """Which days are looked after without being asked, when, and who hears of it when one fails."""
+
+    schedule_cron: str = Field(
+        default="0 6 * * *",
+        min_length=1,
+        description="When the daily schedule asks for today and for the days that were missed, as a cron expression.",
+    )
+    schedule_timezone: str = Field(
+        default="UTC",
+        description="Time zone of the schedule and of the audit, e.g. `America/New_York`. The days themselves are UTC.",
+    )
+    catch_up_days: int = Field(
+        default=7,
+        ge=0,
+        le=366,
+        description="So many days before today are looked after: made up for when they were missed, and audited.",
+    )
+    catch_up_tries: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Runs of one day that the schedule lets fail; then it reports the day and leaves it alone.",
+    )
+    audit_cron: str = Field(
+        default="0 18 * * *",
+        min_length=1,
+        description="When the audit looks whether any of these days is incomplete or failed, as a cron expression.",
+    )
+    fresh_hours: float = Field(
+        default=36.0,
+        gt=0,
+        le=8784,
+        description="Hours after which the newest state files count as stale in the UI; it warns after three quarters.",
+    )
+    alert_webhook_url: str = Field(
+        default="",
+        description='Where the line about a failed run is posted, as JSON `{"text": ...}` (Slack and others take it). '
+        "Empty: it is logged.",
+        json_schema_extra={"secret": True},
+    )
+
+    @field_validator("schedule_timezone")
+    @classmethod
+    def _timezone_is_known(cls, value: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(value)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("no time zone has that name; write it like `Europe/Berlin`") from error
+        return value
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _url_is_http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value
+
+
 class Settings(BaseModel):
     """All settings of one deployment, read once by whoever assembles the pipeline."""
 
@@ -298,6 +358,7 @@ class Settings(BaseModel):
     files: FileSettings = FileSettings()
     checks: CheckSettings = CheckSettings()
     days: DaySettings = DaySettings()
+    watch: WatchSettings = WatchSettings()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], /, **overrides: object) -> Settings:
@@ -339,7 +400,15 @@ def one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     name = str(first["loc"][-1])
     reason = str(first["msg"]).removeprefix("Value error, ")
-    return f"{environment_variable(name)}={first['input']!r} cannot be used: {reason}"
+    is_secret_one = any(name == known and is_secret(field) for _, known, field in all_settings())
+    value = "" if is_secret_one else f"={first['input']!r}"
+    return f"{environment_variable(name)}{value} cannot be used: {reason}"
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether the setting's value is nobody's to see: it is not printed, not even when it cannot be used."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("secret"))
 
 
 def settings_table() -> str:

@@ -12,6 +12,9 @@ from npi_pipeline.resources import DayStorage, ProviderRegistry
 from npi_pipeline.settings import FetchSettings
 from npi_pipeline.storage.days import journal_folder
 
+REGISTRY_POOL = "provider_registry"
+"""Days that are fetched at the same time share this pool: its limit (see ``dagster_home``) is the registry's budget."""
+
 DESCRIPTION = """What the provider registry says about each NPI of the list.
 
 Every distinct NPI gets exactly one **outcome**: `found`, `not_found`, `deactivated`, `invalid` or `failed`.
@@ -32,6 +35,7 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
         kinds={"python", "api"},
         description=DESCRIPTION,
         retry_policy=NETWORK_RETRIES,
+        pool=REGISTRY_POOL,
     )
     def npi_records(
         context: dg.AssetExecutionContext,

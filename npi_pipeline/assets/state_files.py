@@ -1,5 +1,7 @@
 """The asset ``state_files``: the day's CSVs, published whole."""
 
+import datetime as dt
+
 import dagster as dg
 import polars as pl
 
@@ -8,6 +10,7 @@ from npi_pipeline.day.publish_state_files import publish_state_files
 from npi_pipeline.partitions import day_of
 from npi_pipeline.pictures import state_bars, state_tile_map
 from npi_pipeline.resources import DayStorage
+from npi_pipeline.settings import WatchSettings
 from npi_pipeline.storage.days import MANIFEST_NAME, state_files_folder
 from npi_pipeline.storage.manifest import Manifest
 
@@ -18,8 +21,9 @@ A provider is a row in the file of *every* state where it practises. All files o
 The manifest is written last: its presence says that the day is published."""
 
 
-def state_files_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
-    """The asset, one partition for each of ``days``."""
+def state_files_asset(days: dg.DailyPartitionsDefinition, watch: WatchSettings) -> dg.AssetsDefinition:
+    """The asset, one partition for each of ``days``; ``watch`` says when it counts as stale."""
+    stale_after = dt.timedelta(hours=watch.fresh_hours)
 
     @dg.asset(
         partitions_def=days,
@@ -28,6 +32,7 @@ def state_files_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition
         owners=OWNERS,
         kinds={"csv"},
         description=DESCRIPTION,
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=stale_after, warn_window=0.75 * stale_after),
     )
     def state_files(context: dg.AssetExecutionContext, day_storage: DayStorage) -> dg.MaterializeResult[None]:
         day = day_of(context)

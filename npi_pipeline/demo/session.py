@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from npi_pipeline.assets.conventions import GROUP
+from npi_pipeline.dagster_home import make_home
 from npi_pipeline.day_run import DayRun, run_day
 from npi_pipeline.demo.child_process import ServerError
 from npi_pipeline.demo.dagster_ui import dagster_ui, is_free
@@ -39,11 +40,6 @@ _GROUP_PAGE = f"/locations/npi_pipeline.definitions/asset-groups/{GROUP}"
 _DAGSTER_YAML = """\
 nux:
   enabled: false
-telemetry:
-  enabled: false
-concurrency:
-  runs:
-    max_concurrent_runs: 2
 run_queue:
   dequeue_interval_seconds: 1
 """
@@ -96,9 +92,7 @@ def _prepare(folder: Path, s3: LocalS3, days: Sequence[dt.date], npis: int) -> N
     """An empty data root and Dagster home, and a list for each day: a few NPIs join and leave from day to day."""
     for name in ("npi-data", "dagster-home"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    home = folder / "dagster-home"
-    home.mkdir(parents=True)
-    (home / "dagster.yaml").write_text(_DAGSTER_YAML)
+    make_home(folder / "dagster-home", _DAGSTER_YAML)
     pool = list(npi_numbers(npis + len(days), seed=0))
     for number, day in enumerate(days):
         s3.put_list(BUCKET, KEY.format(date=day), pool[number : number + npis])

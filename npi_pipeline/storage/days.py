@@ -87,6 +87,20 @@ def published_days(root: DataRoot, state_files_dir: str) -> list[dt.date]:
     return _days_with_file(root, state_files_dir, MANIFEST_NAME)
 
 
+def is_published(root: DataRoot, state_files_dir: str, day: dt.date) -> bool:
+    """Whether the day's manifest is there; one request, however many days there are."""
+    return _has_file(root, state_files_folder(state_files_dir, day), MANIFEST_NAME)
+
+
+def has_list(root: DataRoot, day: dt.date) -> bool:
+    """Whether the day's NPI list is kept; one request, however many days there are."""
+    return _has_file(root, f"{NPI_LIST}/{day}", LIST_SOURCE_NAME)
+
+
+def _has_file(root: DataRoot, folder: str, name: str) -> bool:
+    return any(file.path == f"{folder}/{name}" for file in root.list(folder))
+
+
 def days_with_folder(root: DataRoot, folder: str) -> list[dt.date]:
     """The days that have a folder below ``folder``, oldest first, whatever is in it.
 

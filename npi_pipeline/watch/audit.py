@@ -1,0 +1,62 @@
+"""The audit: no day that is looked after is incomplete, and none failed last. Quiet is the danger it is against.
+
+Not here: when it is made (``npi_pipeline.schedules``), and what is proven of a complete day (``npi_pipeline.checks``).
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import dagster as dg
+
+from npi_pipeline.resources import DayStorage
+from npi_pipeline.settings import Settings
+from npi_pipeline.watch.failures import why_failed
+from npi_pipeline.watch.recent_days import RecentDay, days_looked_after, recent_days
+
+AUDIT_JOB_NAME = "npi_audit"
+
+
+def days_left_behind(instance: dg.DagsterInstance, recent: list[RecentDay]) -> Iterator[tuple[dt.date, str]]:
+    """The days that are incomplete or failed last, each with what is known of it on one line."""
+    for day in recent:
+        runs = day.runs
+        if day.is_published and not runs.last_failed:
+            continue
+        standing = "is published, but its last run failed" if day.is_published else "is not complete"
+        if runs.in_flight:
+            reason = "a run is queued or running"
+        elif runs.last is None:
+            reason = "it has not been run"
+        elif runs.last_failed:
+            reason = why_failed(instance, runs.last)
+        else:
+            reason = f"its last run ended as {runs.last.status.value}"
+        yield day.day, f"{standing}: {reason}"
+
+
+def audit_job(settings: Settings) -> dg.JobDefinition:
+    """The job that fails when a day is left behind, and so lets the alert tell of it."""
+
+    @dg.op(description="Fails when a day that is looked after is incomplete or failed last, and names each.")
+    def no_day_is_left_behind(context: dg.OpExecutionContext, day_storage: DayStorage) -> None:
+        days = days_looked_after(settings, dt.datetime.now(dt.timezone.utc).date())
+        recent = recent_days(context.instance, day_storage.open(), day_storage, days)
+        behind = dict(days_left_behind(context.instance, recent))
+        if behind:
+            raise dg.Failure(
+                f"{len(behind)} of {len(days)} days need somebody: "
+                + "; ".join(f"{day} {line}" for day, line in behind.items()),
+                metadata={str(day): line for day, line in behind.items()},
+                allow_retries=False,
+            )
+        context.log.info(f"all {len(days)} days from {days[-1]} to {days[0]} are complete" if days else "no day yet")
+
+    @dg.job(
+        name=AUDIT_JOB_NAME,
+        description="Looks whether any of the last days is incomplete or failed, and fails when one is.",
+        executor_def=dg.in_process_executor,
+    )
+    def npi_audit() -> None:
+        no_day_is_left_behind()
+
+    return npi_audit

@@ -1,0 +1,89 @@
+"""What Dagster's instance knows of a day: the runs that were to make it, and whether more are on their way.
+
+Not here: what is really there of the day (its files say so: ``recent_days``), and runs whose process is gone
+(``lost_runs``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+
+from npi_pipeline.daily_job import JOB_NAME, STATE_FILES
+
+PARTITION_TAG = "dagster/partition"
+SCHEDULE_TAG = "dagster/schedule_name"
+
+# A run that is only made is submitted within the second by whoever made it, or made again after a crash.
+_IN_FLIGHT = frozenset(
+    {
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DayRuns:
+    """The runs of one day.
+
+    ``last`` is the newest that was to publish it, ``in_flight`` says that one is queued, running or sure to come,
+    ``failed_tries`` counts those of the schedule that failed.
+    """
+
+    last: dg.DagsterRun | None = None
+    in_flight: bool = False
+    failed_tries: int = 0
+
+    @property
+    def last_failed(self) -> bool:
+        """Whether the newest run failed."""
+        return self.last is not None and self.last.status is dg.DagsterRunStatus.FAILURE
+
+
+def runs_of_days(
+    instance: dg.DagsterInstance, days: Collection[dt.date], assets: Collection[dg.AssetKey], schedule: str
+) -> dict[dt.date, DayRuns]:
+    """The runs of each of ``days`` that were to make any of ``assets``; ``schedule`` is the one whose tries count."""
+    wanted = {day.isoformat(): day for day in days}
+    if not wanted:
+        return {}
+    runs: dict[dt.date, list[dg.DagsterRun]] = defaultdict(list)
+    # The newest comes first.
+    for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: list(wanted)})):
+        if run.job_name == JOB_NAME or not set(assets).isdisjoint(run.asset_selection or ()):
+            runs[wanted[run.tags[PARTITION_TAG]]].append(run)
+    to_come = set(_days_of_backfills(instance))
+    return {day: _day_runs(runs[day], is_to_come=key in to_come, schedule=schedule) for key, day in wanted.items()}
+
+
+def _day_runs(runs: list[dg.DagsterRun], *, is_to_come: bool, schedule: str) -> DayRuns:
+    return DayRuns(
+        last=next((run for run in runs if not run.asset_selection or STATE_FILES in run.asset_selection), None),
+        in_flight=is_to_come or any(run.status in _IN_FLIGHT for run in runs),
+        failed_tries=sum(
+            run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(SCHEDULE_TAG) == schedule for run in runs
+        ),
+    )
+
+
+def _days_of_backfills(instance: dg.DagsterInstance) -> Iterator[str]:
+    """The days of the backfills under way: their runs are made bit by bit."""
+    for backfill in instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])):
+        yield from _days_of_backfill(backfill)
+
+
+def _days_of_backfill(backfill: PartitionBackfill) -> Collection[str]:
+    data = backfill.asset_backfill_data
+    if data is None:
+        return backfill.partition_names or ()
+    if STATE_FILES not in data.target_subset.asset_keys:
+        return ()
+    return set(data.target_subset.get_partitions_subset(STATE_FILES).get_partition_keys())

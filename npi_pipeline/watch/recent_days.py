@@ -1,0 +1,68 @@
+"""How the days that are looked after stand: today and the days before it, by their files and by their runs.
+
+Not here: what is made of it (``schedules``, ``sensors``, ``audit``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable
+
+import dagster as dg
+
+from npi_pipeline.settings import FileSettings, Settings
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.days import is_published
+from npi_pipeline.watch.day_runs import DayRuns, runs_of_days
+
+DAILY_SCHEDULE_NAME = "npi_daily_schedule"
+ASSETS = tuple(
+    dg.AssetKey(name) for name in ("npi_list", "npi_records", "providers", "state_files", "provider_changes")
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecentDay:
+    """One day that is looked after. It is complete when it is published, whoever ran it."""
+
+    day: dt.date
+    is_published: bool
+    runs: DayRuns
+
+    @property
+    def is_due(self) -> bool:
+        """Whether somebody should run it: it is not complete, and nobody is at it."""
+        return not self.is_published and not self.runs.in_flight
+
+
+def days_looked_after(settings: Settings, today: dt.date) -> list[dt.date]:
+    """Today and the days before it that are looked after, newest first."""
+    window = (today - dt.timedelta(days=ago) for ago in range(settings.watch.catch_up_days + 1))
+    return [day for day in window if day >= settings.days.start_date]
+
+
+def recent_days(
+    instance: dg.DagsterInstance, root: DataRoot, files: FileSettings, days: Iterable[dt.date]
+) -> list[RecentDay]:
+    """How each of ``days`` stands, in their order. Raises StorageError."""
+    days = list(days)
+    runs = runs_of_days(instance, days, ASSETS, DAILY_SCHEDULE_NAME)
+    return [RecentDay(day, is_published(root, files.state_files_dir, day), runs[day]) for day in days]
+
+
+@dataclasses.dataclass(frozen=True)
+class DueDays:
+    """What the schedule makes of the days: those it asks for, newest first, and those it has tried often enough."""
+
+    asked_for: tuple[str, ...]
+    left_alone: tuple[str, ...]
+
+
+def due_days(recent: Iterable[RecentDay], tries: int) -> DueDays:
+    """Which of ``recent`` are asked for when a day may fail ``tries`` times."""
+    due = [day for day in recent if day.is_due]
+    return DueDays(
+        asked_for=tuple(day.day.isoformat() for day in due if day.runs.failed_tries < tries),
+        left_alone=tuple(day.day.isoformat() for day in due if day.runs.failed_tries >= tries),
+    )

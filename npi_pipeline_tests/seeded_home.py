@@ -1,0 +1,87 @@
+"""An instance and a data root that a test seeds with runs and published days, and ticks evaluated on them.
+
+Not here: real runs (``days``) and the real daemon (``deployment``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.test_utils import create_run_for_test
+
+from npi_pipeline.definitions import build_definitions
+from npi_pipeline.settings import Settings
+from npi_pipeline.watch.day_runs import PARTITION_TAG, SCHEDULE_TAG
+from npi_pipeline.watch.recent_days import DAILY_SCHEDULE_NAME
+from npi_pipeline_tests.backfills import add_asset_backfill
+
+_REPOSITORY = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("npi_pipeline.definitions"), "__repository__")
+
+
+class SeededHome:
+    """Days that are published in ``data_root`` and runs that are known to ``instance``."""
+
+    def __init__(self, instance: dg.DagsterInstance, data_root: Path) -> None:
+        self.instance = instance
+        self.data_root = data_root
+
+    def definitions(self, **settings: Any) -> dg.Definitions:
+        """The pipeline on this data root."""
+        given = {"start_date": "2026-01-01", **settings}
+        return build_definitions(Settings.from_environment({}, data_root=str(self.data_root), **given))
+
+    def publish(self, *days: str) -> None:
+        """Make days complete: their manifest is there."""
+        for day in days:
+            folder = self.data_root / "state_files" / day
+            folder.mkdir(parents=True)
+            (folder / "manifest.json").write_text("{}")
+
+    def add_run(
+        self,
+        day: str,
+        status: dg.DagsterRunStatus,
+        *,
+        job_name: str = "npi_daily",
+        assets: frozenset[dg.AssetKey] | None = None,
+        by_schedule: bool = False,
+    ) -> dg.DagsterRun:
+        """Add a run of a day that has come so far."""
+        tags = {PARTITION_TAG: day} | ({SCHEDULE_TAG: DAILY_SCHEDULE_NAME} if by_schedule else {})
+        return create_run_for_test(
+            self.instance,
+            job_name=job_name,
+            status=status,
+            tags=tags,
+            asset_selection=assets,
+            remote_job_origin=_REPOSITORY.get_job_origin(job_name),
+        )
+
+    def add_backfill(self, *days: str) -> None:
+        """Add a backfill of all assets that was asked for and has made no run yet."""
+        add_asset_backfill(self.instance, self.definitions(), days)
+
+    def tick(self, now: dt.datetime, **settings: Any) -> Any:
+        """What the daily schedule says at ``now``."""
+        definitions = self.definitions(**settings)
+        schedule = definitions.resolve_schedule_def(DAILY_SCHEDULE_NAME)
+        repository = definitions.get_repository_def()
+        with dg.build_schedule_context(
+            instance=self.instance,
+            scheduled_execution_time=now,
+            repository_def=repository,
+            resources={"day_storage": definitions.resources["day_storage"]},
+        ) as context:
+            return schedule.evaluate_tick(context)
+
+    def asked_for(self, now: dt.datetime, **settings: Any) -> list[str | None]:
+        """The days that the daily schedule asks for at ``now``, in their order."""
+        return [request.partition_key for request in self.tick(now, **settings).run_requests or []]
+
+    def why_nothing(self, now: dt.datetime, **settings: Any) -> str:
+        """What the daily schedule says when it asks for nothing."""
+        return self.tick(now, **settings).skip_message or ""
