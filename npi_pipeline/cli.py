@@ -1,7 +1,8 @@
-"""The command line: ``npi-pipeline run | retry-failed | status | settings | demo``.
+"""The command line: ``npi-pipeline run | backfill | retry-failed | status | settings | demo``.
 
-Thin: ``run`` drives the same definitions as the UI, ``status`` reads the same files as the checks. Every setting is an
-option, made from ``settings``. Imports of Dagster stay inside the commands, so that ``--help`` answers at once.
+Thin: ``run`` and ``backfill`` drive the same definitions as the UI, ``status`` reads the same files as the checks.
+Every setting is an option, made from ``settings``. Imports of Dagster stay inside the commands, so that ``--help``
+answers at once.
 """
 
 from __future__ import annotations
@@ -119,6 +120,33 @@ def run(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     _run_and_exit(day, options, as_json=as_json)
 
 
+@main.command()
+@click.option("--from", "first", callback=_day, required=True, metavar="YYYY-MM-DD", help="The first day (UTC).")
+@click.option("--to", "last", callback=_day, metavar="YYYY-MM-DD", help="The last day (UTC), today by default.")
+@click.option("--complete-too", is_flag=True, help="Run the days that are complete, too.")
+@json_option
+@setting_options()
+def backfill(first: dt.date, last: dt.date | None, *, complete_too: bool, as_json: bool, **options: Any) -> None:
+    """Run the days of a range that are not complete, newest first, one run a day.
+
+    A day that fails leaves the others alone. Broken off, it goes on from there when it is started again. Exit code 0
+    only when all of these days are complete.
+    """
+    from npi_pipeline.day_run import days_to_run, run_days
+    from npi_pipeline.terminal import show_backfill
+
+    with _one_line_errors():
+        settings = _settings(options)
+        days = days_to_run(settings, first, last or _today(), complete_too=complete_too)
+        runs = run_days(settings, days)
+        if as_json:
+            results = list(runs)
+            click.echo(json.dumps([run.as_json() for run in results], indent=2))
+        else:
+            results = show_backfill(runs, len(days))
+    sys.exit(0 if all(run.ok for run in results) else 1)
+
+
 @main.command("retry-failed")
 @date_option
 @json_option
@@ -131,21 +159,42 @@ def retry_failed(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
 @main.command()
 @date_option
 @json_option
-@setting_options("files", "days")
+@setting_options("files", "days", "watch")
 def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
-    """Say of each of the last 30 days (or of one) whether it is complete, partial or missing, and where it lies."""
+    """Show the last 30 days as a calendar, and what is wrong with those that are not complete (or show one day).
+
+    With DAGSTER_HOME set it says of each also what its last run came to, as the audit does.
+    """
     from npi_pipeline.day.status import status_of_days
     from npi_pipeline.storage.open_root import open_data_root
-    from npi_pipeline.terminal import show_days
+    from npi_pipeline.terminal import show_calendar, show_days
 
     with _one_line_errors():
         settings = _settings(options)
         days = [day] if day else _last_days(settings.days.start_date)
         statuses = status_of_days(open_data_root(settings.files.data_root), settings.files, days)
+        troubles = _troubles(settings, days)
     if as_json:
-        click.echo(json.dumps([status.as_json() for status in statuses], indent=2))
+        with_troubles = [status.as_json() | {"trouble": troubles.get(status.day)} for status in statuses]
+        click.echo(json.dumps(with_troubles, indent=2))
+    elif day:
+        show_days(statuses, troubles)
     else:
-        show_days(statuses)
+        show_calendar(statuses, troubles)
+
+
+def _troubles(settings: Settings, days: list[dt.date]) -> dict[dt.date, str]:
+    """What the audit says of the days that are not as they should be; nothing, when there is no instance to ask."""
+    if not os.environ.get("DAGSTER_HOME"):
+        return {}
+    from npi_pipeline.dagster_home import open_instance
+    from npi_pipeline.storage.open_root import open_data_root
+    from npi_pipeline.watch.audit import days_left_behind
+    from npi_pipeline.watch.recent_days import recent_days
+
+    root = open_data_root(settings.files.data_root)
+    with open_instance() as instance:
+        return dict(days_left_behind(instance, recent_days(instance, root, settings.files, days)))
 
 
 @main.command()
