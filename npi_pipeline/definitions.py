@@ -19,6 +19,7 @@ from npi_pipeline.assets.providers import providers_asset
 from npi_pipeline.assets.state_files import state_files_asset
 from npi_pipeline.checks import asset_checks
 from npi_pipeline.daily_job import daily_job
+from npi_pipeline.launchpad import settings_resource
 from npi_pipeline.partitions import daily_partitions
 from npi_pipeline.resources import DayStorage, NpiListSource, ProviderRegistry
 from npi_pipeline.schedules import audit_schedule, daily_schedule
@@ -57,9 +58,9 @@ def build_definitions(
         ],
         resources={
             "s3": S3Resource(use_unsigned_session=settings.npi_list.list_unsigned),
-            "npi_list_source": NpiListSource(**settings.npi_list.model_dump()),
-            "provider_registry": ProviderRegistry(**settings.registry.model_dump()),
-            "day_storage": DayStorage(**settings.files.model_dump()),
+            "npi_list_source": settings_resource(NpiListSource, settings.npi_list),
+            "provider_registry": settings_resource(ProviderRegistry, settings.registry),
+            "day_storage": settings_resource(DayStorage, settings.files),
         },
         # One process for the day: a process a step costs two CPU seconds each and would win nothing.
         executor=dg.in_process_executor,

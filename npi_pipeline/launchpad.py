@@ -1,37 +1,122 @@
 """From a group of settings to the fields of Dagster's launchpad, and back.
 
-The launchpad shows each setting with its description and, as default, the value that the environment gives it.
+The launchpad shows each setting with its bounds and its description and, as default, the value that the environment
+gives it. It refuses a wrong word or type as one writes it. A number out of its bounds, and values that do not go
+together, are refused when the run is launched, before there is a run, by any way of launching one: Dagster
+post-processes a configuration when it plans a run.
 Not here: the settings themselves (``settings``).
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import enum
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
-from pydantic import Field, ValidationError, create_model
 
-from npi_pipeline.settings import SettingsGroup, one_line
+# Dagster has no public way to a scalar of one's own; these are what its own scalars are made of.
+from dagster._config.config_type import ConfigScalar, ConfigScalarKind
+from dagster._config.errors import PostProcessingError
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from npi_pipeline.settings import SettingsError, SettingsGroup, bounds, one_line
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Group = TypeVar("Group", bound=SettingsGroup)
 
+# A name that Dagster's own scalars do not have: there can be only one of a name.
+_SCALARS = {
+    int: ("Whole number", ConfigScalarKind.INT),
+    float: ("Number", ConfigScalarKind.FLOAT),
+    str: ("Text", ConfigScalarKind.STRING),
+}
 
-def launchpad_config(name: str, defaults: SettingsGroup) -> type[dg.Config]:
-    """A config class called ``name`` with a field for each setting of the group, defaulting to its value there.
 
-    Bounds are told in the descriptions and enforced by ``settings_of``: a bound on the class itself would fail the
-    step in a way that its retry policy repeats.
+def launchpad_fields(group: type[SettingsGroup], defaults: SettingsGroup) -> dg.Field:
+    """The settings of ``group`` as the schema of an asset's or a resource's configuration.
+
+    ``defaults`` has the value that each field begins with. What comes out of it are valid settings, for ``group``.
     """
-    fields: dict[str, Any] = {
-        field: (setting.annotation, Field(default=getattr(defaults, field), description=setting.description))
-        for field, setting in type(defaults).model_fields.items()
+    fields = {
+        name: dg.Field(
+            _field_type(group, name, setting),
+            default_value=_as_configuration(getattr(defaults, name)),
+            description=setting.description,
+        )
+        for name, setting in group.model_fields.items()
     }
-    return create_model(name, __base__=dg.Config, **fields)
+    return dg.Field(_GroupType(fields, group))
 
 
-def settings_of(config: dg.Config, group: type[Group]) -> Group:
-    """The settings that a launchpad config holds. Raises a Failure that is not retried, on one line."""
+def settings_resource(resource: type[Group], defaults: SettingsGroup) -> dg.ResourceDefinition:
+    """The resource class ``resource``, whose fields are settings, as a resource with the values of ``defaults``.
+
+    Dagster would give its fields no bounds, and would look at them when a step of the run begins.
+    Raises SettingsError when these values do not go together.
+    """
     try:
-        return group.model_validate(config.model_dump())
+        resource(**defaults.model_dump())
     except ValidationError as error:
-        raise dg.Failure(description=one_line(error), allow_retries=False) from error
+        raise SettingsError(one_line(error)) from error
+    return dg.ResourceDefinition(
+        lambda context: resource(**context.resource_config),
+        config_schema=launchpad_fields(resource, defaults),
+        description=resource.__doc__,
+    )
+
+
+class _SettingType(ConfigScalar):
+    """One setting. Its name tells the bounds: the launchpad shows it beside the field."""
+
+    def __init__(self, group: type[SettingsGroup], name: str, setting: FieldInfo) -> None:
+        kind_name, kind = _SCALARS[setting.annotation]  # type: ignore[index]
+        self._group, self._name = group, name
+        super().__init__(key=f"{group.__name__}.{name}", given_name=f"{kind_name}{bounds(setting)}", scalar_kind=kind)
+
+    def post_process(self, value: object) -> object:
+        """The value as the setting has it. Raises PostProcessingError with the line that tells why it has not."""
+        try:
+            return getattr(self._group(**{self._name: value}), self._name)
+        except ValidationError as error:
+            of_this_one = [found for found in error.errors() if found["loc"] == (self._name,)]
+            if of_this_one:
+                raise PostProcessingError(one_line(error)) from None
+            # The other settings have their defaults here: whether it goes with theirs, the group sees.
+            return value
+
+
+class _GroupType(dg.Shape):
+    """The settings of a group together, for what only shows when one has them all."""
+
+    # Dagster's Shape hands out one object, of its own class, for all shapes of the same fields.
+    def __new__(cls, *_arguments: object) -> Self:
+        shape = object.__new__(cls)
+        shape._initialized = False
+        return shape
+
+    def __init__(self, fields: Mapping[str, dg.Field], group: type[SettingsGroup]) -> None:
+        super().__init__(fields)  # type: ignore[no-untyped-call]
+        self._group = group
+
+    def post_process(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The values, when they go together. Raises PostProcessingError with the line that tells why not."""
+        try:
+            self._group(**value)
+        except ValidationError as error:
+            raise PostProcessingError(one_line(error)) from None
+        return value
+
+
+def _field_type(group: type[SettingsGroup], name: str, setting: FieldInfo) -> dg.Enum | _SettingType | type[bool]:
+    words = setting.annotation
+    if isinstance(words, type) and issubclass(words, enum.Enum):
+        return dg.Enum(words.__name__, [dg.EnumValue(word.value, word) for word in words])
+    return bool if words is bool else _SettingType(group, name, setting)
+
+
+def _as_configuration(value: object) -> object:
+    return value.value if isinstance(value, enum.Enum) else value

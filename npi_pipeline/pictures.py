@@ -1,39 +1,45 @@
-"""Pictures for the UI, as Markdown.
+"""Pictures for the UI, as Markdown, each short enough for Dagster to show it in the asset's page itself.
 
-Dagster shows what is shorter than ``INLINE_CHARACTERS`` in the asset's page itself, and longer ones behind a link.
-Not here: numbers and tables (the assets give them as metadata).
+Dagster puts Markdown of ``INLINE_CHARACTERS`` or more behind a link. The picture of a plotting library is ten times as
+long, and so the map here is written by hand. Not here: numbers and tables (the assets give them as metadata).
 """
 
 from __future__ import annotations
 
-import base64
+import math
 from collections.abc import Mapping
-from xml.sax.saxutils import escape
 
 INLINE_CHARACTERS = 1000
 
 _BARS = 10
 _BAR_WIDTH = 10
 
-# The United States as a grid of tiles, a row a line, in the arrangement that newsrooms use; territories, military
-# addresses and the two files that are no state stand below.
+# The United States as a grid of tiles, a row a line, in the arrangement that newsrooms use.
 _TILES = """
-AK .  .  .  .  .  .  .  .  .  .  ME
-.  .  .  .  .  .  .  .  .  .  VT NH
-WA ID MT ND MN IL WI MI .  NY MA RI
-OR NV WY SD IA IN OH PA .  NJ CT .
-CA UT CO NE MO KY WV VA MD DE .  .
-.  AZ NM KS AR TN NC SC DC .  .  .
-.  .  .  OK LA MS AL GA .  .  .  .
-HI .  .  TX .  .  .  .  FL .  PR VI
-GU MP AS FM MH PW .  AA AE AP None Failed
+.  .  .  .  .  .  .  .  .  .  ME
+.  .  .  .  .  .  .  .  .  VT NH
+WA ID MT ND MN IL WI MI NY RI MA
+OR NV WY SD IA IN OH PA NJ CT .
+CA UT CO NE MO KY WV VA MD DE .
+.  AZ NM KS AR TN NC SC DC .  .
+AK .  .  OK LA MS AL GA .  .  .
+HI .  .  TX .  .  .  .  FL .  PR
 """
-_SIZE = 44
-_EMPTY, _DARK_TEXT, _LIGHT_TEXT = "#eef0f4", "#1f2430", "#ffffff"
+TILES = {
+    state: (x, y)
+    for y, line in enumerate(_TILES.strip().splitlines())
+    for x, state in enumerate(line.split())
+    if state != "."
+}
+"""Column and row of each state on the map."""
+
+# From no rows at all to most; black is readable on each of them, in the light and in the dark theme.
+SHADES = ("eee", "cdf", "9cf", "5ae", "28c")
+_NO_BREAK_SPACE = "\u00a0"
 
 
 def state_bars(counts: Mapping[str, int], failed_name: str = "Failed") -> str:
-    """A bar for each of the states with the most rows, and for None and Failed; short enough to be shown inline.
+    """A bar for each of the states with the most rows, and for None and Failed.
 
     ``counts`` is rows per state file.
     """
@@ -56,43 +62,42 @@ def _bar_line(name: str, count: int, largest: int) -> str:
     return f"|{name}|{count:,}|{'█' * blocks}|"
 
 
-def state_tile_map(counts: Mapping[str, int], failed_name: str = "Failed") -> str:
-    """A tile for each state, darker the more rows it has, as one Markdown image. ``counts`` is rows per state file."""
-    counts = {"Failed" if state == failed_name else state: count for state, count in counts.items()}
-    largest = max([count for state, count in counts.items() if state not in {"None", "Failed"}], default=0)
-    tiles = "".join(
-        _tile(state, x, y, counts.get(state, 0), largest)
-        for y, line in enumerate(_TILES.strip().splitlines())
-        for x, state in enumerate(line.split())
-        if state != "."
-    )
-    width, height = 12 * _SIZE, 9 * _SIZE
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'font-family="sans-serif" text-anchor="middle">{tiles}</svg>'
-    )
-    return f"![rows per state](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+def state_tile_map(counts: Mapping[str, int]) -> str:
+    """A tile for each state, DC and Puerto Rico, darker the more rows it has. ``counts`` is rows per state file.
 
-
-def _tile(state: str, x: int, y: int, count: int, largest: int) -> str:
-    # The square root keeps small states apart from empty ones beside California.
-    share = min(1.0, (count / largest) ** 0.5) if count and largest else 0.0
-    if state in {"None", "Failed"}:
-        fill, text = ("#d08770", _LIGHT_TEXT) if count else (_EMPTY, _DARK_TEXT)
-    else:
-        fill = f"hsl(215,55%,{85 - 50 * share:.0f}%)" if count else _EMPTY
-        text = _LIGHT_TEXT if share > 0.45 else _DARK_TEXT  # noqa: PLR2004
-    left, top, middle = x * _SIZE + 1, y * _SIZE + 1, x * _SIZE + _SIZE / 2
+    An SVG in the address of an image, with only those characters encoded that Markdown or an address cannot have.
+    """
+    largest = max((counts.get(state, 0) for state in TILES), default=0)
+    by_shade: dict[int, str] = {}
+    for state, (x, y) in TILES.items():
+        shade = shade_of(counts.get(state, 0), largest)
+        # A line of no length with square ends: the shortest way to say square.
+        by_shade[shade] = by_shade.get(shade, "") + f"M{x},{y}z"
+    tiles = "".join(f"<path%20stroke='%23{SHADES[shade]}'%20d='{path}'/>" for shade, path in sorted(by_shade.items()))
     return (
-        f'<rect x="{left}" y="{top}" width="{_SIZE - 2}" height="{_SIZE - 2}" rx="4" fill="{fill}"/>'
-        f'<text x="{middle}" y="{top + 18}" font-size="12" fill="{text}">{escape(state)}</text>'
-        f'<text x="{middle}" y="{top + 33}" font-size="11" fill="{text}">{_short(count)}</text>'
+        "![](data:image/svg+xml,<svg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='-.5-.5,11,8'"
+        f"%20style='stroke-width:.94;stroke-linecap:square;font:.55px%20courier'>{tiles}"
+        # Half a tile's label to the left: what begins at the middle of a tile then stands in the middle.
+        f"<svg%20x='-.33'%20y='-.83'>{_LABELS}</svg></svg>)"
     )
 
 
-def _short(count: int) -> str:
-    """A count in at most four characters."""
-    for unit, size in (("M", 1_000_000), ("k", 1_000)):
-        if count >= 10 * size:
-            return f"{count / size:.0f}{unit}"
-    return f"{count}"
+def shade_of(count: int, largest: int) -> int:
+    """The shade of a tile: 0 for no rows, then up to 4 by the square root, which keeps small states apart."""
+    return math.ceil((len(SHADES) - 1) * math.sqrt(count / largest)) if count else 0
+
+
+def _labels() -> str:
+    """A line of text for each row of tiles, in a font of even width: two letters and a space are a tile wide."""
+    lines = []
+    for y, line in enumerate(_TILES.strip().splitlines()):
+        cells = line.split()
+        columns = [x for x, state in enumerate(cells) if state != "."]
+        first, last = columns[0], columns[-1]
+        text = _NO_BREAK_SPACE.join(cells[first : last + 1]).replace(".", 2 * _NO_BREAK_SPACE)
+        x = f"x='{first}'%20" if first else ""
+        lines.append(f"<text%20{x}y='{y + 1}'>{text}</text>")
+    return "".join(lines)
+
+
+_LABELS = _labels()

@@ -1,12 +1,13 @@
 """Dagster resources: where the list, the registry and the data are.
 
-Each takes its fields from one group of ``settings``, so the launchpad shows them with their descriptions and
-refuses what the settings refuse. Not here: what is done with them (the core below ``enrichment`` and ``storage``).
+Each takes its fields from one group of ``settings``, and refuses besides what the core below cannot use. They become
+fields of the launchpad in ``launchpad``. Not here: what is done with them (``enrichment`` and ``storage``).
 """
 
 from __future__ import annotations
 
 import dagster as dg
+from pydantic import model_validator
 
 from npi_pipeline.enrichment.registry import Registry
 from npi_pipeline.settings import FileSettings, ListSettings, RegistrySettings
@@ -21,6 +22,11 @@ class NpiListSource(dg.ConfigurableResource[None], ListSettings):
 class ProviderRegistry(dg.ConfigurableResource[None], RegistrySettings):
     """Which provider registry answers."""
 
+    @model_validator(mode="after")
+    def _names_a_registry(self) -> ProviderRegistry:
+        self.registry()
+        return self
+
     def registry(self) -> Registry:
         """The registry as the core knows it. Raises SettingsError."""
         return Registry.from_settings(self)
@@ -28,6 +34,11 @@ class ProviderRegistry(dg.ConfigurableResource[None], RegistrySettings):
 
 class DayStorage(dg.ConfigurableResource[None], FileSettings):
     """Where a day's files lie and what they are called."""
+
+    @model_validator(mode="after")
+    def _names_a_root(self) -> DayStorage:
+        self.open()
+        return self
 
     def open(self) -> DataRoot:
         """The data root, local or S3."""

@@ -35,6 +35,13 @@ class FetchMode(str, enum.Enum):
     all = "all"
 
 
+class FormatName(str, enum.Enum):
+    """How a registry's URL and JSON look: the names of ``enrichment.formats``."""
+
+    nppes = "nppes"
+    affiliated_practices = "affiliated_practices"
+
+
 # A day, the next one, and those a week, a month and a year later: a format that tells these apart names the whole date.
 _DAYS_TO_TELL_APART = tuple(
     dt.date(*numbers) for numbers in ((2026, 11, 23), (2026, 11, 24), (2026, 11, 30), (2026, 12, 23), (2027, 11, 23))
@@ -87,8 +94,8 @@ class ListSettings(SettingsGroup):
 class RegistrySettings(SettingsGroup):
     """Which provider registry answers."""
 
-    registry_format: str = Field(
-        default="nppes",
+    registry_format: FormatName = Field(
+        default=FormatName.nppes,
         description="How the registry's URL and JSON look: `nppes` or `affiliated_practices`.",
     )
     registry_url: str = Field(
@@ -253,6 +260,13 @@ class FileSettings(SettingsGroup):
         pairs = (pair.split("=") for pair in self.list_widths.split(",") if pair.strip())
         return {name.strip(): int(width) for name, width in pairs}
 
+    @field_validator("failed_name")
+    @classmethod
+    def _name_is_not_taken(cls, value: str) -> str:
+        if value == "None":
+            raise ValueError("it is the name of the file of providers without a state")
+        return value
+
     @field_validator("date_format")
     @classmethod
     def _format_is_a_safe_file_name(cls, value: str) -> str:
@@ -398,8 +412,11 @@ def all_settings() -> Iterator[tuple[str, str, FieldInfo]]:
 def one_line(error: ValidationError) -> str:
     """The first thing that is wrong: the setting, its value and why it cannot be used."""
     first = error.errors()[0]
-    name = str(first["loc"][-1])
     reason = str(first["msg"]).removeprefix("Value error, ")
+    if not first["loc"]:
+        # Said of several settings together, by who uses them: it is a whole line already.
+        return reason
+    name = str(first["loc"][-1])
     is_secret_one = any(name == known and is_secret(field) for _, known, field in all_settings())
     value = "" if is_secret_one else f"={first['input']!r}"
     return f"{environment_variable(name)}{value} cannot be used: {reason}"
@@ -417,7 +434,7 @@ def settings_table() -> str:
     for _, name, field in all_settings():
         default = as_text(field.default)
         shown = f"`{default}`" if default else ""
-        rows.append(f"| `{environment_variable(name)}` | {shown} | {field.description}{_bounds(field)} |")
+        rows.append(f"| `{environment_variable(name)}` | {shown} | {field.description}{bounds(field)} |")
     return "\n".join(rows)
 
 
@@ -428,8 +445,8 @@ def as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _bounds(field: FieldInfo) -> str:
-    """The bounds of a number, as the table tells them."""
+def bounds(field: FieldInfo) -> str:
+    """The bounds of a number in brackets, with a blank before them; empty for a setting that has none."""
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     limits = [
         f"{sign} {getattr(limit, name):g}"

@@ -1,9 +1,9 @@
-"""What the assets have in common: group, owners, retry policy, and how failures and small tables are shown."""
+"""What the assets have in common: group, owners, retry policy, and how failures, places and tables are shown."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 import polars as pl
@@ -11,10 +11,11 @@ import polars as pl
 from npi_pipeline.enrichment.breaker import RegistryDownError
 from npi_pipeline.enrichment.journal import JournalError
 from npi_pipeline.settings import SettingsError
-from npi_pipeline.storage.data_root import StorageError
+from npi_pipeline.storage.data_root import DataRoot, StorageError, size_of
 from npi_pipeline.storage.day_lock import DayLockedError
 from npi_pipeline.storage.list_object import ListUnavailableError
 from npi_pipeline.storage.manifest import ManifestError
+from npi_pipeline.tables.columns import Column, ColumnType
 
 GROUP = "npi"
 OWNERS = ["team:provider-data"]
@@ -51,6 +52,27 @@ def one_line_failures() -> Iterator[None]:
         raise dg.Failure(str(error), allow_retries=error.passing) from error
     except (RegistryDownError, JournalError) as error:
         raise dg.Failure(str(error)) from error
+
+
+def files_below(root: DataRoot, folder: str) -> dict[str, dg.MetadataValue | int | str]:
+    """Where the files of a day are: what an asset that is a folder says of itself first."""
+    where = root.uri(folder)
+    return {"dagster/uri": where, "where": dg.MetadataValue.path(where), "bytes": size_of(root, folder)}
+
+
+def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
+    """The header of the day's state files, as the UI shows it."""
+    return dg.TableSchema(columns=[_column(column) for column in columns])
+
+
+def _column(column: Column) -> dg.TableColumn:
+    is_key = column.name == "npi"
+    return dg.TableColumn(
+        column.name,
+        type=ColumnType(column.type).value,
+        description=column.description,
+        constraints=dg.TableColumnConstraints(nullable=not is_key, unique=is_key),
+    )
 
 
 def table(frame: pl.DataFrame) -> dg.TableMetadataValue:

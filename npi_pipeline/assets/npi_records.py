@@ -1,31 +1,48 @@
 """The asset ``npi_records``: every NPI of the day looked up in the registry, one outcome each."""
 
+import datetime as dt
+
 import dagster as dg
 
-from npi_pipeline.assets.conventions import GROUP, NETWORK_RETRIES, OWNERS, counts_table, one_line_failures
+from npi_pipeline.assets.conventions import (
+    GROUP,
+    NETWORK_RETRIES,
+    OWNERS,
+    counts_table,
+    files_below,
+    one_line_failures,
+    table,
+)
+from npi_pipeline.day.accounting import failure_reasons
 from npi_pipeline.day.keep_npi_list import kept_npi_list
 from npi_pipeline.day.record_outcomes import record_outcomes
+from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.enrichment.progress import FetchReport
-from npi_pipeline.launchpad import launchpad_config, settings_of
+from npi_pipeline.launchpad import launchpad_fields
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, ProviderRegistry
 from npi_pipeline.settings import FetchSettings
+from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import journal_folder
 
 REGISTRY_POOL = "provider_registry"
 """Days that are fetched at the same time share this pool: its limit (see ``dagster_home``) is the registry's budget."""
 
-DESCRIPTION = """What the provider registry says about each NPI of the list.
+_SHOWN_REASONS = 10
 
-Every distinct NPI gets exactly one **outcome**: `found`, `not_found`, `deactivated`, `invalid` or `failed`.
-Outcomes go to the day's journal about a second after they arrive, with the registry's answer as it came; a run that is
-cancelled, killed or tried again asks only for what is missing. How the registry is asked can be set at the launchpad.
-"""
+DESCRIPTION = """What the provider registry says about each NPI of the day's list, looked up one by one over HTTP.
+
+Every distinct NPI ends with exactly one **outcome**: `found`, `not_found` (the registry has no such NPI),
+`deactivated`, `invalid` (no NPI at all, never asked for) or `failed` (no usable answer, with the reason). A day is a
+*journal*: Parquet files with a row for each NPI, and the registry's answer as it came.
+
+Outcomes are kept about a second after they arrive. So **when it fails**, is terminated or is killed, materialise the
+day again: it asks only for what is missing, and again for what failed for a passing reason. How the registry is asked
+(speed, repeats, deadlines) can be set for one run at the launchpad."""
 
 
 def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSettings) -> dg.AssetsDefinition:
     """The asset, one partition for each of ``days``; ``defaults`` is what the launchpad starts from."""
-    config_class = launchpad_config("NpiRecordsConfig", defaults)
 
     @dg.asset(
         partitions_def=days,
@@ -36,15 +53,15 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
         description=DESCRIPTION,
         retry_policy=NETWORK_RETRIES,
         pool=REGISTRY_POOL,
+        config_schema=launchpad_fields(FetchSettings, defaults),
     )
     def npi_records(
         context: dg.AssetExecutionContext,
-        config: config_class,  # type: ignore[valid-type]
         provider_registry: ProviderRegistry,
         day_storage: DayStorage,
     ) -> dg.MaterializeResult[None]:
         day = day_of(context)
-        settings = settings_of(config, FetchSettings)
+        settings = FetchSettings(**context.op_execution_context.op_config)
         root = day_storage.open()
         with one_line_failures():
             registry = provider_registry.registry()
@@ -63,9 +80,9 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
         return dg.MaterializeResult(
             metadata={
                 "dagster/partition_row_count": journal.rows,
-                "dagster/uri": root.uri(journal_folder(day)),
-                "where": dg.MetadataValue.path(root.uri(journal_folder(day))),
+                **files_below(root, journal_folder(day)),
                 **journal.outcomes,
+                **(_failure_table(root, day) if journal.outcomes[Outcome.failed.value] else {}),
                 "registry": registry.host,
                 "asked_in_this_run": recorded.asked,
                 "reused_from_other_days": recorded.reused,
@@ -74,6 +91,10 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
         )
 
     return npi_records
+
+
+def _failure_table(root: DataRoot, day: dt.date) -> dict[str, dg.TableMetadataValue]:
+    return {"failure_reasons": table(failure_reasons(root, day).head(_SHOWN_REASONS))}
 
 
 def _fetch_metadata(report: FetchReport) -> dict[str, dg.MetadataValue | int | float]:

@@ -7,26 +7,27 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from npi_pipeline.assets.conventions import GROUP, OWNERS, one_line_failures
+from npi_pipeline.assets.conventions import GROUP, OWNERS, column_schema, files_below, one_line_failures
 from npi_pipeline.assets.conventions import table as table_of
 from npi_pipeline.day.flatten_records import flatten_records
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, ProviderRegistry
 from npi_pipeline.storage.days import provider_table_folder
 from npi_pipeline.storage.kept_table import provider_parts
-from npi_pipeline.tables.columns import Column, ColumnType
 from npi_pipeline.tables.provider_table import ProviderTable
 
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 12
 
-DESCRIPTION = """The provider table: one row for each found NPI, sorted by NPI, as typed Parquet.
+DESCRIPTION = """The provider table: what the registry says of each found NPI, as one flat, typed row, in Parquet.
 
-Nested objects are flattened to columns named by their JSON path (`location_address.city`); lists of a declared format
-stay lists (`taxonomies`) and are spread to `taxonomies[0].code`, ... in the state files, whose header is the column
-schema here. Nothing of an answer is lost: fields that the declared schema lacks are kept in `unknown_fields`, and a
-check reports them.
-"""
+Made from the day's records, for whoever wants to query all providers of a day at once, and for the state files.
+Nested objects become columns named by their path (`location_address.city`). A list of a declared format stays a list
+here (`taxonomies`), and is spread over columns in the state files (`taxonomies[0].code`, ...). Nothing of an answer is
+lost: a field that has no column is kept in `unknown_fields`, and a check warns of it.
+
+**When it fails**, materialise it again, with `npi_records` if it says that the journal is damaged: the registry is
+asked only for what is missing."""
 
 
 def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -52,9 +53,8 @@ def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 "dagster/partition_row_count": table.rows,
-                "dagster/uri": root.uri(provider_table_folder(day)),
-                "where": dg.MetadataValue.path(root.uri(provider_table_folder(day))),
-                "dagster/column_schema": column_schema(table),
+                **files_below(root, provider_table_folder(day)),
+                "dagster/column_schema": _column_schema(table),
                 "columns": len(table.columns),
                 "list_widths": table.widths,
                 "preview": _preview(provider_parts(root, day)),
@@ -66,19 +66,20 @@ def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     return providers
 
 
-def column_schema(table: ProviderTable) -> dg.TableSchema:
-    """The header of the day's files as the UI shows it."""
-    return dg.TableSchema(columns=[_column(column) for column in table.columns])
-
-
-def _column(column: Column) -> dg.TableColumn:
-    is_key = column.name == "npi"
-    return dg.TableColumn(
-        column.name,
-        type=ColumnType(column.type).value,
-        description=column.description,
-        constraints=dg.TableColumnConstraints(nullable=not is_key, unique=is_key),
-    )
+def _column_schema(table: ProviderTable) -> dg.TableSchema:
+    """The columns of the Parquet: as those of the state files, but that a list is one column."""
+    in_lists = {name: [c for c in table.columns if c.name.startswith(f"{name}[0].")] for name in table.widths}
+    plain = [c for c in table.columns if c.name.partition("[")[0] not in in_lists]
+    lists = [
+        dg.TableColumn(
+            name,
+            type="list of structs",
+            description=f"At most {table.widths[name]} items: {', '.join(c.name.partition('.')[2] for c in items)}.",
+        )
+        for name, items in in_lists.items()
+        if items
+    ]
+    return dg.TableSchema(columns=[*column_schema(plain[:-1]).columns, *lists, *column_schema(plain[-1:]).columns])
 
 
 def _preview(parts: Generator[Path]) -> dg.TableMetadataValue:

@@ -5,20 +5,24 @@ import datetime as dt
 import dagster as dg
 import polars as pl
 
-from npi_pipeline.assets.conventions import GROUP, OWNERS, one_line_failures, table
+from npi_pipeline.assets.conventions import GROUP, OWNERS, column_schema, files_below, one_line_failures, table
 from npi_pipeline.day.publish_state_files import publish_state_files
 from npi_pipeline.partitions import day_of
 from npi_pipeline.pictures import state_bars, state_tile_map
 from npi_pipeline.resources import DayStorage
 from npi_pipeline.settings import WatchSettings
-from npi_pipeline.storage.days import MANIFEST_NAME, state_files_folder
+from npi_pipeline.storage.days import MANIFEST_NAME, state_file_name, state_files_folder
+from npi_pipeline.storage.kept_table import read_provider_table
 from npi_pipeline.storage.manifest import Manifest
 
-DESCRIPTION = """One CSV for each US state, one for providers without a usable state (`None`), one for NPIs that could
-not be had (`Failed`, with the reason), and the manifest that names them all.
+DESCRIPTION = """The result of a day: one CSV for each US state, for whoever works with the providers of a state.
 
-A provider is a row in the file of *every* state where it practises. All files of a day have the same header.
-The manifest is written last: its presence says that the day is published."""
+A row is a provider, and stands in the file of *every* state where it practises. Providers without a usable state are
+in the file `None`, and every NPI that could not be had is in `Failed` with the reason, so that no NPI of the list is
+missing. All files of a day have the same header. On the map, a tile is darker the more rows its state has.
+
+`manifest.json` names every file with rows, bytes and SHA-256, and is written last: where it lies, the day is published
+and whole. **When it fails**, nothing new is to be seen there; materialise it again, or the asset that it names."""
 
 
 def state_files_asset(days: dg.DailyPartitionsDefinition, watch: WatchSettings) -> dg.AssetsDefinition:
@@ -45,12 +49,17 @@ def state_files_asset(days: dg.DailyPartitionsDefinition, watch: WatchSettings) 
         return dg.MaterializeResult(
             metadata={
                 "dagster/partition_row_count": sum(rows.values()),
-                "dagster/uri": root.uri(folder),
+                **files_below(root, folder),
+                "map_of_states": dg.MetadataValue.md(state_tile_map(rows)),
                 "rows_per_state": dg.MetadataValue.md(state_bars(rows, day_storage.failed_name)),
-                "map_of_states": dg.MetadataValue.md(state_tile_map(rows, day_storage.failed_name)),
                 "manifest": dg.MetadataValue.path(root.uri(f"{folder}/{MANIFEST_NAME}")),
                 **{f"npis_{outcome}": count for outcome, count in manifest.outcomes.items()},
+                # Not as `dagster/column_schema`: the UI would put hundreds of columns above everything else.
+                "columns": column_schema(read_provider_table(root, day).columns),
+                "file_names": state_file_name(day_storage, day, "{state}"),
                 "files": table(_file_table(manifest)),
+                # Numbers of their own, since the UI plots those over the days; last, since they are many.
+                **{f"rows_{state}": count for state, count in rows.items()},
             }
         )
 
@@ -58,6 +67,6 @@ def state_files_asset(days: dg.DailyPartitionsDefinition, watch: WatchSettings) 
 
 
 def _file_table(manifest: Manifest) -> pl.DataFrame:
-    """The files of a day for a person; their SHA-256 stands in the manifest."""
-    columns = ("state", "rows", "bytes", "name")
+    """The files of a day for a person; their names and SHA-256 stand in the manifest."""
+    columns = ("state", "rows", "bytes")
     return pl.DataFrame({column: [getattr(file, column) for file in manifest.files] for column in columns})

@@ -38,9 +38,13 @@ _WHY_CERTAIN = {
 }
 _NOT_RECORDED = "that is after the day, and how it was chosen is not recorded; materialise npi_list of that day again"
 _EXAMPLES = 10
+_EXAMPLES_OF_A_REASON = 3
 _RECENT_DAYS = 7
 # An invalid NPI may look like a formula; a list's NPIs never begin with the quote that defuses it.
 _NOT_DEFUSED = pl.col("npi").fill_null("").str.strip_prefix("'")
+
+
+_IS_FAILED = pl.col("outcome") == Outcome.failed.value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +95,10 @@ def every_npi_has_one_outcome(root: DataRoot, day: dt.date) -> Finding:
 
 def failed_share_is_under_the_limit(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
     """No more than the allowed share of NPIs ended as failed."""
-    outcomes = _of_parts(sealed_parts(root, day), "outcome", "reason")
-    failed = outcomes.filter(pl.col("outcome") == Outcome.failed.value)
+    outcomes = _of_parts(sealed_parts(root, day), "npi", "outcome", "reason")
+    failed = outcomes.filter(_IS_FAILED)
     share = failed.height / outcomes.height if outcomes.height else 0.0
-    reasons = failed["reason"].value_counts(sort=True).head(3)
+    reasons = _by_reason(failed).select("reason", "npis").head(3)
     why = "".join(f"; {reason} ({count:,})" for reason, count in reasons.iter_rows())
     holds = share <= settings.failed_share_limit
     remedy = "" if holds else "; materialise the day again to repeat them, or raise NPI_FAILED_SHARE_LIMIT"
@@ -103,6 +107,30 @@ def failed_share_is_under_the_limit(root: DataRoot, day: dt.date, settings: Chec
         line=f"{failed.height:,} of {outcomes.height:,} NPIs failed ({share:.2%}, limit "
         f"{settings.failed_share_limit:.2%}){why}{remedy}",
         figures={"failed": failed.height, "failed_share": share},
+    )
+
+
+def failure_reasons(root: DataRoot, day: dt.date) -> pl.DataFrame:
+    """Why NPIs ended as failed, the most common reason first, one row each.
+
+    ``npis`` of them for this ``reason``, which is ``share`` of all that failed, and a few as ``examples``. Reasons that
+    differ in naming each its own NPI are one. Raises JournalError when the journal is not sealed.
+    """
+    return _by_reason(_of_parts((part.filter(_IS_FAILED) for part in sealed_parts(root, day)), "npi", "reason"))
+
+
+def _by_reason(failed: pl.DataFrame) -> pl.DataFrame:
+    without_npi = pl.col("reason").str.split(pl.col("npi")).list.join("{npi}")
+    return (
+        failed.group_by(reason=without_npi)
+        .agg(npis=pl.len(), examples=pl.col("npi").sort().head(_EXAMPLES_OF_A_REASON))
+        .sort(pl.col("npis"), "reason", descending=[True, False])
+        .select(
+            "reason",
+            "npis",
+            share=pl.col("npis") / failed.height,
+            examples=pl.col("examples").list.join(", "),
+        )
     )
 
 

@@ -34,12 +34,8 @@ class Registry:
 
     @classmethod
     def from_settings(cls, settings: RegistrySettings) -> Registry:
-        """The registry that the settings name. Raises SettingsError for an unknown format or a missing URL."""
-        format_ = FORMATS.get(settings.registry_format)
-        if format_ is None:
-            raise SettingsError(
-                f"NPI_REGISTRY_FORMAT={settings.registry_format!r} is not known; there are {', '.join(FORMATS)}"
-            )
+        """The registry that the settings name. Raises SettingsError for a missing URL."""
+        format_ = FORMATS[settings.registry_format.value]
         url = settings.registry_url or format_.default_url
         if not url:
             raise SettingsError(f"the registry format {format_.name} has no public URL; set NPI_REGISTRY_URL")

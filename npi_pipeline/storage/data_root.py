@@ -102,6 +102,11 @@ class DataRoot(Protocol):
         """Hold ``path`` as a lock; a process that dies loses it. Raises LockedError when somebody else holds it."""
 
 
+def size_of(root: DataRoot, folder: str) -> int:
+    """Bytes of all files below ``folder``."""
+    return sum(file.size for file in root.list(folder))
+
+
 def checked_path(path: str) -> str:
     """``path``, when it is one that stays below a root. Raises ValueError."""
     if not _SAFE_PATH.fullmatch(path):

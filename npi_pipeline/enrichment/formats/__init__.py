@@ -1,7 +1,8 @@
 """Registry formats: how one registry's URL and JSON look.
 
-A format is one file in this folder that defines one ``RegistryFormat``; adding it to ``FORMATS`` is all
-that a third one needs. Not here: asking (``enrichment.fetch``) and the making of tables (``npi_pipeline.tables``).
+A format is one file in this folder that defines one ``RegistryFormat``; adding it to ``FORMATS``, and its name to
+``settings.FormatName``, is all that a third one needs. Not here: asking (``enrichment.fetch``) and the making of tables
+(``npi_pipeline.tables``).
 """
 
 from __future__ import annotations
