@@ -23,7 +23,7 @@ OR NV WY SD IA IN OH PA NJ CT .
 CA UT CO NE MO KY WV VA MD DE .
 .  AZ NM KS AR TN NC SC DC .  .
 AK .  .  OK LA MS AL GA .  .  .
-HI .  .  TX .  .  .  .  FL .  PR
+HI .  .  TX .  .  .  FL .  PR .
 """
 TILES = {
     state: (x, y)
@@ -75,10 +75,10 @@ def state_tile_map(counts: Mapping[str, int]) -> str:
         by_shade[shade] = by_shade.get(shade, "") + f"M{x},{y}z"
     tiles = "".join(f"<path%20stroke='%23{SHADES[shade]}'%20d='{path}'/>" for shade, path in sorted(by_shade.items()))
     return (
-        "![](data:image/svg+xml,<svg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='-.5-.5,11,8'"
-        f"%20style='stroke-width:.94;stroke-linecap:square;font:.55px%20courier'>{tiles}"
+        "![](data:image/svg+xml,<svg%20xmlns='http://www.w3.org/2000/svg'%20width='240'%20viewBox='-.5-1,11,9'"
+        f"%20style='stroke-width:.9;stroke-linecap:square;font:.55px%20courier'>{tiles}"
         # Half a tile's label to the left: what begins at the middle of a tile then stands in the middle.
-        f"<svg%20x='-.33'%20y='-.83'>{_LABELS}</svg></svg>)"
+        f"<svg%20x='-.3'%20y='-.8'>{_LABELS}</svg></svg>)"
     )
 
 

@@ -83,15 +83,6 @@ def test_every_asset_has_an_owner_a_group_a_description_and_daily_utc_partitions
         assert spec.partitions_def == dg.DailyPartitionsDefinition("2026-11-01", timezone="UTC", end_offset=1)
 
 
-def test_every_fetch_setting_is_a_launchpad_field_with_its_description_and_default() -> None:
-    settings = Settings.from_environment({"NPI_THREADS": "7"}, start_date="2026-11-01")
-    asset = build_definitions(settings).resolve_assets_def(dg.AssetKey("npi_records"))
-    fields = asset.op.config_field.config_type.fields  # type: ignore[union-attr,attr-defined]
-    assert set(fields) == set(type(settings.fetch).model_fields)
-    assert fields["threads"].default_value == 7
-    assert all(field.description for field in fields.values())
-
-
 def test_the_daily_job_and_its_schedule_are_there_and_the_schedule_is_on(definitions: dg.Definitions) -> None:
     schedule = definitions.resolve_schedule_def("npi_daily_schedule")
     assert (schedule.job_name, schedule.cron_schedule, schedule.execution_timezone) == ("npi_daily", "0 6 * * *", "UTC")

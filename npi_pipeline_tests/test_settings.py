@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 
-import dagster as dg
 import pytest
 
-from npi_pipeline.launchpad import launchpad_config, settings_of
+from npi_pipeline.enrichment.formats import FORMATS
 from npi_pipeline.settings import (
-    FetchMode,
     FetchSettings,
+    FormatName,
     ListSettings,
     Settings,
     SettingsError,
@@ -69,6 +68,8 @@ def test_the_environment_sets_and_what_is_given_wins() -> None:
         ("NPI_THREADS", "0", "greater than or equal to 1"),
         ("NPI_THREADS", "many", "valid integer"),
         ("NPI_LIST_KEY", "lists/{day}.txt", "only `{date:...}` may stand in braces"),
+        ("NPI_FAILED_NAME", "None", "the name of the file of providers without a state"),
+        ("NPI_REGISTRY_FORMAT", "hl7", "should be 'nppes' or 'affiliated_practices'"),
         ("NPI_REGISTRY_URL", "https://example.org/lookup", "must contain `{npi}`"),
         ("NPI_REGISTRY_URL", "ftp://example.org/{npi}", "http"),
         ("NPI_DATE_FORMAT", "%Y/%m/%d", "no slash"),
@@ -111,13 +112,5 @@ def test_a_misspelt_option_is_refused() -> None:
         Settings.from_environment({}, thread=3)
 
 
-def test_what_the_launchpad_holds_becomes_settings_again() -> None:
-    config = launchpad_config("Config", FetchSettings(threads=7))(fetch_mode="all")
-    assert settings_of(config, FetchSettings) == FetchSettings(threads=7, fetch_mode=FetchMode.all)
-
-
-def test_a_wrong_value_at_the_launchpad_fails_without_retry() -> None:
-    config = launchpad_config("Config", FetchSettings())(threads=0)
-    with pytest.raises(dg.Failure) as failure:
-        settings_of(config, FetchSettings)
-    assert (failure.value.allow_retries, "NPI_THREADS=0" in (failure.value.description or "")) == (False, True)
+def test_the_names_of_registry_formats_are_those_of_the_formats() -> None:
+    assert [name.value for name in FormatName] == list(FORMATS)

@@ -26,7 +26,6 @@ def test_a_url_of_ones_own_is_used_with_either_format() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"registry_format": "hl7"}, "NPI_REGISTRY_FORMAT='hl7' is not known; there are nppes, affiliated_practices"),
         ({"registry_format": "affiliated_practices"}, "has no public URL; set NPI_REGISTRY_URL"),
         ({"registry_url": "http://{npi}/"}, "with {npi} in its path or query"),
         ({"registry_url": "http:///api/{npi}"}, "with {npi} in its path or query"),
