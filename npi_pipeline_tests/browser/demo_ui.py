@@ -14,18 +14,20 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, expect, sync_playwright
 
+from npi_pipeline.assets.npi_records import REGISTRY_POOL
+from npi_pipeline.daily_job import JOB_NAME
 from npi_pipeline.storage.days import MANIFEST_NAME
 
 # A browser, a web server and runs share what may be two busy cores.
 PATIENCE_MS = 120_000
-ASSETS = ("npi_list", "npi_records", "providers", "state_files", "provider_changes")
 
 _WATCH_TOASTS = """
 new MutationObserver(changes => {
@@ -76,10 +78,36 @@ class DemoUi:
         keys: list[str] = self.ask(query)["assetNodeOrError"]["partitionKeys"]
         return keys
 
-    def run_statuses(self) -> list[str]:
-        """What became of the runs, by the UI, newest first."""
-        runs = self.ask("{runsOrError {... on Runs {results {status}}}}")["runsOrError"]["results"]
-        return [run["status"] for run in runs]
+    def assets(self) -> list[str]:
+        """The names of all assets, by the UI."""
+        return [node["assetKey"]["path"][-1] for node in self.ask("{assetNodes {assetKey {path}}}")["assetNodes"]]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, by the UI, newest first: id, status, tags and configuration."""
+        fields = "id status runConfigYaml tags {key value}"
+        runs: list[dict[str, Any]] = self.ask(f"{{runsOrError {{... on Runs {{results {{{fields}}}}}}}}}")[
+            "runsOrError"
+        ]["results"]
+        for run in runs:
+            run["tags"] = {tag["key"]: tag["value"] for tag in run["tags"]}
+        return runs
+
+    def run_of(self, day: str) -> dict[str, Any]:
+        """The newest run of ``day``."""
+        return next(run for run in self.runs() if run["tags"].get("dagster/partition") == day)
+
+    def metadata(self, asset: str, day: str) -> dict[str, int]:
+        """The numbers that the latest materialisation of ``asset`` for ``day`` says of itself, by the UI."""
+        query = f"""{{assetNodeOrError(assetKey: {{path: ["{asset}"]}}) {{... on AssetNode {{
+            assetMaterializations(partitions: ["{day}"], limit: 1) {{metadataEntries {{
+            label ... on IntMetadataEntry {{intValue}}}}}}}}}}}}"""
+        entries = self.ask(query)["assetNodeOrError"]["assetMaterializations"][0]["metadataEntries"]
+        return {entry["label"]: entry["intValue"] for entry in entries if entry.get("intValue") is not None}
+
+    def slots_taken(self) -> int:
+        """Of the pool in which days are fetched, by the UI."""
+        query = f'{{instance {{concurrencyLimit(concurrencyKey: "{REGISTRY_POOL}") {{claimedSlots {{runId}}}}}}}}'
+        return len(self.ask(query)["instance"]["concurrencyLimit"]["claimedSlots"])
 
     def interrupt(self) -> int:
         """Press Ctrl-C, as it were, and return the exit code."""
@@ -139,8 +167,7 @@ def browser_page(toasts: list[str], *, pixels: float = 1) -> Iterator[Page]:
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium() or "chromium", args=arguments)
-        # In a narrower window the graph of the assets shows their names alone.
-        context = browser.new_context(viewport={"width": 1800, "height": 800}, device_scale_factor=pixels)
+        context = browser.new_context(viewport={"width": 1600, "height": 900}, device_scale_factor=pixels)
         context.set_default_timeout(PATIENCE_MS)
         context.expose_function("saw_toast", lambda text: toasts.append(text))  # noqa: PLW0108 - it cannot take a builtin
         context.add_init_script(_WATCH_TOASTS)
@@ -161,6 +188,55 @@ def materialise(page: Page, demo: DemoUi, day: str) -> None:
     expect(page.get_by_text("Launched run")).to_be_visible()
 
 
-def expect_every_asset_filled(page: Page) -> None:
+def backfill_what_is_missing(page: Page, demo: DemoUi, days: int) -> None:
+    """Launch one backfill of the ``days`` days that failed or are missing, from the asset graph."""
+    page.goto(demo.graph_page)
+    page.get_by_role("button", name="Materialize all").click()
+    dialog = page.get_by_role("dialog").filter(has_text="Partition selection")
+    dialog.get_by_role("button", name="Failed and missing").click()
+    expect(dialog.get_by_text(f"{days} partitions", exact=True)).to_be_visible()
+    dialog.get_by_role("button", name=re.compile("^Launch")).click()
+
+
+def open_launchpad(page: Page, demo: DemoUi, day: str, **settings: object) -> None:
+    """Have the launchpad of the daily job open for ``day``, with nothing set but these settings of ``npi_records``."""
+    page.goto(f"{demo.url}/locations/npi_pipeline.definitions/jobs/{JOB_NAME}/playground")
+    partition = page.get_by_placeholder("Partition")
+    partition.fill(day)
+    partition.press("Enter")
+    expect(page.get_by_text(f"partition: {day}")).to_be_visible()
+    write_at_launchpad(page, **settings)
+
+
+def write_at_launchpad(page: Page, **settings: object) -> None:
+    """In the open launchpad, replace the configuration by these settings of ``npi_records``."""
+    fields = "".join(f"      {name}: {value}\n" for name, value in settings.items())
+    page.locator(".CodeMirror").evaluate(
+        "(element, yaml) => element.CodeMirror.setValue(yaml)", f"ops:\n  npi_records:\n    config:\n{fields}"
+    )
+
+
+def press_launch(page: Page) -> None:
+    """In the open launchpad, launch the run."""
+    page.get_by_role("button", name="Launch Run").click()
+
+
+def terminate(page: Page, demo: DemoUi, run: str) -> None:
+    """Terminate a run on its page, and see that it is."""
+    page.goto(f"{demo.url}/runs/{run}")
+    page.get_by_role("button", name="Terminate").click()
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("^Terminate")).click()
+    expect(page.get_by_text("Canceled", exact=True).first).to_be_visible()
+
+
+def expect_every_asset_filled(page: Page, demo: DemoUi) -> None:
     """On the asset graph, wait until no asset lacks a day."""
-    expect(page.get_by_text("100% filled", exact=True)).to_have_count(len(ASSETS))
+    expect(page.get_by_text("100% filled", exact=True)).to_have_count(len(demo.assets()))
+
+
+def eventually(happens: Callable[[], bool]) -> None:
+    """Wait until ``happens``; AssertionError when it does not."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not happens():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)

@@ -11,51 +11,64 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from npi_pipeline_tests.browser.demo_ui import DemoUi, browser_page, demo_ui, expect_every_asset_filled, materialise
+from npi_pipeline_tests.browser.demo_ui import (
+    DemoUi,
+    backfill_what_is_missing,
+    browser_page,
+    demo_ui,
+    eventually,
+    expect_every_asset_filled,
+    open_launchpad,
+)
 
 _FOLDER = Path(__file__).parents[2] / "docs/pictures"
 
+
 _WIDTH = 1280
-# So wide that the graph shows more of the assets than their names.
-_GRAPH_WIDTH = 1500
+_GRAPH_WIDTH = 1440
 _NPIS = 300
 
 
 def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
     """Save all pictures to ``folder``; materialises the demo's missing days on the way."""
 
-    def save(name: str, height: int, width: int = _WIDTH) -> None:
-        page.set_viewport_size({"width": width, "height": height})
+    def save(name: str, height: int) -> None:
+        page.set_viewport_size({"width": _WIDTH, "height": height})
         page.wait_for_load_state("networkidle")
         page.screenshot(path=folder / f"{name}.png", animations="disabled")
 
     page.goto(demo.graph_page)
     page.get_by_text("Hide navigation").click()
 
+    backfill_what_is_missing(page, demo, len(demo.missing_days()))
+    # Seen while it fills: one day of the missing ones is there.
+    waiting = demo.missing_days()
+    eventually(lambda: demo.missing_days() < waiting)
     page.goto(f"{demo.url}/assets/state_files?view=partitions&partition={demo.days()[-1]}")
     expect(page.get_by_text("rows_per_state")).to_be_visible()
     save("partitions", 700)
 
-    # The graph is fitted into the window when it is opened.
-    page.set_viewport_size({"width": _GRAPH_WIDTH, "height": 560})
-    for day in demo.missing_days():
-        materialise(page, demo, day)
-    expect_every_asset_filled(page)
-    page.reload()
-    expect_every_asset_filled(page)
-    save("asset_graph", 560, _GRAPH_WIDTH)
+    # Narrower, the graph is drawn too small for what it tells of each asset.
+    page.set_viewport_size({"width": _GRAPH_WIDTH, "height": 480})
+    page.goto(demo.graph_page)
+    expect_every_asset_filled(page, demo)
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=folder / "asset_graph.png", animations="disabled")
 
     page.goto(f"{demo.url}/assets/state_files")
-    expect(page.get_by_text("rows_per_state")).to_be_visible()
-    save("state_files", 960)
-    page.get_by_text("[Show Markdown]").click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_role("img", name="rows per state")).to_be_visible()
-    dialog.screenshot(path=folder / "map_of_states.png", animations="disabled")
+    expect(page.get_by_role("row", name="map_of_states").locator("img")).to_be_visible()
+    save("state_files", 1120)
+    page.get_by_role("button", name="Plots").click()
+    expect(page.get_by_text("rows_CA", exact=True)).to_be_visible()
+    save("plots", 700)
 
     page.goto(f"{demo.url}/assets/state_files?view=checks")
     expect(page.get_by_text("Latest execution")).to_be_visible()
     save("checks", 640)
+
+    open_launchpad(page, demo, demo.days()[-1], requests_per_second=50, threads="many")
+    expect(page.get_by_text("config:threads")).to_be_visible()
+    save("launchpad", 700)
 
 
 def main() -> None:
