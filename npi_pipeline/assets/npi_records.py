@@ -3,6 +3,7 @@
 import datetime as dt
 
 import dagster as dg
+import polars as pl
 
 from npi_pipeline.assets.conventions import (
     GROUP,
@@ -94,7 +95,9 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
 
 
 def _failure_table(root: DataRoot, day: dt.date) -> dict[str, dg.TableMetadataValue]:
-    return {"failure_reasons": table(failure_reasons(root, day).head(_SHOWN_REASONS))}
+    reasons = failure_reasons(root, day).head(_SHOWN_REASONS)
+    in_percent = pl.format("{} %", (100 * pl.col("share")).round(1))
+    return {"failure_reasons": table(reasons.with_columns(share=in_percent))}
 
 
 def _fetch_metadata(report: FetchReport) -> dict[str, dg.MetadataValue | int | float]:

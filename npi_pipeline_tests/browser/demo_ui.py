@@ -158,16 +158,14 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def browser_page(toasts: list[str], *, pixels: float = 1) -> Iterator[Page]:
-    """A page of a fresh browser. What the UI tells in toasts is added to ``toasts``.
-
-    ``pixels`` of the screen make a pixel of the page.
-    """
+def browser_page(toasts: list[str]) -> Iterator[Page]:
+    """A page of a fresh browser. What the UI tells in toasts is added to ``toasts``."""
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium() or "chromium", args=arguments)
-        context = browser.new_context(viewport={"width": 1600, "height": 900}, device_scale_factor=pixels)
+        # Narrower, the asset graph is drawn too small for what it tells of each asset.
+        context = browser.new_context(viewport={"width": 1600, "height": 900})
         context.set_default_timeout(PATIENCE_MS)
         context.expose_function("saw_toast", lambda text: toasts.append(text))  # noqa: PLW0108 - it cannot take a builtin
         context.add_init_script(_WATCH_TOASTS)

@@ -26,7 +26,7 @@ _FOLDER = Path(__file__).parents[2] / "docs/pictures"
 
 _WIDTH = 1280
 _GRAPH_WIDTH = 1440
-_NPIS = 300
+_NPIS = 2_000
 
 
 def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
@@ -40,16 +40,14 @@ def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
     page.goto(demo.graph_page)
     page.get_by_text("Hide navigation").click()
 
-    backfill_what_is_missing(page, demo, len(demo.missing_days()))
-    # Seen while it fills: one day of the missing ones is there.
-    waiting = demo.missing_days()
-    eventually(lambda: demo.missing_days() < waiting)
     page.goto(f"{demo.url}/assets/state_files?view=partitions&partition={demo.days()[-1]}")
     expect(page.get_by_text("rows_per_state")).to_be_visible()
-    save("partitions", 700)
+    save("partitions", 620)
 
+    backfill_what_is_missing(page, demo, len(demo.missing_days()))
+    eventually(lambda: not demo.missing_days())
     # Narrower, the graph is drawn too small for what it tells of each asset.
-    page.set_viewport_size({"width": _GRAPH_WIDTH, "height": 480})
+    page.set_viewport_size({"width": _GRAPH_WIDTH, "height": 500})
     page.goto(demo.graph_page)
     expect_every_asset_filled(page, demo)
     page.wait_for_load_state("networkidle")
@@ -57,10 +55,11 @@ def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
 
     page.goto(f"{demo.url}/assets/state_files")
     expect(page.get_by_role("row", name="map_of_states").locator("img")).to_be_visible()
-    save("state_files", 1120)
+    save("state_files", 960)
     page.get_by_role("button", name="Plots").click()
-    expect(page.get_by_text("rows_CA", exact=True)).to_be_visible()
-    save("plots", 700)
+    page.set_viewport_size({"width": _WIDTH, "height": 640})
+    page.get_by_text("rows_AK", exact=True).evaluate("element => element.scrollIntoView()")
+    save("plots", 640)
 
     page.goto(f"{demo.url}/assets/state_files?view=checks")
     expect(page.get_by_text("Latest execution")).to_be_visible()
@@ -68,6 +67,9 @@ def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
 
     open_launchpad(page, demo, demo.days()[-1], requests_per_second=50, threads="many")
     expect(page.get_by_text("config:threads")).to_be_visible()
+    # What may stand where the cursor is, is described beside it.
+    page.locator(".CodeMirror").evaluate("({CodeMirror}) => {CodeMirror.focus(); CodeMirror.setCursor(4, 8)}")
+    expect(page.get_by_text("Whole number (≥ 1, ≤ 1000)", exact=True)).to_be_visible()
     save("launchpad", 700)
 
 
@@ -78,7 +80,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as work,
         demo_ui(Path(work), npis=_NPIS) as demo,
-        browser_page([], pixels=1.2) as page,
+        browser_page([]) as page,
     ):
         take_pictures(demo, page, folder)
     for file in sorted(folder.glob("*.png")):
