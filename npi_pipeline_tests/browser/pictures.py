@@ -37,6 +37,11 @@ def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
         page.wait_for_load_state("networkidle")
         page.screenshot(path=folder / f"{name}.png", animations="disabled")
 
+    def scroll_to(text: str) -> None:
+        page.get_by_text(text, exact=True).or_(page.get_by_placeholder(text)).evaluate(
+            "element => element.scrollIntoView()"
+        )
+
     page.goto(demo.graph_page)
     page.get_by_text("Hide navigation").click()
 
@@ -55,10 +60,14 @@ def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
 
     page.goto(f"{demo.url}/assets/state_files")
     expect(page.get_by_role("row", name="map_of_states").locator("img")).to_be_visible()
-    save("state_files", 960)
+    page.set_viewport_size({"width": _WIDTH, "height": 900})
+    scroll_to("Filter metadata keys")
+    save("state_files", 900)
+
+    page.goto(f"{demo.url}/assets/npi_records")
     page.get_by_role("button", name="Plots").click()
     page.set_viewport_size({"width": _WIDTH, "height": 640})
-    page.get_by_text("rows_AK", exact=True).evaluate("element => element.scrollIntoView()")
+    scroll_to("latency_p50_ms")
     save("plots", 640)
 
     page.goto(f"{demo.url}/assets/state_files?view=checks")
