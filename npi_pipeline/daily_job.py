@@ -14,5 +14,7 @@ def daily_job() -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         JOB_NAME,
         selection=dg.AssetSelection.all(),
-        description="One day: from the NPI list to its published state files and what changed since the day before.",
+        description="One day: its NPI list is read from S3, each NPI is looked up in the provider registry, and the "
+        "result is published as one CSV for each US state, with what changed since the day before. The schedule runs "
+        "it every day and makes up for missed ones; run again, it goes on where it was interrupted.",
     )
