@@ -1,7 +1,8 @@
 """Pictures for the UI, as Markdown, each short enough for Dagster to show it in the asset's page itself.
 
-Dagster puts Markdown of ``INLINE_CHARACTERS`` or more behind a link. A plotting library's picture of this map is sixteen
-times as long at least, and so it is written by hand. Not here: numbers and tables (the assets give them as metadata).
+Dagster puts Markdown of ``INLINE_CHARACTERS`` or more behind a link. A plotting library's picture of this map is
+sixteen times as long at least, and so it is written by hand. Not here: numbers and tables (the assets give them as
+metadata).
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ def one_line_failures() -> Iterator[None]:
 def files_below(root: DataRoot, folder: str) -> dict[str, dg.MetadataValue | int | str]:
     """Where the files of a day are: what an asset that is a folder says of itself first."""
     where = root.uri(folder)
-    return {"dagster/uri": where, "where": dg.MetadataValue.path(where), "bytes": size_of(root, folder)}
+    with one_line_failures():
+        size = size_of(root, folder)
+    return {"dagster/uri": where, "where": dg.MetadataValue.path(where), "bytes": size}
 
 
 def column_schema(columns: Iterable[Column]) -> dg.TableSchema:

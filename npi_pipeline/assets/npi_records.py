@@ -95,7 +95,8 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
 
 
 def _failure_table(root: DataRoot, day: dt.date) -> dict[str, dg.TableMetadataValue]:
-    reasons = failure_reasons(root, day).head(_SHOWN_REASONS)
+    with one_line_failures():
+        reasons = failure_reasons(root, day).head(_SHOWN_REASONS)
     in_percent = pl.format("{} %", (100 * pl.col("share")).round(1))
     return {"failure_reasons": table(reasons.with_columns(share=in_percent))}
 
