@@ -49,6 +49,7 @@ class SeededHome:
         job_name: str = "npi_daily",
         assets: frozenset[dg.AssetKey] | None = None,
         by_schedule: bool = False,
+        again_after: dg.DagsterRun | None = None,
     ) -> dg.DagsterRun:
         """Add a run of a day that has come so far."""
         tags = {PARTITION_TAG: day} | ({SCHEDULE_TAG: DAILY_SCHEDULE_NAME} if by_schedule else {})
@@ -58,6 +59,8 @@ class SeededHome:
             status=status,
             tags=tags,
             asset_selection=assets,
+            parent_run_id=again_after.run_id if again_after else None,
+            root_run_id=again_after.run_id if again_after else None,
             remote_job_origin=_REPOSITORY.get_job_origin(job_name),
         )
 

@@ -121,6 +121,13 @@ def test_a_run_that_somebody_made_by_hand_is_no_try_of_the_schedule(home: Seeded
     assert home.asked_for(NOW, catch_up_days=0) == [TODAY]
 
 
+def test_what_dagster_runs_again_after_a_worker_died_is_the_same_try(home: SeededHome) -> None:
+    first = home.add_run(TODAY, dg.DagsterRunStatus.FAILURE, by_schedule=True)
+    for _ in range(4):
+        home.add_run(TODAY, dg.DagsterRunStatus.FAILURE, by_schedule=True, again_after=first)
+    assert home.asked_for(NOW, catch_up_days=0) == [TODAY]
+
+
 def test_the_days_own_run_goes_before_those_of_a_backfill(home: SeededHome) -> None:
     assert {request.tags["dagster/priority"] for request in home.tick(NOW).run_requests or []} == {"1"}
 

@@ -68,10 +68,14 @@ def _day_runs(runs: list[dg.DagsterRun], *, is_to_come: bool, schedule: str) -> 
     return DayRuns(
         last=next((run for run in runs if not run.asset_selection or STATE_FILES in run.asset_selection), None),
         in_flight=is_to_come or any(run.status in _IN_FLIGHT for run in runs),
-        failed_tries=sum(
-            run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(SCHEDULE_TAG) == schedule for run in runs
-        ),
+        failed_tries=sum(_is_failed_try(run, schedule) for run in runs),
     )
+
+
+def _is_failed_try(run: dg.DagsterRun, schedule: str) -> bool:
+    """What Dagster runs again after a worker died has the schedule's tag too, and is the same try."""
+    is_try = run.tags.get(SCHEDULE_TAG) == schedule and run.parent_run_id is None
+    return is_try and run.status is dg.DagsterRunStatus.FAILURE
 
 
 def _days_of_backfills(instance: dg.DagsterInstance) -> Iterator[str]:
