@@ -14,6 +14,7 @@ from npi_pipeline.assets.conventions import (
     one_line_failures,
     table,
 )
+from npi_pipeline.dagster_home import is_limited
 from npi_pipeline.day.accounting import failure_reasons
 from npi_pipeline.day.keep_npi_list import kept_npi_list
 from npi_pipeline.day.record_outcomes import record_outcomes
@@ -64,6 +65,11 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
         day = day_of(context)
         settings = FetchSettings(**context.op_execution_context.op_config)
         root = day_storage.open()
+        if not is_limited(context.instance, REGISTRY_POOL):
+            context.log.warning(
+                f"the pool {REGISTRY_POOL} has no limit: days that run at once ask the registry as if each were alone; "
+                "set concurrency.pools.default_limit in dagster.yaml (see deploy/)"
+            )
         with one_line_failures():
             registry = provider_registry.registry()
             recorded = record_outcomes(

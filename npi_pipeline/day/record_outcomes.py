@@ -72,7 +72,14 @@ def record_outcomes(
         with JournalWriter(root, day, async_writes=settings.async_writes) as journal:
             for outcome in _invalid_outcomes(npis, known):
                 journal.append(outcome)
-            fetching = fetch(to_ask, registry, settings, total=to_ask.len(), stop=stop, on_progress=on_progress)
+            fetching = fetch(
+                to_ask,
+                registry,
+                settings,
+                total=to_ask.len(),
+                stop=stop,
+                on_progress=on_progress if to_ask.len() else None,
+            )
             # Closed at once when the journal or the run is interrupted: a traceback would keep it going.
             with contextlib.closing(iter(fetching)) as outcomes:
                 for outcome in outcomes:
