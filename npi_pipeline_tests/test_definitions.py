@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from npi_pipeline.daily_job import STATE_FILES
 from npi_pipeline.definitions import build_definitions
 from npi_pipeline.settings import Settings
+from npi_pipeline.watch import recent_days
 
 PROJECT = Path(__file__).parents[1]
 
@@ -87,6 +90,26 @@ def test_the_daily_job_and_its_schedule_are_there_and_the_schedule_is_on(definit
     schedule = definitions.resolve_schedule_def("npi_daily_schedule")
     assert (schedule.job_name, schedule.cron_schedule, schedule.execution_timezone) == ("npi_daily", "0 6 * * *", "UTC")
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+def test_the_sensors_and_the_audit_are_on_from_the_start(definitions: dg.Definitions) -> None:
+    sensors = {sensor.name: sensor.default_status for sensor in definitions.get_repository_def().sensor_defs}
+    assert sensors == dict.fromkeys(
+        ("npi_late_list_sensor", "npi_lost_run_sensor", "npi_failed_run_sensor"), dg.DefaultSensorStatus.RUNNING
+    )
+    audit = definitions.resolve_schedule_def("npi_audit_schedule")
+    assert (audit.job_name, audit.default_status) == ("npi_audit", dg.DefaultScheduleStatus.RUNNING)
+
+
+def test_state_files_count_as_stale_after_the_hours_of_the_settings(definitions: dg.Definitions) -> None:
+    spec = definitions.resolve_assets_def(STATE_FILES).specs_by_key[STATE_FILES]
+    assert spec.freshness_policy == dg.FreshnessPolicy.time_window(
+        fail_window=dt.timedelta(hours=36), warn_window=dt.timedelta(hours=27)
+    )
+
+
+def test_every_asset_is_among_those_whose_runs_are_watched(definitions: dg.Definitions) -> None:
+    assert set(recent_days.ASSETS) == set(definitions.resolve_asset_graph().get_all_asset_keys())
 
 
 def test_loading_the_definitions_gives_no_warning() -> None:
