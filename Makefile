@@ -24,7 +24,7 @@ format: $(VENV)/dev-installed
 	$(BIN)/ruff format .
 
 bench: $(VENV)/dev-installed
-	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; PYTHONPATH=. $(BIN)/python $$benchmark || exit 1; done
 
 clean:
 	rm -rf $(VENV) .demo build *.egg-info

@@ -78,10 +78,16 @@ class Deployment:
     def start_daemon(self, at: dt.datetime | None = None) -> subprocess.Popen[bytes]:
         """Start a daemon that somebody else ends."""
         moved_by = 0.0 if at is None else at.timestamp() - time.time()
-        command = [sys.executable, "-m", "npi_pipeline_tests.moved_daemon", str(moved_by)]
+        return self._start("-m", "npi_pipeline_tests.moved_daemon", str(moved_by), "run")
+
+    def start_webserver(self) -> subprocess.Popen[bytes]:
+        """Start a web server, on any free port, that somebody else ends."""
+        return self._start("-m", "dagster_webserver", "--port", str(free_port()))
+
+    def _start(self, *command: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*command, "run", "--module-name", "npi_pipeline.definitions"],
+                [sys.executable, *command, "--module-name", "npi_pipeline.definitions"],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -125,7 +131,13 @@ class Deployment:
             found.setdefault(run.tags.get(PARTITION_TAG, run.job_name), []).append(run.status.value)
         return found
 
-    def wait_until(self, holds: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> None:
+    def wait_until(
+        self,
+        holds: Callable[[], object],
+        process: subprocess.Popen[bytes] | None = None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         """Wait until something holds; fails with the daemon's last words when it does not, or the daemon has ended."""
         ended = False
 
@@ -134,7 +146,7 @@ class Deployment:
             ended = process is not None and process.poll() is not None
             return ended or holds()
 
-        held = poll_until(holds_or_ended)
+        held = poll_until(holds_or_ended, patience_seconds)
         if ended or not held:
             words = self.log.read_text(errors="replace")[-3000:]
             raise AssertionError(f"{'the daemon ended' if ended else 'in vain'}; {self.statuses()}\n{words}")
@@ -150,12 +162,12 @@ class Deployment:
 
     def published_days(self) -> list[str]:
         """The days whose manifest is there."""
-        return sorted(path.parent.name for path in self.data_root.glob("state_files/*/manifest.json"))
+        return sorted(path.parent.name for path in self.data_root.glob("state_files/[0-9]*/manifest.json"))
 
 
-def poll_until(holds: Callable[[], object]) -> bool:
+def poll_until(holds: Callable[[], object], patience_seconds: float = PATIENCE_SECONDS) -> bool:
     """Look again and again until something holds; whether it did, in the time that a test has."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     while not holds():
         if time.monotonic() > deadline:
             return False
