@@ -17,7 +17,7 @@ Alert = Callable[[str], None]
 """Takes a line for a person. Anything may be plugged in: see ``definitions.build_definitions``."""
 
 _TIMEOUT_SECONDS = 10
-# Together about half a minute of refusals: a sensor's tick is told to nobody twice.
+# Together about half a minute of refusals: the sensor that tells of a run does not tell of it again.
 _RETRIES = Retry(
     total=4, backoff_factor=2, allowed_methods=None, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
 )
