@@ -89,13 +89,15 @@ def _environment(folder: Path, s3: LocalS3, registry: EmulatedRegistry, start: d
 
 
 def _prepare(folder: Path, s3: LocalS3, days: Sequence[dt.date], npis: int) -> None:
-    """An empty data root and Dagster home, and a list for each day: a few NPIs join and leave from day to day."""
+    """An empty data root and Dagster home, and a list for each day: one NPI in fifty joins and one leaves a day."""
     for name in ("npi-data", "dagster-home"):
         shutil.rmtree(folder / name, ignore_errors=True)
     make_home(folder / "dagster-home", _DAGSTER_YAML)
-    pool = list(npi_numbers(npis + len(days), seed=0))
+    joining = max(1, npis // 50)
+    pool = list(npi_numbers(npis + joining * len(days), seed=0))
     for number, day in enumerate(days):
-        s3.put_list(BUCKET, KEY.format(date=day), pool[number : number + npis])
+        first = joining * number
+        s3.put_list(BUCKET, KEY.format(date=day), pool[first : first + npis])
 
 
 def _run(console: Console, registry: EmulatedRegistry, day: dt.date, npis: int) -> DayRun:

@@ -67,7 +67,7 @@ def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
     page.goto(f"{demo.url}/assets/npi_records")
     page.get_by_role("button", name="Plots").click()
     page.set_viewport_size({"width": _WIDTH, "height": 640})
-    scroll_to("deactivated")
+    scroll_to("dagster/partition_row_count")
     save("plots", 640)
 
     page.goto(f"{demo.url}/assets/state_files?view=checks")
