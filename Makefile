@@ -12,7 +12,7 @@ ui: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo --ui
 
 test: $(VENV)/dev-installed
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
 lint: $(VENV)/dev-installed
 	$(BIN)/ruff check .
