@@ -7,6 +7,14 @@ import dagster as dg
 JOB_NAME = "npi_daily"
 STATE_FILES = dg.AssetKey("state_files")
 """The asset whose files are what a day is run for."""
+ASSETS = frozenset(
+    {STATE_FILES, *(dg.AssetKey(name) for name in ("npi_list", "npi_records", "providers", "provider_changes"))}
+)
+
+
+def makes_a_day(run: dg.DagsterRun) -> bool:
+    """Whether a run is the daily job's, or makes any of its assets (the UI and backfills have a job of their own)."""
+    return run.job_name == JOB_NAME or not ASSETS.isdisjoint(run.asset_selection or ())
 
 
 def daily_job() -> dg.UnresolvedAssetJobDefinition:

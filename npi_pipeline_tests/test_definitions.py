@@ -10,10 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from npi_pipeline import daily_job
 from npi_pipeline.daily_job import STATE_FILES
 from npi_pipeline.definitions import build_definitions
 from npi_pipeline.settings import Settings
-from npi_pipeline.watch import recent_days
 
 PROJECT = Path(__file__).parents[1]
 
@@ -109,7 +109,7 @@ def test_state_files_count_as_stale_after_the_hours_of_the_settings(definitions:
 
 
 def test_every_asset_is_among_those_whose_runs_are_watched(definitions: dg.Definitions) -> None:
-    assert set(recent_days.ASSETS) == set(definitions.resolve_asset_graph().get_all_asset_keys())
+    assert set(definitions.resolve_asset_graph().get_all_asset_keys()) == daily_job.ASSETS
 
 
 def test_loading_the_definitions_gives_no_warning() -> None:

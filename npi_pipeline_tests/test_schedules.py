@@ -14,9 +14,9 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
+from npi_pipeline.daily_job import ASSETS
 from npi_pipeline.definitions import build_definitions
 from npi_pipeline.settings import Settings, SettingsError
-from npi_pipeline.watch.recent_days import ASSETS
 from npi_pipeline_tests.seeded_home import SeededHome
 
 UTC = dt.timezone.utc
@@ -85,7 +85,7 @@ def test_the_window_goes_over_leap_days_and_ends_of_years(
 )
 def test_a_day_that_is_queued_or_running_is_not_doubled(home: SeededHome, status: dg.DagsterRunStatus) -> None:
     home.add_run(MISSED[0], status)
-    home.add_run(MISSED[1], status, job_name="__ASSET_JOB", assets=frozenset(ASSETS))
+    home.add_run(MISSED[1], status, job_name="__ASSET_JOB", assets=ASSETS)
     assert home.asked_for(NOW, catch_up_days=3) == [TODAY, MISSED[2]]
 
 

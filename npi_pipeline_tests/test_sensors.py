@@ -125,9 +125,11 @@ def worker() -> Iterator[subprocess.Popen[bytes]]:
     process.communicate()
 
 
-def started_in(home: SeededHome, process: subprocess.Popen[bytes], tags: dict[str, str]) -> dg.DagsterRun:
+def started_in(
+    home: SeededHome, process: subprocess.Popen[bytes], tags: dict[str, str], job_name: str = "npi_daily"
+) -> dg.DagsterRun:
     """A run that Dagster takes for running in ``process``."""
-    run = home.add_run(str(TODAY), dg.DagsterRunStatus.STARTED)
+    run = home.add_run(str(TODAY), dg.DagsterRunStatus.STARTED, job_name=job_name)
     home.instance.add_run_tags(run.run_id, tags)
     home.instance.report_engine_event("Executing steps in process", run, EngineEventData.in_process(process.pid))
     return run
@@ -180,6 +182,13 @@ def test_a_run_of_which_nothing_is_known_for_certain_is_left_alone(
     home: SeededHome, worker: subprocess.Popen[bytes], tags: dict[str, str]
 ) -> None:
     started_in(home, worker, tags)
+    worker.kill()
+    worker.wait()
+    assert list(lost_runs(home.instance)) == []
+
+
+def test_a_lost_run_of_somebody_elses_job_is_somebody_elses(home: SeededHome, worker: subprocess.Popen[bytes]) -> None:
+    started_in(home, worker, RUN_HERE, job_name="their_job")
     worker.kill()
     worker.wait()
     assert list(lost_runs(home.instance)) == []

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
-from npi_pipeline.daily_job import JOB_NAME, STATE_FILES
+from npi_pipeline.daily_job import STATE_FILES, makes_a_day
 
 PARTITION_TAG = "dagster/partition"
 SCHEDULE_TAG = "dagster/schedule_name"
@@ -48,17 +48,15 @@ class DayRuns:
         return self.last is not None and self.last.status is dg.DagsterRunStatus.FAILURE
 
 
-def runs_of_days(
-    instance: dg.DagsterInstance, days: Collection[dt.date], assets: Collection[dg.AssetKey], schedule: str
-) -> dict[dt.date, DayRuns]:
-    """The runs of each of ``days`` that were to make any of ``assets``; ``schedule`` is the one whose tries count."""
+def runs_of_days(instance: dg.DagsterInstance, days: Collection[dt.date], schedule: str) -> dict[dt.date, DayRuns]:
+    """The runs of each of ``days``; ``schedule`` is the one whose tries count."""
     wanted = {day.isoformat(): day for day in days}
     if not wanted:
         return {}
     runs: dict[dt.date, list[dg.DagsterRun]] = defaultdict(list)
     # The newest comes first.
     for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: list(wanted)})):
-        if run.job_name == JOB_NAME or not set(assets).isdisjoint(run.asset_selection or ()):
+        if makes_a_day(run):
             runs[wanted[run.tags[PARTITION_TAG]]].append(run)
     to_come = set(_days_of_backfills(instance))
     return {day: _day_runs(runs[day], is_to_come=key in to_come, schedule=schedule) for key, day in wanted.items()}

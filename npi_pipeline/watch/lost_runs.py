@@ -16,6 +16,9 @@ from collections.abc import Iterator
 import dagster as dg
 import psutil
 
+from npi_pipeline.daily_job import makes_a_day
+from npi_pipeline.watch.audit import AUDIT_JOB_NAME
+
 HOST_TAG = "npi/host"
 """On a run that the command line runs in its own process: the host that this process is on."""
 
@@ -28,11 +31,12 @@ _CLOCK_SECONDS = 2.0
 
 
 def lost_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
-    """The runs that count as running, on this host, and have no process any more."""
+    """The pipeline's runs that count as running, on this host, and have no process any more."""
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        if _is_of_this_host(run) and _is_process_gone(instance, run):
+        is_ours = makes_a_day(run) or run.job_name == AUDIT_JOB_NAME
+        if is_ours and _is_of_this_host(run) and _is_process_gone(instance, run):
             yield run
 
 

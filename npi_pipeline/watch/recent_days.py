@@ -17,9 +17,6 @@ from npi_pipeline.storage.days import is_published
 from npi_pipeline.watch.day_runs import DayRuns, runs_of_days
 
 DAILY_SCHEDULE_NAME = "npi_daily_schedule"
-ASSETS = tuple(
-    dg.AssetKey(name) for name in ("npi_list", "npi_records", "providers", "state_files", "provider_changes")
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +44,7 @@ def recent_days(
 ) -> list[RecentDay]:
     """How each of ``days`` stands, in their order. Raises StorageError."""
     days = list(days)
-    runs = runs_of_days(instance, days, ASSETS, DAILY_SCHEDULE_NAME)
+    runs = runs_of_days(instance, days, DAILY_SCHEDULE_NAME)
     return [RecentDay(day, is_published(root, files.state_files_dir, day), runs[day]) for day in days]
 
 
