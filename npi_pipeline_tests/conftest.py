@@ -18,6 +18,11 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _bucket_numbers = itertools.count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take a minute begin first: else they are what is left to one worker at the end."""
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("daemon", "browser")))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No setting, credential or proxy of whoever runs the tests reaches them."""

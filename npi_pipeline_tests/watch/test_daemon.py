@@ -17,6 +17,8 @@ from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline_tests.deployment import Deployment
 from npi_pipeline_tests.webhook import webhook
 
+pytestmark = pytest.mark.daemon
+
 NPIS = sorted(npi_numbers(60, seed=11))
 KEY = "lists/{date:%Y-%m-%d}.txt"
 FIRST = dt.date(2026, 2, 23)
