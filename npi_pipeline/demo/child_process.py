@@ -45,11 +45,14 @@ def start(module: str, arguments: Sequence[str]) -> tuple[subprocess.Popen[bytes
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a server that ``start`` started, and wait until it is gone. Harmless when it is gone already."""
+    # The end of its input too: what a shell starts in the background ignores Ctrl-C, Dagster gives SIGTERM the same
+    # answer, and a server inherits both.
+    if process.stdin is not None:
+        process.stdin.close()
     process.terminate()
     process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def announce(**ready: Any) -> None:
