@@ -199,6 +199,8 @@ def backfill_what_is_missing(page: Page, demo: DemoUi, days: int) -> None:
 def open_launchpad(page: Page, demo: DemoUi, day: str, **settings: object) -> None:
     """Have the launchpad of the daily job open for ``day``, with nothing set but these settings of ``npi_records``."""
     page.goto(f"{demo.url}/locations/npi_pipeline.definitions/jobs/{JOB_NAME}/playground")
+    # It comes with the days: until they are loaded, a field that looks the same takes no choice.
+    expect(page.get_by_role("button", name="sort_by_alpha")).to_be_visible()
     partition = page.get_by_placeholder("Partition")
     partition.fill(day)
     partition.press("Enter")
