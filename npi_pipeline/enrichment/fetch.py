@@ -31,6 +31,9 @@ from npi_pipeline.enrichment.scheduler import Attempt, Scheduler, Settled
 from npi_pipeline.enrichment.workers import Workers
 from npi_pipeline.settings import FetchSettings
 
+# Hours of a fetch are a few lines an hour.
+_LONGEST_SILENCE_SECONDS = 300.0
+
 __all__ = ["Fetch", "FetchProgress", "FetchReport", "RegistryDownError", "fetch"]
 
 
@@ -48,7 +51,8 @@ def fetch(
 
     ``npis`` may be any iterable of NPIs with a valid check digit, each once; it is consumed as the fetch goes on.
     ``total`` is their number, for the progress. Setting ``stop`` ends the iteration within a second or two.
-    ``on_progress`` is called in the consumer's thread every ``progress_seconds``, and once at the end.
+    ``on_progress`` is called in the consumer's thread after ``progress_seconds``, then ever more seldom (each time after
+    twice as long, five minutes at most), and once at the end.
 
     The iteration raises RegistryDownError when the registry stays down, after every outcome that there was.
     """
@@ -117,11 +121,13 @@ class Fetch:
 
     def _settle(self, scheduler: Scheduler, workers: Workers, breaker: Breaker) -> Iterator[Settled]:
         """Do what the scheduler says until every NPI is settled, or ``stop`` is set."""
-        shown_at = time.monotonic()
+        pause = self._progress_seconds
+        show_at = time.monotonic() + pause
         while not self._stop.is_set():
             now = time.monotonic()
-            if now - shown_at >= self._progress_seconds:
-                shown_at = now
+            if now >= show_at:
+                pause = min(2 * pause, _LONGEST_SILENCE_SECONDS)
+                show_at = now + pause
                 self._show_progress(scheduler)
             step = scheduler.next(now)
             if step is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 import subprocess
@@ -244,15 +245,16 @@ def test_a_request_may_not_take_longer_than_its_time_though_bytes_keep_coming() 
     assert outcome.attempts == 2
 
 
-def test_progress_is_told_now_and_then_and_at_the_end() -> None:
+def test_progress_is_told_ever_more_seldom_and_at_the_end() -> None:
     told: list[FetchProgress] = []
     with emulated_registry(latency=0.02, error_share=0.1) as registry:
         fetching = fetch(
-            npi_numbers(300), nppes(registry), QUICK, total=300, on_progress=told.append, progress_seconds=0.05
+            npi_numbers(300), nppes(registry), QUICK, total=300, on_progress=told.append, progress_seconds=0.01
         )
         assert len(list(fetching)) == 300
 
-    assert len(told) > 2
+    # After 0.01 seconds, then 0.02, 0.04, ... more, and at the end.
+    assert 2 < len(told) <= 2 + math.log2(1 + fetching.report.seconds / 0.01)
     assert [progress.done for progress in told] == sorted(progress.done for progress in told)
     assert all(progress.done + progress.in_flight + progress.waiting <= 300 for progress in told)
     last = told[-1]
