@@ -3,7 +3,8 @@
 The launchpad shows each setting with its bounds and its description and, as default, the value that the environment
 gives it. It refuses a wrong word or type as one writes it. A number out of its bounds, and values that do not go
 together, are refused when the run is launched, before there is a run, by any way of launching one: Dagster
-post-processes a configuration when it plans a run.
+post-processes a configuration when it plans a run. A secret is not shown: its field begins empty, which stands for
+what the environment says.
 Not here: the settings themselves (``settings``).
 """
 
@@ -21,7 +22,7 @@ from dagster._config.errors import PostProcessingError
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from npi_pipeline.settings import SettingsError, SettingsGroup, bounds, one_line
+from npi_pipeline.settings import SettingsError, SettingsGroup, bounds, is_secret, one_line
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,21 +36,26 @@ _SCALARS = {
     str: ("Text", ConfigScalarKind.STRING),
 }
 
+_NOT_SHOWN = (
+    " The environment sets it, and it is not shown. Left empty, that stays; what is written here is kept with the run."
+)
+
 
 def launchpad_fields(group: type[SettingsGroup], defaults: SettingsGroup) -> dg.Field:
     """The settings of ``group`` as the schema of an asset's or a resource's configuration.
 
     ``defaults`` has the value that each field begins with. What comes out of it are valid settings, for ``group``.
     """
+    secrets = {name: getattr(defaults, name) for name, setting in group.model_fields.items() if is_secret(setting)}
     fields = {
         name: dg.Field(
             _field_type(group, name, setting),
-            default_value=_as_configuration(getattr(defaults, name)),
-            description=setting.description,
+            default_value="" if name in secrets else _as_configuration(getattr(defaults, name)),
+            description=f"{setting.description}{_NOT_SHOWN if secrets.get(name) else ''}",
         )
         for name, setting in group.model_fields.items()
     }
-    return dg.Field(_GroupType(fields, group))
+    return dg.Field(_GroupType(fields, group, secrets))
 
 
 def settings_resource(resource: type[Group], defaults: SettingsGroup) -> dg.ResourceDefinition:
@@ -98,17 +104,19 @@ class _GroupType(dg.Shape):
         shape._initialized = False
         return shape
 
-    def __init__(self, fields: Mapping[str, dg.Field], group: type[SettingsGroup]) -> None:
+    def __init__(self, fields: Mapping[str, dg.Field], group: type[SettingsGroup], secrets: Mapping[str, str]) -> None:
         super().__init__(fields)  # type: ignore[no-untyped-call]
         self._group = group
+        self._secrets = secrets
 
     def post_process(self, value: dict[str, Any]) -> dict[str, Any]:
         """The values, when they go together. Raises PostProcessingError with the line that tells why not."""
+        whole = {**value, **{name: secret for name, secret in self._secrets.items() if not value[name]}}
         try:
-            self._group(**value)
+            self._group(**whole)
         except ValidationError as error:
             raise PostProcessingError(one_line(error)) from None
-        return value
+        return whole
 
 
 def _field_type(group: type[SettingsGroup], name: str, setting: FieldInfo) -> dg.Enum | _SettingType | type[bool]:

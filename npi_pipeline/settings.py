@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import urllib.parse
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -101,6 +102,8 @@ class RegistrySettings(SettingsGroup):
     registry_url: str = Field(
         default="",
         description="URL of one lookup, with `{npi}` where the NPI goes. Empty: the format's own public URL.",
+        # It may hold a key.
+        json_schema_extra={"secret": True},
     )
 
     @field_validator("registry_url")
@@ -426,6 +429,14 @@ def is_secret(field: FieldInfo) -> bool:
     """Whether the setting's value is nobody's to see: it is not printed, not even when it cannot be used."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and bool(extra.get("secret"))
+
+
+def as_shown(field: FieldInfo, value: object) -> str:
+    """A value as anybody may see it: of a secret, which is a URL, no more than its host."""
+    text = as_text(value)
+    if not text or not is_secret(field):
+        return text
+    return f"(set, at {urllib.parse.urlsplit(text).hostname}; the rest is not shown)"
 
 
 def settings_table() -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from npi_pipeline.day.status import DayStatus, Standing
 from npi_pipeline.day_run import DayRun
-from npi_pipeline.settings import Settings, all_settings, as_text, environment_variable, is_secret
+from npi_pipeline.settings import Settings, all_settings, as_shown, environment_variable
 
 _MARKS = {Standing.complete: "■", Standing.partial: "◪", Standing.missing: "□"}
 _COLOURS = {Standing.complete: "green", Standing.partial: "yellow", Standing.missing: "red"}
@@ -124,9 +124,8 @@ def show_settings(settings: Settings) -> None:
     for name in ("variable", "value", "meaning"):
         table.add_column(name, overflow="fold")
     for group, name, field in all_settings():
-        value = as_text(getattr(getattr(settings, group), name))
-        shown = "(set, not shown)" if value and is_secret(field) else value
-        table.add_row(environment_variable(name), shown, field.description)
+        value = getattr(getattr(settings, group), name)
+        table.add_row(environment_variable(name), as_shown(field, value), field.description)
     Console(highlight=False).print(table)
 
 

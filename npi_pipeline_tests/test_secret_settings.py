@@ -1,28 +1,103 @@
-"""A setting that is a secret is shown nowhere."""
+"""A setting that is a secret is shown and kept nowhere."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
 from npi_pipeline.cli import main
-from npi_pipeline.settings import Settings, SettingsError, all_settings, is_secret
+from npi_pipeline.daily_job import JOB_NAME
+from npi_pipeline.definitions import build_definitions
+from npi_pipeline.demo.providers import npi_numbers
+from npi_pipeline.demo.registry import EmulatedRegistry
+from npi_pipeline.demo.s3 import LocalS3
+from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable, is_secret
 
-SECRET = "hooks.example.org/a-secret"
+SECRET = "5ecret-0f-ours"
+URLS = {
+    "NPI_ALERT_WEBHOOK_URL": f"https://hooks.example.org/{SECRET}",
+    "NPI_REGISTRY_URL": f"https://me:{SECRET}@registry.example.org/{{npi}}?key={SECRET}",
+}
 
 
-def test_the_webhook_is_the_only_secret_among_the_settings() -> None:
-    assert [name for _, name, field in all_settings() if is_secret(field)] == ["alert_webhook_url"]
+def test_the_urls_that_may_hold_a_key_are_the_secrets() -> None:
+    assert {environment_variable(name) for _, name, field in all_settings() if is_secret(field)} == set(URLS)
 
 
-def test_a_secret_is_not_shown_among_the_settings_in_force() -> None:
-    shown = CliRunner(env={"NPI_ALERT_WEBHOOK_URL": f"https://{SECRET}", "COLUMNS": "300"}).invoke(main, ["settings"])
+def test_of_a_secret_no_more_than_its_host_is_shown_among_the_settings_in_force() -> None:
+    shown = CliRunner(env=URLS | {"COLUMNS": "300"}).invoke(main, ["settings"])
     assert shown.exit_code == 0
     assert SECRET not in shown.output
-    assert "(set, not shown)" in shown.output
+    for host in ("hooks.example.org", "registry.example.org"):
+        assert f"(set, at {host}; the rest is not shown)" in shown.output
 
 
-def test_a_secret_that_cannot_be_used_is_refused_without_being_told() -> None:
+@pytest.mark.parametrize(
+    ("variable", "url", "why"),
+    [
+        ("NPI_ALERT_WEBHOOK_URL", f"ftp://hooks.example.org/{SECRET}", "must start with http:// or https://"),
+        ("NPI_REGISTRY_URL", f"ftp://example.org/{{npi}}?key={SECRET}", "must start with http:// or https://"),
+        ("NPI_REGISTRY_URL", f"https://example.org/?key={SECRET}", "must contain `{npi}` where the NPI goes"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_refused_without_being_told(variable: str, url: str, why: str) -> None:
     with pytest.raises(SettingsError) as refusal:
-        Settings.from_environment({"NPI_ALERT_WEBHOOK_URL": f"ftp://{SECRET}"})
-    assert str(refusal.value) == "NPI_ALERT_WEBHOOK_URL cannot be used: must start with http:// or https://"
+        Settings.from_environment({variable: url})
+    assert str(refusal.value) == f"{variable} cannot be used: {why}"
+
+
+def test_the_launchpad_does_not_show_a_secret_and_uses_it_when_the_field_is_left_empty() -> None:
+    job = build_definitions(Settings.from_environment(URLS)).resolve_job_def(JOB_NAME)
+    assert SECRET not in dg.serialize_value(job.get_config_schema_snapshot())
+
+    def url_of(**fields: str) -> str:
+        configuration = {"resources": {"provider_registry": {"config": fields}}}
+        planned = dg.validate_run_config(job, configuration)
+        url: str = planned["resources"]["provider_registry"]["config"]["registry_url"]
+        return url
+
+    assert url_of() == url_of(registry_url="") == URLS["NPI_REGISTRY_URL"]
+    # Without its URL, this format could not be used.
+    assert url_of(registry_format="affiliated_practices") == URLS["NPI_REGISTRY_URL"]
+    assert url_of(registry_url="http://elsewhere/{npi}") == "http://elsewhere/{npi}"
+
+
+def test_a_key_of_the_registry_is_neither_logged_nor_kept_whether_the_day_succeeds_or_fails(
+    s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Path
+) -> None:
+    s3.put_list(bucket, "npi_list.txt", list(npi_numbers(20)))
+    environment = os.environ | {
+        "NPI_LIST_BUCKET": bucket,
+        "NPI_DATA_ROOT": str(tmp_path / "npi-data"),
+        "NPI_START_DATE": "2026-11-01",
+        "NPI_REUSE_HOURS": "0",
+        "NPI_MAX_RETRIES": "0",
+        "NPI_REGISTRY_URL": f"{registry.url}&key={SECRET}".replace("://", f"://me:{SECRET}@"),
+        "DAGSTER_HOME": str(tmp_path / "home"),
+    }
+
+    def run(day: str) -> subprocess.CompletedProcess[bytes]:
+        code = "from npi_pipeline.cli import main; main()"
+        command = [sys.executable, "-c", code, "run", "--date", day]
+        return subprocess.run(command, env=environment, capture_output=True, check=False)
+
+    succeeded = run("2026-11-22")
+    assert succeeded.returncode == 0, succeeded.stderr
+    registry.close()
+    failed = run("2026-11-23")
+    assert failed.returncode == 1, failed.stderr
+
+    secret = SECRET.encode()
+    assert secret not in succeeded.stdout + succeeded.stderr + failed.stdout + failed.stderr
+    assert [path for path in _files(tmp_path) if secret in path.read_bytes()] == []
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())

@@ -51,8 +51,8 @@ def fetch(
 
     ``npis`` may be any iterable of NPIs with a valid check digit, each once; it is consumed as the fetch goes on.
     ``total`` is their number, for the progress. Setting ``stop`` ends the iteration within a second or two.
-    ``on_progress`` is called in the consumer's thread after ``progress_seconds``, then ever more seldom (each time after
-    twice as long, five minutes at most), and once at the end.
+    ``on_progress`` is called in the consumer's thread after ``progress_seconds``, then ever more seldom (after twice as
+    long each time, five minutes at most), and once at the end.
 
     The iteration raises RegistryDownError when the registry stays down, after every outcome that there was.
     """
