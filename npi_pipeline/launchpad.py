@@ -44,9 +44,10 @@ _NOT_SHOWN = (
 def launchpad_fields(group: type[SettingsGroup], defaults: SettingsGroup) -> dg.Field:
     """The settings of ``group`` as the schema of an asset's or a resource's configuration.
 
-    ``defaults`` has the value that each field begins with. What comes out of it are valid settings, for ``group``.
+    ``defaults`` has the value that each field begins with. What comes out of it are valid settings, for ``group``,
+    once the secrets that are left empty are filled in: see ``settings_resource``.
     """
-    secrets = {name: getattr(defaults, name) for name, setting in group.model_fields.items() if is_secret(setting)}
+    secrets = _secrets(defaults)
     fields = {
         name: dg.Field(
             _field_type(group, name, setting),
@@ -68,8 +69,9 @@ def settings_resource(resource: type[Group], defaults: SettingsGroup) -> dg.Reso
         resource(**defaults.model_dump())
     except ValidationError as error:
         raise SettingsError(one_line(error)) from error
+    secrets = _secrets(defaults)
     return dg.ResourceDefinition(
-        lambda context: resource(**context.resource_config),
+        lambda context: resource(**_filled_in(context.resource_config, secrets)),
         config_schema=launchpad_fields(resource, defaults),
         description=resource.__doc__,
     )
@@ -96,7 +98,11 @@ class _SettingType(ConfigScalar):
 
 
 class _GroupType(dg.Shape):
-    """The settings of a group together, for what only shows when one has them all."""
+    """The settings of a group together, for what only shows when one has them all.
+
+    Dagster keeps one type of each key, and the key tells whether a secret is set but not which: so a secret is looked
+    at here and never handed out.
+    """
 
     # Dagster's Shape hands out one object, of its own class, for all shapes of the same fields.
     def __new__(cls, *_arguments: object) -> Self:
@@ -111,12 +117,22 @@ class _GroupType(dg.Shape):
 
     def post_process(self, value: dict[str, Any]) -> dict[str, Any]:
         """The values, when they go together. Raises PostProcessingError with the line that tells why not."""
-        whole = {**value, **{name: secret for name, secret in self._secrets.items() if not value[name]}}
         try:
-            self._group(**whole)
+            self._group(**_filled_in(value, self._secrets))
         except ValidationError as error:
             raise PostProcessingError(one_line(error)) from None
-        return whole
+        return value
+
+
+def _secrets(settings: SettingsGroup) -> dict[str, str]:
+    """Those of the settings that are secrets, by name."""
+    secrets = (name for name, setting in type(settings).model_fields.items() if is_secret(setting))
+    return {name: getattr(settings, name) for name in secrets}
+
+
+def _filled_in(configuration: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration, with the secrets that were left empty."""
+    return {**configuration, **{name: secret for name, secret in secrets.items() if not configuration[name]}}
 
 
 def _field_type(group: type[SettingsGroup], name: str, setting: FieldInfo) -> dg.Enum | _SettingType | type[bool]:

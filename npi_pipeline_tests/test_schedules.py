@@ -95,6 +95,14 @@ def test_a_run_of_somebody_elses_assets_does_not_count(home: SeededHome) -> None
     assert home.asked_for(NOW, catch_up_days=0) == [TODAY]
 
 
+def test_a_published_day_is_asked_for_again_while_its_last_run_failed(home: SeededHome) -> None:
+    home.publish(TODAY)
+    home.add_run(TODAY, dg.DagsterRunStatus.FAILURE, by_schedule=True)
+    assert home.asked_for(NOW, catch_up_days=0) == [TODAY]
+    home.add_run(TODAY, dg.DagsterRunStatus.SUCCESS, by_schedule=True)
+    assert home.asked_for(NOW, catch_up_days=0) == []
+
+
 def test_a_day_that_was_cancelled_is_asked_for_again(home: SeededHome) -> None:
     home.add_run(TODAY, dg.DagsterRunStatus.CANCELED)
     assert home.asked_for(NOW, catch_up_days=0) == [TODAY]

@@ -18,6 +18,7 @@ from npi_pipeline.definitions import build_definitions
 from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry
 from npi_pipeline.demo.s3 import LocalS3
+from npi_pipeline.resources import ProviderRegistry
 from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable, is_secret
 
 SECRET = "5ecret-0f-ours"
@@ -54,19 +55,27 @@ def test_a_secret_that_cannot_be_used_is_refused_without_being_told(variable: st
 
 
 def test_the_launchpad_does_not_show_a_secret_and_uses_it_when_the_field_is_left_empty() -> None:
-    job = build_definitions(Settings.from_environment(URLS)).resolve_job_def(JOB_NAME)
-    assert SECRET not in dg.serialize_value(job.get_config_schema_snapshot())
+    # Dagster keeps the types of a configuration by their key: these must not bring back the first one's secret.
+    urls = [URLS["NPI_REGISTRY_URL"], URLS["NPI_REGISTRY_URL"].replace(SECRET, f"another-{SECRET}")]
+    jobs = [
+        build_definitions(Settings.from_environment({"NPI_REGISTRY_URL": url})).resolve_job_def(JOB_NAME)
+        for url in urls
+    ]
+    for job, url in zip(jobs, urls, strict=True):
+        assert SECRET not in dg.serialize_value(job.get_config_schema_snapshot())
+        assert url_of(job) == url_of(job, registry_url="") == url
+        # Without its URL, this format could not be used.
+        assert url_of(job, registry_format="affiliated_practices") == url
+        assert url_of(job, registry_url="http://elsewhere/{npi}") == "http://elsewhere/{npi}"
 
-    def url_of(**fields: str) -> str:
-        configuration = {"resources": {"provider_registry": {"config": fields}}}
-        planned = dg.validate_run_config(job, configuration)
-        url: str = planned["resources"]["provider_registry"]["config"]["registry_url"]
-        return url
 
-    assert url_of() == url_of(registry_url="") == URLS["NPI_REGISTRY_URL"]
-    # Without its URL, this format could not be used.
-    assert url_of(registry_format="affiliated_practices") == URLS["NPI_REGISTRY_URL"]
-    assert url_of(registry_url="http://elsewhere/{npi}") == "http://elsewhere/{npi}"
+def url_of(job: dg.JobDefinition, **fields: str) -> str:
+    """The registry's URL in a run of ``job`` with these fields of the launchpad."""
+    planned = dg.validate_run_config(job, {"resources": {"provider_registry": {"config": fields}}})
+    with dg.build_init_resource_context(config=planned["resources"]["provider_registry"]["config"]) as context:
+        registry = job.resource_defs["provider_registry"].resource_fn(context)
+    assert isinstance(registry, ProviderRegistry)
+    return registry.registry_url
 
 
 def test_a_key_of_the_registry_is_neither_logged_nor_kept_whether_the_day_succeeds_or_fails(

@@ -20,7 +20,7 @@ def days_left_behind(instance: dg.DagsterInstance, recent: list[RecentDay]) -> I
     """The days that are incomplete or failed last, each with what is known of it on one line."""
     for day in recent:
         runs = day.runs
-        if day.is_published and not runs.last_failed:
+        if not day.is_left_behind:
             continue
         standing = "is published, but its last run failed" if day.is_published else "is not complete"
         if runs.in_flight:

@@ -21,16 +21,21 @@ DAILY_SCHEDULE_NAME = "npi_daily_schedule"
 
 @dataclasses.dataclass(frozen=True)
 class RecentDay:
-    """One day that is looked after. It is complete when it is published, whoever ran it."""
+    """One day that is looked after. It is published when its manifest is there, whoever ran it."""
 
     day: dt.date
     is_published: bool
     runs: DayRuns
 
     @property
+    def is_left_behind(self) -> bool:
+        """Whether it is incomplete, or was made anew and failed: its state files, or what changed, may be of old."""
+        return not self.is_published or self.runs.last_failed
+
+    @property
     def is_due(self) -> bool:
-        """Whether somebody should run it: it is not complete, and nobody is at it."""
-        return not self.is_published and not self.runs.in_flight
+        """Whether somebody should run it: it is left behind, and nobody is at it."""
+        return self.is_left_behind and not self.runs.in_flight
 
 
 def days_looked_after(settings: Settings, today: dt.date) -> list[dt.date]:
