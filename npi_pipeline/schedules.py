@@ -1,7 +1,7 @@
 """The daily schedule, which also asks for the days that were missed, and the audit's.
 
 Dagster's own partitioned schedule does not catch up: after five days down it asks for one. This one asks for every
-day of the window that is not complete, newest first.
+day of the window that is not complete or failed last, newest first.
 Not here: which days those are (``watch``), and what comes at no set time (``sensors``).
 """
 
@@ -29,7 +29,7 @@ RUN_TAGS = {"dagster/priority": "1"}
 
 
 def daily_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """At the hour of the settings, a run for today and for each day before it that is not complete.
+    """At the hour of the settings, a run for today and for each day before it that is incomplete or failed last.
 
     A day that is queued, running or in a backfill is not doubled; one that failed often enough is reported and left
     alone. Raises SettingsError for an hour that is none.
@@ -44,7 +44,7 @@ def daily_schedule(settings: Settings) -> dg.ScheduleDefinition:
             cron_schedule=cron,
             execution_timezone=watch.schedule_timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=f"Today, and every day of the {watch.catch_up_days} before it that is not complete.",
+            description=f"Today, and every day of the {watch.catch_up_days} before it that is incomplete or failed last.",
         )
         def npi_daily_schedule(
             context: dg.ScheduleEvaluationContext, day_storage: DayStorage
