@@ -25,13 +25,14 @@ LOST_RUN_SECONDS = 30
 
 
 def late_list_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Every few minutes: a run for each day whose run found no list, once its list is there."""
+    """Every few minutes: a run for each day whose list came, or was written over, after the day was run."""
 
     @dg.sensor(
         job_name=JOB_NAME,
         minimum_interval_seconds=LATE_LIST_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Looks for the lists of days that failed for want of one, and runs these days when it has come.",
+        description="Runs days that failed for want of a list once it has come, and today and yesterday once more when "
+        "the list at a key without a date is written over before the day ends.",
     )
     def npi_late_list_sensor(
         context: dg.SensorEvaluationContext, s3: S3Resource, npi_list_source: NpiListSource, day_storage: DayStorage

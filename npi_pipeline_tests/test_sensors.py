@@ -110,6 +110,54 @@ def test_a_day_that_failed_for_another_reason_is_not_taken_for_one_without_a_lis
     assert watched.requests_of_late_lists() == []
 
 
+def with_a_key_without_date(watched: Watched) -> str:
+    """Have the list lie at a key that is written over from day to day; the key."""
+    npi_list = watched.settings.npi_list.model_copy(update={"list_key": "npi_list.txt"})
+    watched.settings = watched.settings.model_copy(update={"npi_list": npi_list})
+    return npi_list.list_key
+
+
+def test_a_list_that_is_written_over_during_its_day_is_run_again_once(
+    watched: Watched, s3: LocalS3, bucket: str
+) -> None:
+    key = with_a_key_without_date(watched)
+    s3.put_list(bucket, key, NPIS)
+    assert watched.run().ok
+    s3.put_list(bucket, key, NPIS)
+    assert watched.requests_of_late_lists() == [], "it is the same list, put once more"
+
+    s3.put_list(bucket, key, NPIS[:3])
+    assert [day for day, _ in watched.requests_of_late_lists()] == [str(TODAY)]
+    again = watched.run()
+    assert again.status.npis == 3
+    assert watched.requests_of_late_lists() == []
+
+
+def test_a_day_that_was_run_before_its_last_list_came_is_run_again_the_day_after(
+    watched: Watched, s3: LocalS3, bucket: str
+) -> None:
+    key = with_a_key_without_date(watched)
+    s3.create_bucket(bucket, versioned=True)
+    yesterday = TODAY - dt.timedelta(days=1)
+    morning, evening = (dt.datetime.combine(yesterday, dt.time(hour), dt.timezone.utc) for hour in (6, 20))
+    s3.put_list(bucket, key, NPIS, last_modified=morning)
+    assert watched.run(yesterday).ok
+    assert watched.requests_of_late_lists() == []
+
+    s3.put_list(bucket, key, NPIS[:3], last_modified=evening)
+    s3.put_list(bucket, key, NPIS[:2])
+    assert [day for day, _ in watched.requests_of_late_lists()] == [str(yesterday)]
+    assert watched.run(yesterday).status.npis == 3
+    assert watched.requests_of_late_lists() == []
+
+
+def test_the_list_of_a_dated_key_is_kept_as_it_was_read(watched: Watched, s3: LocalS3, bucket: str) -> None:
+    s3.put_list(bucket, KEY.format(date=TODAY), NPIS)
+    assert watched.run().ok
+    s3.put_list(bucket, KEY.format(date=TODAY), NPIS[:3])
+    assert watched.requests_of_late_lists() == []
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[SeededHome]:
     with dg.instance_for_test() as instance:

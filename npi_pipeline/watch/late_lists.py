@@ -1,4 +1,5 @@
-"""Lists that came late: days whose run found no list, and whose list is there by now.
+"""Lists that came late: days whose run found no list and whose list is there by now, and days whose list was written
+over before they ended.
 
 Not here: reading the list (``day.keep_npi_list``).
 """
@@ -9,21 +10,51 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import has_list
-from npi_pipeline.storage.list_object import FoundList, ListUnavailableError
+from npi_pipeline.storage.kept_list import read_kept_source
+from npi_pipeline.storage.list_object import FoundList, HowChosen, ListUnavailableError, is_certain
 from npi_pipeline.watch.recent_days import RecentDay
+
+# Today's list may be written over until midnight, and this morning be found to have been until then. What is older has
+# been looked at often enough: a look is a request.
+_DAYS_WRITTEN_OVER = 2
 
 
 def lists_that_came(
     root: DataRoot, recent: Iterable[RecentDay], find: Callable[[dt.date], FoundList]
 ) -> Iterator[tuple[dt.date, FoundList]]:
-    """The days of ``recent`` that failed for want of a list, with the list that is there now.
+    """Those of ``recent``, newest first, that are to be run for their list, with the list that is there now.
 
+    A key without a date is written over from day to day, and a day's list is what lay there when it ended: a day that
+    was run in the morning is run again when another list was put later on. A dated key's list is kept as it was read.
     ``find`` looks in the bucket and raises ListUnavailableError; it is asked for such days alone.
     """
-    for day in recent:
-        if day.is_due and day.runs.last_failed and not has_list(root, day.day):
-            try:
-                yield day.day, find(day.day)
-            except ListUnavailableError:
-                continue
+    for age, day in enumerate(recent):
+        kept = _kept_source(root, day.day)
+        if not (_wants_a_list(day) if kept is None else _may_be_written_over(day, kept, age)):
+            continue
+        try:
+            found = find(day.day)
+        except ListUnavailableError:
+            continue
+        if kept is None or _is_another(found, kept, day.day):
+            yield day.day, found
+
+
+def _wants_a_list(day: RecentDay) -> bool:
+    return day.is_due and day.runs.last_failed
+
+
+def _may_be_written_over(day: RecentDay, kept: FoundList, age: int) -> bool:
+    return age < _DAYS_WRITTEN_OVER and kept.chosen is not HowChosen.dated_key and not day.runs.in_flight
+
+
+def _is_another(found: FoundList, kept: FoundList, day: dt.date) -> bool:
+    same_object = (found.bucket, found.key) == (kept.bucket, kept.key)
+    return same_object and found.etag != kept.etag and is_certain(found, day)
+
+
+def _kept_source(root: DataRoot, day: dt.date) -> FoundList | None:
+    try:
+        return read_kept_source(root, day)
+    except FileNotFoundError:
+        return None
