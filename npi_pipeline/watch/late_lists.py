@@ -1,5 +1,4 @@
-"""Lists that came late: days whose run found no list and whose list is there by now, and days whose list was written
-over before they ended.
+"""Lists that came late: after the day's run found none, or in the place of the one that it found.
 
 Not here: reading the list (``day.keep_npi_list``).
 """
