@@ -44,7 +44,7 @@ def daily_schedule(settings: Settings) -> dg.ScheduleDefinition:
             cron_schedule=cron,
             execution_timezone=watch.schedule_timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=f"Today, and the days of the {watch.catch_up_days} before it that are incomplete or failed last.",
+            description=f"Today, and each of the {watch.catch_up_days} days before it that is incomplete or failed.",
         )
         def npi_daily_schedule(
             context: dg.ScheduleEvaluationContext, day_storage: DayStorage
