@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
@@ -149,6 +150,7 @@ def read_declared(bodies: Sequence[str], layout: TableLayout, pinned: Mapping[st
 
     The bodies are answers that ``layout``'s format has judged to be ``found``. ``pinned`` says of some lists how wide
     they may be; items beyond go to ``unknown``, as does every value that no column of ``layout`` holds without loss.
+    Where a provider practises is told from all items, those beyond too.
     """
     plan = _plan_of(layout)
     try:
@@ -175,14 +177,19 @@ def _read(bodies: Sequence[str], plan: _Plan, pinned: Mapping[str, int], *, fit_
         for field in part.fields
     ]
     lists = [
-        _list_column(part.name, [columns[part.name, f.name].alias(f.name) for f in part.fields], counts[part.name])
+        _list_column(
+            part.name,
+            [columns[part.name, f.name].alias(f.name) for f in part.fields],
+            counts[part.name],
+            pinned.get(part.name),
+        )
         for part in plan.lists
     ]
     return Rows(
         frame=pl.DataFrame([*scalars, *lists]),
         unknown=unknown,
         practice=_practice(columns, counts, plan.layout, len(bodies)),
-        widths={name: max(of_list, default=0) for name, of_list in counts.items()},
+        widths={name: min(max(of_list, default=0), pinned.get(name, sys.maxsize)) for name, of_list in counts.items()},
     )
 
 
@@ -307,10 +314,15 @@ def _milliseconds(epochs: pl.Series) -> pl.Series:
     return milliseconds
 
 
-def _list_column(name: str, fields: list[pl.Series], counts: list[int]) -> pl.Series:
-    """A column of lists of objects, given their fields one item below the other, and how many items each row has."""
+def _list_column(name: str, fields: list[pl.Series], counts: list[int], width: int | None) -> pl.Series:
+    """A column of lists of objects, given their fields one item below the other, and how many items each row has.
+
+    No more than the first ``width`` items of a row are taken.
+    """
     rows = pl.DataFrame({"row": pl.int_range(len(counts), dtype=pl.UInt32, eager=True), "count": counts})
     row_of_item = rows.select(pl.col("row").repeat_by("count").explode().set_sorted())
     items = row_of_item.with_columns(pl.DataFrame(fields).to_struct(name))
+    if width is not None and max(counts, default=0) > width:
+        items = items.filter(pl.int_range(pl.len()).over("row") < width)
     lists = items.group_by("row", maintain_order=True).agg(name)
     return rows.join(lists, on="row", how="left", maintain_order="left")[name]

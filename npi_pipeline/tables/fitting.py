@@ -27,8 +27,9 @@ Json = dict[str, Any]
 def fitted(answer: Json, layout: TableLayout, pinned: Mapping[str, int]) -> tuple[Json, Unknown]:
     """The record in ``answer`` as ``layout`` declares it, and everything else by its path.
 
-    Items of a list beyond its ``pinned`` width count as something else, and so does what stands beside the record in
-    the answer (its path begins with ``$``). A null is a missing value wherever something is declared.
+    Items of a list beyond its ``pinned`` width are among everything else, for they get no columns; they stay in the
+    record too, where a provider practises depends on them. What stands beside the record in the answer counts as
+    something else (its path begins with ``$``). A null is a missing value wherever something is declared.
     """
     unknown: dict[Path, Any] = {}
     if layout.envelope:
@@ -61,9 +62,7 @@ def _fitted_items(
     width = pinned.get(part.name, sys.maxsize)
     for position, value in enumerate(values[width:], start=width):
         unknown.update(leaves(value, (part.name, position)))
-    return [
-        _fitted(value, part.fields, (part.name, position), unknown) for position, value in enumerate(values[:width])
-    ]
+    return [_fitted(value, part.fields, (part.name, position), unknown) for position, value in enumerate(values)]
 
 
 def _fitted(value: Any, fields: tuple[Field, ...], at: Path, unknown: dict[Path, Any]) -> Json:

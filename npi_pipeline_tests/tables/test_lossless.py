@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -182,6 +183,36 @@ def test_a_list_longer_than_its_pinned_width_keeps_the_rest_and_says_so(tmp_path
     assert kept["taxonomies[2].code"] == "C"
     assert one.table.unknown_fields == ()
     assert [(n.what, n.records, n.examples) for n in one.table.beyond_width] == [("taxonomies", 1, ("1000000004",))]
+
+
+@pytest.mark.parametrize("width", [0, 1, 2, 9])
+def test_a_pinned_width_leaves_a_provider_in_every_state_where_it_practises(tmp_path: Path, width: int) -> None:
+    bodies = {
+        "1000000004": nppes_body(
+            "1000000004",
+            addresses=[address("LOCATION", "GA")],
+            practiceLocations=[address("LOCATION", state) for state in ("FL", "TX", "Ontario")],
+        ),
+        "1000000012": nppes_body("1000000012", practiceLocations=[address("LOCATION", "NV", strange=1)]),
+        "1000000020": nppes_body("1000000020"),
+    }
+    whole = day(tmp_path / "whole", found(bodies))
+    pinned = day(tmp_path / "pinned", found(bodies), list_widths={"practiceLocations": width})
+    assert pinned.states_of("1000000004") == ["FL", "GA", "TX"]
+    assert pinned.states_of("1000000012") == ["CA", "NV"]
+    assert pinned.table.rows_per_state == whole.table.rows_per_state
+    assert pinned.table.unrecognised_states == whole.table.unrecognised_states
+
+    assert pinned.table.widths["practiceLocations"] == width
+    row = pinned.row("1000000004")
+    spread = [row[f"practiceLocations[{place}].state"] for place in range(width)]
+    assert spread == ["FL", "TX", "Ontario", *[""] * 6][:width]
+    kept = json.loads(row["unknown_fields"] or "{}")
+    beyond = {path: value for path, value in kept.items() if path.endswith(".state")}
+    states = enumerate(["FL", "TX", "Ontario"])
+    assert beyond == {f"practiceLocations[{place}].state": state for place, state in states if place >= width}
+    lists = pl.read_parquet(tmp_path / "pinned" / "table")["practiceLocations"].list.len().to_list()
+    assert lists == [min(3, width) or None, min(1, width) or None, None]
 
 
 # A value for any place of a record; keys are often ones that mean something elsewhere.
