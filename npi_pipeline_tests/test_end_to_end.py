@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -66,6 +67,21 @@ def test_every_distinct_npi_of_the_list_is_in_a_state_file_or_in_failed(
         npi: BAD_LINES[npi] for npi in ("12345", "hello")
     }
     assert sorted(registry.requests_by_npi()) == NPIS, "an invalid NPI is never sent to the registry"
+
+
+def test_a_line_whose_npi_column_is_empty_is_a_row_of_failed_and_the_day_is_published(
+    pipeline: Pipeline, s3: LocalS3, bucket: str
+) -> None:
+    s3.put_list(bucket, f"lists/{DAY}.txt", "npi,name\n,foo\n" + "".join(f"{npi},bar\n" for npi in NPIS[:40]))
+
+    run = pipeline.run()
+    assert (run.problems, run.ok) == ((), True)
+    (row,) = (row for row in pipeline.state_files()["Failed"] if not row["npi"])
+    assert (row["outcome"], row["reason"]) == ("invalid", "the NPI column is empty")
+
+    next_day = DAY + dt.timedelta(days=1)
+    s3.put_list(bucket, f"lists/{next_day}.txt", NPIS[:40])
+    assert pipeline.run(next_day).ok, "it leaves the list again"
 
 
 def test_all_files_of_a_day_have_one_header_and_rows_sorted_by_npi(pipeline: Pipeline) -> None:

@@ -203,12 +203,13 @@ def write_provider_table(
 
 
 def _found(outcomes: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    last = ""
+    # Not "": that is an NPI of the journal, when the list has a line whose NPI column is empty.
+    last: str | None = None
     for frame in outcomes:
         npis = frame["npi"]
         if frame.is_empty():
             continue
-        if npis[0] <= last or not npis.is_sorted() or npis.n_unique() != len(npis):
+        if (last is not None and npis[0] <= last) or not npis.is_sorted() or npis.n_unique() != len(npis):
             raise ValueError(f"the journal is out of order at NPI {npis[0]}: seal it again")
         last = npis[-1]
         found = frame.filter(pl.col("outcome") == "found")
