@@ -216,14 +216,14 @@ def settings(**options: Any) -> None:
     default=".demo",
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the demo keeps its files; each demo begins with an empty one.",
+    help="Where the demo keeps its files; each demo begins by deleting those of the one before, and no others.",
 )
 def demo(npis: int, *, ui: bool, port: int, folder: Path) -> None:
     """Try everything on this machine: an emulated registry, a local S3 server and made-up providers."""
     from npi_pipeline.demo.child_process import ServerError
-    from npi_pipeline.demo.session import run_demo
+    from npi_pipeline.demo.session import DemoFolderError, run_demo
 
     try:
         sys.exit(run_demo(npis=npis, ui=ui, port=port, folder=folder))
-    except ServerError as error:
+    except (ServerError, DemoFolderError) as error:
         raise click.ClickException(str(error)) from error

@@ -25,11 +25,19 @@ from npi_pipeline.demo.dagster_ui import dagster_ui, is_free
 from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
 from npi_pipeline.demo.s3 import LocalS3, local_s3
-from npi_pipeline.settings import Settings
+from npi_pipeline.settings import ENVIRONMENT_PREFIX, Settings
+from npi_pipeline.storage.data_root import StorageError
+from npi_pipeline.storage.days import days_with_list
+from npi_pipeline.storage.kept_list import read_kept_source
+from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.terminal import show_day_run
 
 BUCKET = "npi-demo"
 KEY = "lists/{date:%Y-%m-%d}.txt"
+
+# Says of a folder that what lies in it is the demo's, to be thrown away by the next one.
+MARKER = ".npi-pipeline-demo"
+_DATA, _HOME = "npi-data", "dagster-home"
 
 # Of the week before today, the days that the UI shows as missing.
 _MISSING_DAYS_AGO = frozenset({1, 3, 4})
@@ -45,20 +53,28 @@ run_queue:
 """
 
 
+class DemoFolderError(Exception):
+    """The folder is not the demo's to empty. One line says why, and what to do."""
+
+
 def run_demo(*, npis: int, ui: bool, port: int, folder: Path) -> int:
     """Run the demo in ``folder``; returns the exit code. With ``ui`` it goes on until Ctrl-C.
 
-    Raises ServerError when a server of it cannot be started.
+    No setting of the environment reaches it: a failure of made-up days would be told to the real channel.
+    Raises ServerError when a server of it cannot be started, DemoFolderError when the folder holds another's files.
     """
     if ui and not is_free(port):
         raise ServerError(f"port {port} is taken; choose another one with --port")
+    folder = folder.absolute()
+    _take(folder)
     # A shell starts what it runs in the background with Ctrl-C ignored, and Dagster gives SIGTERM the same answer:
     # such a demo would not end for either.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     today = dt.datetime.now(dt.timezone.utc).date()
     days = [today - dt.timedelta(days=ago) for ago in range(_WEEK, -1, -1)]
     console = Console(highlight=False, soft_wrap=True)
-    folder = folder.absolute()
+    for name in [name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]:
+        del os.environ[name]
     with local_s3() as s3, emulated_registry(latency=_LATENCY_SECONDS) as registry:
         os.environ.update(_environment(folder, s3, registry, start=days[0]))
         _prepare(folder, s3, days, npis)
@@ -73,6 +89,38 @@ def run_demo(*, npis: int, ui: bool, port: int, folder: Path) -> int:
         return 0 if result.ok else 1
 
 
+def _take(folder: Path) -> None:
+    """Make sure that what the demo throws away in ``folder`` is its own, and mark the folder as the demo's.
+
+    The names of its folders are those that a real deployment has. Raises DemoFolderError.
+    """
+    held = [name for name in (_DATA, _HOME) if (folder / name).exists()]
+    if held and not (_is_marked(folder) and _has_no_other_lists(folder)):
+        raise DemoFolderError(
+            f"{folder} holds {' and '.join(held)} that may not be the demo's, which would begin by deleting them; "
+            "choose another folder with --folder, or move them away"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+
+
+def _is_marked(folder: Path) -> bool:
+    """Whether a demo made the folder. Releases before the marker are known by what they put into ``dagster.yaml``."""
+    if (folder / MARKER).exists():
+        return True
+    yaml = folder / _HOME / "dagster.yaml"
+    return yaml.is_file() and yaml.read_text(errors="replace").endswith(_DAGSTER_YAML)
+
+
+def _has_no_other_lists(folder: Path) -> bool:
+    """Whether every list that is kept there is the demo's: somebody may have gone on in its folder with their own."""
+    root = LocalRoot(folder / _DATA)
+    try:
+        return all(read_kept_source(root, day).bucket == BUCKET for day in days_with_list(root))
+    except (ValueError, TypeError, LookupError, OSError, StorageError):
+        return False
+
+
 def _environment(folder: Path, s3: LocalS3, registry: EmulatedRegistry, start: dt.date) -> dict[str, str]:
     return {
         **s3.environment,
@@ -80,19 +128,19 @@ def _environment(folder: Path, s3: LocalS3, registry: EmulatedRegistry, start: d
         "NPI_LIST_KEY": KEY,
         "NPI_REGISTRY_FORMAT": "nppes",
         "NPI_REGISTRY_URL": registry.url,
-        "NPI_DATA_ROOT": str(folder / "npi-data"),
+        "NPI_DATA_ROOT": str(folder / _DATA),
         # Each day shows a fetch of its own.
         "NPI_REUSE_HOURS": "0",
         "NPI_START_DATE": start.isoformat(),
-        "DAGSTER_HOME": str(folder / "dagster-home"),
+        "DAGSTER_HOME": str(folder / _HOME),
     }
 
 
 def _prepare(folder: Path, s3: LocalS3, days: Sequence[dt.date], npis: int) -> None:
     """An empty data root and Dagster home, and a list for each day: one NPI in fifty joins and one leaves a day."""
-    for name in ("npi-data", "dagster-home"):
+    for name in (_DATA, _HOME):
         shutil.rmtree(folder / name, ignore_errors=True)
-    make_home(folder / "dagster-home", _DAGSTER_YAML)
+    make_home(folder / _HOME, _DAGSTER_YAML)
     joining = max(1, npis // 50)
     pool = list(npi_numbers(npis + joining * len(days), seed=0))
     for number, day in enumerate(days):

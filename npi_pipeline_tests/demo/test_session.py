@@ -1,0 +1,94 @@
+"""The demo as a command: it takes nothing of whoever starts it, neither files nor settings.
+
+Not here: its Dagster UI (``browser``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from npi_pipeline.dagster_home import make_home
+from npi_pipeline.demo.session import MARKER, DemoFolderError, run_demo
+from npi_pipeline.storage.kept_list import keep_list
+from npi_pipeline.storage.list_object import ListObject
+from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline_tests.days import DAY
+
+
+def demo(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``npi-pipeline demo`` in ``folder``."""
+    command = [sys.executable, "-c", "from npi_pipeline.cli import main; main()", "demo", "--npis", "5"]
+    return subprocess.run(
+        [*command, "--folder", str(folder)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def keep_a_list_of_ones_own(folder: Path) -> Path:
+    """Have a deployment's own list in the data root below ``folder``; where it lies."""
+    listed = ListObject(
+        bucket="my-bucket",
+        key="npi_list.txt",
+        version_id=None,
+        etag="etag",
+        last_modified=dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc),
+        body=b"1234567893\n",
+    )
+    keep_list(LocalRoot(folder / "npi-data"), DAY, listed)
+    return folder / "npi-data" / "npi_list" / str(DAY) / "npi_list.txt"
+
+
+def files_of(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+@pytest.mark.parametrize("what", ["npi-data", "dagster-home"])
+def test_a_folder_that_holds_a_deployment_is_refused_on_one_line_and_nothing_is_deleted(
+    tmp_path: Path, what: str
+) -> None:
+    if what == "npi-data":
+        keep_a_list_of_ones_own(tmp_path)
+    else:
+        make_home(tmp_path / what)
+    before = files_of(tmp_path)
+
+    refused = demo(tmp_path)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert f"{tmp_path} holds {what} that may not be the demo's" in line
+    assert "choose another folder with --folder" in line
+    assert files_of(tmp_path) == before
+
+
+def test_the_demo_begins_anew_in_its_own_folder_until_somebody_goes_on_there_with_their_own_list(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "demo"
+    nowhere = "http://127.0.0.1:9/a-channel"
+    first = demo(folder, NPI_ALERT_WEBHOOK_URL=nowhere, NPI_THREADS="none at all", NPI_FILE_PREFIX="mine_")
+    assert first.returncode == 0, first.stderr + first.stdout
+    published = list((folder / "npi-data" / "state_files").rglob("*.csv"))
+    assert published
+    assert all(path.name.startswith("npi_data_") for path in published), "no setting of the environment reaches it"
+
+    (folder / MARKER).unlink()
+    left_over = folder / "npi-data" / "left over"
+    left_over.touch()
+    again = demo(folder)
+    assert again.returncode == 0, f"a folder of a release before the marker: {again.stderr}"
+    assert not left_over.exists()
+    assert (folder / MARKER).exists()
+
+    mine = keep_a_list_of_ones_own(folder)
+    with pytest.raises(DemoFolderError):
+        run_demo(npis=5, ui=False, port=0, folder=folder)
+    assert mine.exists()
