@@ -294,6 +294,12 @@ class CheckSettings(SettingsGroup):
         le=100,
         description="Warn when the list's size differs by more than this share from the median of its recent days.",
     )
+    invalid_share_limit: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Warn when more than this share of the list's distinct NPIs is invalid.",
+    )
 
 
 class DaySettings(SettingsGroup):

@@ -22,6 +22,7 @@ from npi_pipeline_tests.days import DAY, Pipeline, npis_of, read_rows
 
 NPIS = sorted(npi_numbers(40, seed=2))
 NEXT_DAY = DAY + dt.timedelta(days=1)
+CHECKS = CheckSettings()
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -35,9 +36,9 @@ def pipeline(s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Pat
     return sound
 
 
-def found(pipeline: Pipeline, name: str, day: dt.date = DAY) -> accounting.Finding:
+def found(pipeline: Pipeline, name: str, day: dt.date = DAY, checks: CheckSettings = CHECKS) -> accounting.Finding:
     """What the check ``name`` finds about the day."""
-    root, files, checks = LocalRoot(pipeline.data_root), pipeline.settings.files, CheckSettings()
+    root, files = LocalRoot(pipeline.data_root), pipeline.settings.files
     look: Callable[..., accounting.Finding] = getattr(accounting, name)
     more = {"list_is_like_recent_days": (checks,), "failed_share_is_under_the_limit": (checks,)}
     by_files = {"every_npi_is_accounted_for": (files,), "state_files_match_the_manifest": (files,)}
@@ -126,6 +127,25 @@ def test_a_list_half_as_long_as_on_recent_days_is_remarked_on(pipeline: Pipeline
     run = pipeline.run(NEXT_DAY)
     assert run.ok, "a warning keeps nothing from being published"
     assert any("list_is_like_recent_days" in warning for warning in run.warnings)
+
+
+def test_a_list_with_many_invalid_npis_is_remarked_on_with_the_first_of_them(pipeline: Pipeline, s3: LocalS3) -> None:
+    mangled = [f"{npi}.0" for npi in NPIS[:6]]
+    s3.put_list(pipeline.settings.npi_list.list_bucket, "npi_list.txt", [*NPIS[6:], *mangled])
+    run = pipeline.run(NEXT_DAY)
+    assert run.ok, "a warning keeps nothing from being published"
+    (warning,) = (warning for warning in run.warnings if "list_is_like_recent_days" in warning)
+    assert "6 of them are invalid (15.00%, limit 5.00%)" in warning
+    assert f"line 36 '{mangled[0]}' (holds something other than the digits 0-9)" in warning
+    assert "NPI_INVALID_SHARE_LIMIT" in warning
+    finding = found(pipeline, "list_is_like_recent_days", NEXT_DAY, CheckSettings(invalid_share_limit=0.15))
+    assert (finding.holds, finding.figures["invalid"]) == (True, 6)
+
+
+def test_a_first_days_list_is_looked_at_for_invalid_npis_too(pipeline: Pipeline) -> None:
+    finding = found(pipeline, "list_is_like_recent_days", DAY, CheckSettings(invalid_share_limit=0))
+    assert not finding.holds
+    assert "line 42 '-12345'" in finding.line
 
 
 def test_a_list_from_after_its_day_is_remarked_on_with_what_to_do(pipeline: Pipeline, s3: LocalS3) -> None:

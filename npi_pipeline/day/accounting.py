@@ -71,19 +71,28 @@ def list_is_of_its_day(root: DataRoot, day: dt.date) -> Finding:
 
 
 def list_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
-    """The list's size is near the median of its recent days, and few of its lines are bad."""
-    npis = kept_npi_list(root, day).npis
+    """The list's size is near the median of its recent days, and few of its NPIs are invalid."""
+    npi_list = kept_npi_list(root, day)
+    size = npi_list.npis.height
     recent = [other for other in days_with_list(root) if other < day][-_RECENT_DAYS:]
     sizes = [kept_npi_list(root, other).npis.height for other in recent]
-    if not sizes:
-        return Finding(holds=True, line=f"{npis.height:,} distinct NPIs; no earlier day to compare with")
-    median = statistics.median(sizes)
-    change = npis.height / median - 1
-    return Finding(
-        holds=abs(change) <= settings.list_change_limit,
-        line=f"{npis.height:,} distinct NPIs, {change:+.0%} against the median of {len(sizes)} recent days",
-        figures={"npis": npis.height, "median_of_recent_days": median, "change": change},
-    )
+    line, holds = f"{size:,} distinct NPIs; no earlier day to compare with", True
+    figures: dict[str, int | float | str] = {"npis": size}
+    if sizes:
+        median = statistics.median(sizes)
+        change = size / median - 1
+        line = f"{size:,} distinct NPIs, {change:+.0%} against the median of {len(sizes)} recent days"
+        holds = abs(change) <= settings.list_change_limit
+        figures |= {"median_of_recent_days": median, "change": change}
+    share = npi_list.invalid / size
+    if share > settings.invalid_share_limit:
+        holds = False
+        line += (
+            f"; {npi_list.invalid:,} of them are invalid ({share:.2%}, limit {settings.invalid_share_limit:.2%}), e.g. "
+            f"{'; '.join(npi_list.examples_of_invalid(_EXAMPLES_OF_A_REASON))}; mend the list and materialise the day "
+            "again, or raise NPI_INVALID_SHARE_LIMIT"
+        )
+    return Finding(holds=holds, line=line, figures={**figures, "invalid": npi_list.invalid, "invalid_share": share})
 
 
 def every_npi_has_one_outcome(root: DataRoot, day: dt.date) -> Finding:

@@ -29,7 +29,8 @@ def keep_npi_list(
 
     A list from before the day ended that an earlier run kept stays, when the bucket has none any more that is certain
     to be the day's.
-    Raises ListUnavailableError when it is missing, forbidden, empty or no list; other S3 errors may pass.
+    Raises ListUnavailableError when it is missing, forbidden, empty, no list or without a valid NPI; other S3 errors
+    may pass.
     """
     listed = _list_of_day(root, day, client, bucket, key, is_dated=is_dated)
     try:
@@ -38,6 +39,12 @@ def keep_npi_list(
         raise ListUnavailableError(
             f"the NPI list s3://{bucket}/{key} {error}; put a list with one NPI a line there, or correct NPI_LIST_KEY"
         ) from error
+    if parsed.invalid == parsed.npis.height:
+        (example,) = parsed.examples_of_invalid(1)
+        raise ListUnavailableError(
+            f"the NPI list s3://{bucket}/{key} holds no valid NPI, e.g. {example}; "
+            "put a list with one NPI of ten digits a line there, or correct NPI_LIST_KEY"
+        )
     keep_list(root, day, listed)
     return listed, parsed
 

@@ -60,6 +60,14 @@ class NpiList:
         """Distinct NPIs that are never sent to the registry."""
         return self.npis.height - self.npis["reason"].null_count()
 
+    def examples_of_invalid(self, most: int) -> list[str]:
+        """The first of them for a person, each like ``line 2 '12345' (has 5 digits instead of 10)``."""
+        first = self.npis.filter(pl.col("reason").is_not_null()).sort("line").head(most)
+        return [
+            f"line {line} {npi[:40]!r} ({reason})"
+            for npi, reason, line in first.select("npi", "reason", "line").iter_rows()
+        ]
+
 
 def parse_npi_list(data: bytes) -> NpiList:
     """The distinct NPIs of the list ``data``. Raises ListUnreadableError."""

@@ -47,6 +47,11 @@ def the_failure(result: dg.ExecuteInProcessResult) -> str:
         (b"npi\n", "no NPI", "put a list with one NPI a line there"),
         (b"\x1f\x8b\x08\x00rubbish", "gzip data", "put a list with one NPI a line there"),
         (b"<html>Service Unavailable</html>", "HTML", "correct NPI_LIST_KEY"),
+        (
+            b"npi\n1234567893.0\n1003101296.0\n",
+            "holds no valid NPI, e.g. line 2 '1234567893.0' (holds something other than the digits 0-9)",
+            "put a list with one NPI of ten digits a line there",
+        ),
     ],
 )
 def test_an_object_that_is_no_list_fails_without_retry_naming_bucket_key_and_remedy(
