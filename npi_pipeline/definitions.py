@@ -19,6 +19,8 @@ from npi_pipeline.assets.providers import providers_asset
 from npi_pipeline.assets.state_files import state_files_asset
 from npi_pipeline.checks import asset_checks
 from npi_pipeline.daily_job import daily_job
+from npi_pipeline.day.flatten_records import pinned_widths
+from npi_pipeline.enrichment.registry import Registry
 from npi_pipeline.launchpad import settings_resource
 from npi_pipeline.partitions import daily_partitions
 from npi_pipeline.resources import DayStorage, NpiListSource, ProviderRegistry
@@ -39,6 +41,8 @@ def build_definitions(
     ``alert`` is given a line about each failed run, by default as the settings say: to the log or to a webhook.
     """
     settings = settings or Settings.from_environment(os.environ)
+    # `providers` would refuse them too, but only once the day is fetched.
+    pinned_widths(settings.files, Registry.from_settings(settings.registry).format.layout)
     days = daily_partitions(settings.days.start_date)
     return dg.Definitions(
         assets=[

@@ -5,6 +5,7 @@ Not here: how it looks (``browser``), nor what else the settings refuse (``test_
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,9 +13,12 @@ import pytest
 
 from npi_pipeline.daily_job import JOB_NAME
 from npi_pipeline.definitions import build_definitions
+from npi_pipeline.demo.registry import EmulatedRegistry
+from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline.settings import FetchMode, FetchSettings, Settings, SettingsError, SettingsGroup
 
 DAY = "2026-11-23"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RESOURCES = {"npi_list_source": "npi_list", "provider_registry": "registry", "day_storage": "files"}
 
 
@@ -109,3 +113,31 @@ def test_every_wrong_value_is_told_and_not_only_the_first() -> None:
 def test_settings_of_the_environment_that_do_not_go_together_are_refused_when_the_definitions_load() -> None:
     with pytest.raises(SettingsError, match="affiliated_practices has no public URL; set NPI_REGISTRY_URL"):
         job(registry_format="affiliated_practices")
+
+
+def test_a_width_for_a_list_that_the_format_lacks_is_refused_when_the_definitions_load() -> None:
+    with pytest.raises(SettingsError, match="NPI_LIST_WIDTHS='taxonomy=3' cannot be used: no list is called taxonomy"):
+        job(list_widths="taxonomy=3")
+    job(list_widths="items=3", registry_format="affiliated_practices", registry_url="http://127.0.0.1/{npi}")
+
+
+def test_a_width_that_the_launchpad_gives_to_no_list_fails_the_run_before_the_registry_is_asked(
+    s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Path
+) -> None:
+    s3.put_list(bucket, "npi_list.txt", ["1003101296"])
+    daily = job(list_bucket=bucket, registry_url=registry.url, data_root=str(tmp_path))
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = daily.execute_in_process(
+            instance=instance,
+            partition_key=DAY,
+            run_config=of_resource("day_storage", list_widths="taxonomy=3") | QUIET,
+            raise_on_error=False,
+        )
+        kinds = [event.event_type_value for event in result.all_events]
+    (failure,) = result.get_step_failure_events()
+    assert failure.step_key == "npi_records"
+    assert failure.step_failure_data.user_failure_data is not None
+    line = failure.step_failure_data.user_failure_data.description or ""
+    assert line.startswith("NPI_LIST_WIDTHS='taxonomy=3' cannot be used: no list is called taxonomy: a width can be")
+    assert "STEP_UP_FOR_RETRY" not in kinds
+    assert registry.stats().requests == 0

@@ -16,6 +16,7 @@ from npi_pipeline.assets.conventions import (
 )
 from npi_pipeline.dagster_home import is_limited
 from npi_pipeline.day.accounting import failure_reasons
+from npi_pipeline.day.flatten_records import pinned_widths
 from npi_pipeline.day.keep_npi_list import kept_npi_list
 from npi_pipeline.day.record_outcomes import record_outcomes
 from npi_pipeline.enrichment.outcomes import Outcome
@@ -72,6 +73,8 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
             )
         with one_line_failures():
             registry = provider_registry.registry()
+            # The launchpad sees to each resource alone; what `providers` would refuse is not fetched first.
+            pinned_widths(day_storage, registry.format.layout)
             recorded = record_outcomes(
                 root,
                 day,

@@ -9,7 +9,7 @@ import polars as pl
 
 from npi_pipeline.assets.conventions import GROUP, OWNERS, column_schema, files_below, one_line_failures
 from npi_pipeline.assets.conventions import table as table_of
-from npi_pipeline.day.flatten_records import flatten_records
+from npi_pipeline.day.flatten_records import flatten_records, pinned_widths
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, ProviderRegistry
 from npi_pipeline.storage.days import provider_table_folder
@@ -48,7 +48,7 @@ def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         root = day_storage.open()
         with one_line_failures():
             layout = provider_registry.registry().format.layout
-            table = flatten_records(root, day, layout, day_storage.pinned_widths())
+            table = flatten_records(root, day, layout, pinned_widths(day_storage, layout))
         context.log.info(f"{table.rows:,} providers in {len(table.columns)} columns")
         return dg.MaterializeResult(
             metadata={

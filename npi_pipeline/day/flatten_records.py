@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from npi_pipeline.enrichment.journal import sealed_parts
+from npi_pipeline.settings import FileSettings, SettingsError
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.kept_table import keep_provider_table
 from npi_pipeline.tables.columns import TableLayout
-from npi_pipeline.tables.provider_table import ProviderTable, write_provider_table
+from npi_pipeline.tables.provider_table import ProviderTable, refuse_unknown_lists, write_provider_table
 
 
 def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widths: Mapping[str, int]) -> ProviderTable:
@@ -20,3 +21,16 @@ def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widt
         table = write_provider_table(sealed_parts(root, day), layout, Path(scratch), list_widths=list_widths)
         keep_provider_table(root, day, Path(scratch), table)
     return table
+
+
+def pinned_widths(files: FileSettings, layout: TableLayout) -> dict[str, int]:
+    """The list widths that ``files`` pins, for records of ``layout``.
+
+    Raises SettingsError when these do not go together; whoever is to make the table asks before it fetches anything.
+    """
+    widths = files.pinned_widths()
+    try:
+        refuse_unknown_lists(layout, widths)
+    except ValueError as error:
+        raise SettingsError(f"NPI_LIST_WIDTHS={files.list_widths!r} cannot be used: {error}") from error
+    return widths

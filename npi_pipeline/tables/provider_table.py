@@ -166,6 +166,17 @@ class _Summary:
         )
 
 
+def refuse_unknown_lists(layout: TableLayout, names: Iterable[str]) -> None:
+    """Raise ValueError when a declared ``layout`` lacks one of the lists ``names``.
+
+    A format without a declared schema has whatever lists the day's records have: of it nothing is refused.
+    """
+    lists = [part.name for part in layout.lists]
+    strange = sorted(set(names) - set(lists))
+    if layout.declared and strange:
+        raise ValueError(f"no list is called {', '.join(strange)}: a width can be given to {', '.join(lists)}")
+
+
 def write_provider_table(
     outcomes: Iterable[pl.DataFrame],
     layout: TableLayout,
@@ -182,10 +193,7 @@ def write_provider_table(
     or when a body cannot be read.
     """
     pinned = dict(list_widths or {})
-    lists = [part.name for part in layout.lists]
-    if layout.declared and not pinned.keys() <= set(lists):
-        strange = ", ".join(sorted(pinned.keys() - set(lists)))
-        raise ValueError(f"no list is called {strange}: a width can be given to {', '.join(lists)}")
+    refuse_unknown_lists(layout, pinned)
     summary = _Summary(layout, pinned)
     number = 0
     for found in _found(outcomes):
