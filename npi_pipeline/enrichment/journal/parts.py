@@ -69,9 +69,10 @@ class SealedJournal:
         return [f"{sealed_folder(self.day)}/{part.name}" for part in self.parts]
 
 
-def arrivals_folder(day: dt.date) -> str:
-    """Where outcomes go as they arrive."""
-    return f"{journal_folder(day)}/arrivals"
+def arrivals_folder(day: dt.date, registry: str = "") -> str:
+    """Where outcomes of ``registry`` go as they arrive; without one, the folder of all arrivals."""
+    folder = f"{journal_folder(day)}/arrivals"
+    return f"{folder}/{_digest(registry.encode())}" if registry else folder
 
 
 def sealed_folder(day: dt.date) -> str:
@@ -94,11 +95,22 @@ def write_part(root: DataRoot, folder: str, stem: str, rows: pl.DataFrame) -> st
     return name
 
 
-def part_paths(root: DataRoot, day: dt.date) -> list[str]:
-    """All parts that count: those that ``journal.json`` names, and the arrivals since."""
+def part_paths(root: DataRoot, day: dt.date, registry: str = "") -> list[str]:
+    """All parts that count: those that ``journal.json`` names, and the arrivals since.
+
+    With a ``registry``, only what it answered: each registry's arrivals are in a folder of their own. Those that an
+    earlier release left in none are taken for its, unless another's are sealed.
+    """
     sealed = load_sealed_journal(root, day)
     arrived = [file.path for file in root.list(arrivals_folder(day))]
-    return arrived if sealed is None else sealed.paths + arrived
+    sealed_paths = [] if sealed is None else sealed.paths
+    if not registry:
+        return sealed_paths + arrived
+    own = f"{arrivals_folder(day, registry)}/"
+    if sealed is not None and sealed.registry != registry:
+        return [path for path in arrived if path.startswith(own)]
+    in_none = arrivals_folder(day)
+    return sealed_paths + [path for path in arrived if path.startswith(own) or path.rpartition("/")[0] == in_none]
 
 
 def read_parts(root: DataRoot, day: dt.date, paths: list[str], columns: list[str]) -> Iterator[pl.DataFrame]:

@@ -48,7 +48,7 @@ def reuse_answers(root: DataRoot, day: dt.date, npis: pl.Series, registry: str, 
             )
             if rows.is_empty():
                 continue
-            write_part(root, arrivals_folder(day), f"{stem}-{taken:07}", rows)
+            write_part(root, arrivals_folder(day, registry), f"{stem}-{taken:07}", rows)
             taken += rows.height
             wanted = wanted.filter(~wanted.is_in(rows["npi"].implode()))
         if wanted.is_empty():
