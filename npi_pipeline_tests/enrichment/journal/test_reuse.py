@@ -79,3 +79,14 @@ def test_a_damaged_part_of_another_day_is_left_alone(root: DataRoot) -> None:
     root.write(part.path, b"")
     assert reuse(root, 1) == 0
     assert [file.path for file in root.list(f"journal/{EARLIER}/sealed")] == [part.path]
+
+
+def test_a_journal_that_cannot_be_understood_costs_another_day_nothing_but_its_answers(
+    root: DataRoot, caplog: pytest.LogCaptureFixture
+) -> None:
+    sealed_day(root, EARLIER, made(1))
+    sealed_day(root, OTHER, made(2))
+    root.write(f"journal/{OTHER}/journal.json", b"{")
+    assert reuse(root, 1, 2) == 1
+    (warning,) = caplog.messages
+    assert f"{OTHER}/journal.json cannot be understood" in warning
