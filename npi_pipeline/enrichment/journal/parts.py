@@ -20,14 +20,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import polars as pl
 
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import journal_folder
+from npi_pipeline.storage.days import JOURNAL_NAME, journal_folder
 
 logger = logging.getLogger(__name__)
 
 # By measurement (benchmarks/journal.py): higher levels cost three times the time and win a tenth of the size.
 _ZSTD_LEVEL = 1
 _READ_AHEAD = 8
-_JOURNAL_NAME = "journal.json"
 _VERSION = 1
 
 
@@ -160,7 +159,7 @@ def is_whole(path: str, content: bytes) -> bool:
 
 def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
     """What ``journal.json`` says; None when there is none. Raises JournalError when it is not to be understood."""
-    path = f"{journal_folder(day)}/{_JOURNAL_NAME}"
+    path = f"{journal_folder(day)}/{JOURNAL_NAME}"
     try:
         content = json.loads(root.read(path))
         if content["version"] == _VERSION:
@@ -190,7 +189,7 @@ def save_sealed_journal(root: DataRoot, sealed: SealedJournal) -> None:
         "outcomes": sealed.outcomes,
         "parts": [dataclasses.asdict(part) for part in sealed.parts],
     }
-    root.write(f"{journal_folder(sealed.day)}/{_JOURNAL_NAME}", (json.dumps(content, indent=2) + "\n").encode())
+    root.write(f"{journal_folder(sealed.day)}/{JOURNAL_NAME}", (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _content(root: DataRoot, path: str) -> bytes | None:

@@ -24,10 +24,12 @@ from npi_pipeline.enrichment.journal.parts import (
 from npi_pipeline.enrichment.journal.rows import SCHEMA
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import days_with_journal
+from npi_pipeline.storage.days import days_sealed_since
 
 logger = logging.getLogger(__name__)
 
+# The root's clock says when a journal was written, this machine's how old an answer may be.
+_CLOCKS_APART = dt.timedelta(hours=1)
 _ANSWERS = [Outcome.found.value, Outcome.not_found.value, Outcome.deactivated.value]
 
 
@@ -62,7 +64,9 @@ def reuse_answers(root: DataRoot, day: dt.date, npis: pl.Series, registry: str, 
 
 def _recent_journals(root: DataRoot, day: dt.date, registry: str, not_before: dt.datetime) -> list[SealedJournal]:
     """Other days' journals that may hold such answers, the one sealed last first."""
-    journals = (_readable_journal(root, other) for other in days_with_journal(root) if other != day)
+    # By the listing alone, so that of a thousand days only the few that can serve are read.
+    days = days_sealed_since(root, not_before - _CLOCKS_APART)
+    journals = (_readable_journal(root, other) for other in days if other != day)
     # What is in a journal was fetched before it was sealed.
     recent = [
         journal
