@@ -22,7 +22,6 @@ from npi_pipeline.enrichment.journal import (
     reuse_answers,
     seal_journal,
 )
-from npi_pipeline.enrichment.journal.parts import load_sealed_journal
 from npi_pipeline.enrichment.npi_list import NpiList
 from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.enrichment.progress import FetchProgress
@@ -57,19 +56,20 @@ def record_outcomes(
 ) -> RecordedDay:
     """See to it that each distinct NPI of the list has exactly one outcome in the sealed journal of ``day``.
 
-    What the journal already holds is not asked for again, but as ``settings.fetch_mode`` says. Interrupted at any
-    moment, the journal keeps what arrived and the next call goes on from there.
+    What the journal already holds is not asked for again, but as ``settings.fetch_mode`` says; what it holds of another
+    registry counts for nothing. Interrupted at any moment, the journal keeps what arrived and the next call goes on
+    from there.
     Raises DayLockedError, RegistryDownError, StorageError, and JournalError when an NPI is left without an outcome.
     """
     npis = npi_list.npis
     with day_lock(root, day) as held:
-        known = _known_outcomes(root, day, registry)
+        known = read_outcomes(root, day, registry.identity)
         to_ask = npis_to_ask(npis, known, settings.fetch_mode)
         reused = _reuse(root, day, to_ask, registry, settings)
         if reused:
-            known = read_outcomes(root, day)
+            known = read_outcomes(root, day, registry.identity)
             to_ask = npis_to_ask(npis, known, settings.fetch_mode)
-        with JournalWriter(root, day, async_writes=settings.async_writes) as journal:
+        with JournalWriter(root, day, registry=registry.identity, async_writes=settings.async_writes) as journal:
             for outcome in _invalid_outcomes(npis, known):
                 journal.append(outcome)
             fetching = fetch(
@@ -86,13 +86,6 @@ def record_outcomes(
                     journal.append(outcome)
         sealed = seal_journal(root, day, npis["npi"], held, registry=registry.identity)
     return RecordedDay(journal=sealed, asked=to_ask.len(), reused=reused, report=fetching.report)
-
-
-def _known_outcomes(root: DataRoot, day: dt.date, registry: Registry) -> pl.DataFrame:
-    """What the journal knows of the day's NPIs; nothing, when it was another registry that said it."""
-    known = read_outcomes(root, day)
-    sealed = load_sealed_journal(root, day)
-    return known if sealed is None or sealed.registry == registry.identity else known.clear()
 
 
 def _reuse(root: DataRoot, day: dt.date, npis: pl.Series, registry: Registry, settings: FetchSettings) -> int:

@@ -6,6 +6,7 @@ Not here: what a day's files are called (``days``) and how a set of files is pub
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -47,10 +48,14 @@ class HeldLock(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file below the data root: its path relative to the root with ``/``, and its size in bytes."""
+    """A file below the data root: its path relative to the root with ``/``, its size in bytes, and when it was written.
+
+    ``modified`` is by the clock of whoever keeps the files, which is not this machine's on S3.
+    """
 
     path: str
     size: int
+    modified: dt.datetime
 
 
 class DataRoot(Protocol):

@@ -23,6 +23,7 @@ LIST_NAME = "npi_list.txt"
 LIST_SOURCE_NAME = "source.json"
 TABLE_NAME = "table.json"
 CHANGES_NAME = "changes.json"
+JOURNAL_NAME = "journal.json"
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -82,6 +83,11 @@ def days_with_journal(root: DataRoot) -> list[dt.date]:
     return _days_with_file(root, JOURNAL)
 
 
+def days_sealed_since(root: DataRoot, moment: dt.datetime) -> list[dt.date]:
+    """The days whose ``journal.json`` was written at ``moment`` or later, by the root's own clock; oldest first."""
+    return _days_with_file(root, JOURNAL, JOURNAL_NAME, since=moment)
+
+
 def published_days(root: DataRoot, state_files_dir: str) -> list[dt.date]:
     """The days whose manifest is there, oldest first."""
     return _days_with_file(root, state_files_dir, MANIFEST_NAME)
@@ -109,12 +115,17 @@ def days_with_folder(root: DataRoot, folder: str) -> list[dt.date]:
     return sorted(day for day in map(_day_called, root.folders(folder)) if day is not None)
 
 
-def _days_with_file(root: DataRoot, folder: str, name: str | None = None) -> list[dt.date]:
-    """The days in whose folder the file ``name`` is, or any at all. Other folders there are nobody's day."""
+def _days_with_file(
+    root: DataRoot, folder: str, name: str | None = None, *, since: dt.datetime | None = None
+) -> list[dt.date]:
+    """The days in whose folder the file ``name`` is, or any at all. Other folders there are nobody's day.
+
+    With ``since``, only files count that were written then or later.
+    """
     days = set()
     for file in root.list(folder):
         day, _, rest = file.path.removeprefix(f"{folder}/").partition("/")
-        if name in (None, rest):
+        if name in (None, rest) and (since is None or file.modified >= since):
             days.add(_day_called(day))
     return sorted(day for day in days if day is not None)
 

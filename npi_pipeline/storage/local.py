@@ -140,7 +140,9 @@ class LocalRoot:
                 continue
             # Gone meanwhile: then it is simply not listed.
             with contextlib.suppress(FileNotFoundError):
-                yield StoredFile(path.relative_to(self.folder).as_posix(), entry.stat().st_size)
+                found = entry.stat()
+                modified = dt.datetime.fromtimestamp(found.st_mtime, dt.timezone.utc)
+                yield StoredFile(path.relative_to(self.folder).as_posix(), found.st_size, modified)
 
     @contextlib.contextmanager
     def _new_file(self, path: str) -> Iterator[BinaryIO]:

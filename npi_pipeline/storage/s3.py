@@ -133,7 +133,7 @@ class S3Root:
         with self._one_line_errors("list", prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=folder)
             objects = [
-                StoredFile(item["Key"].removeprefix(self._below), item["Size"])
+                StoredFile(item["Key"].removeprefix(self._below), item["Size"], item["LastModified"])
                 for page in pages
                 for item in page.get("Contents", [])
                 # Some tools make empty objects with such names, to show a folder.

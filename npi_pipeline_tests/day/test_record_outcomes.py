@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +13,9 @@ from npi_pipeline.day.record_outcomes import RecordedDay, record_outcomes
 from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
 from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.enrichment.journal import read_outcomes, sealed_parts
+from npi_pipeline.enrichment.journal import JournalWriter, read_outcomes, sealed_parts
 from npi_pipeline.enrichment.npi_list import parse_npi_list
+from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.enrichment.registry import Registry
 from npi_pipeline.settings import FetchMode, FetchSettings
 from npi_pipeline.storage.local import LocalRoot
@@ -36,13 +38,36 @@ def record(
     day: dt.date = DAY,
     npis: list[str] = NPIS,
     format_name: str = "nppes",
+    on_progress: Callable[[object], None] | None = None,
     **settings: object,
 ) -> RecordedDay:
     """Record the outcomes of ``day`` with a list of ``npis`` and one bad line."""
     npi_list = parse_npi_list("\n".join(["npi", *npis, "12345"]).encode())
     url = registry.url if format_name == "nppes" else registry.affiliated_practices_url
     fetch_settings = FetchSettings.model_validate({"wait": 0.01, "max_retries": 0, **settings})
-    return record_outcomes(root, day, npi_list, Registry(FORMATS[format_name], url), fetch_settings)
+    return record_outcomes(
+        root, day, npi_list, Registry(FORMATS[format_name], url), fetch_settings, on_progress=on_progress
+    )
+
+
+def record_until_interrupted(
+    root: LocalRoot, registry: EmulatedRegistry, *, npis: list[str] = NPIS, format_name: str = "nppes"
+) -> None:
+    """As ``record``, but ended when ``npis`` are fetched and nothing is sealed."""
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record(root, registry, npis=npis, format_name=format_name, on_progress=interrupt)
+
+
+def formats_of_found(root: LocalRoot, day: dt.date = DAY) -> set[str]:
+    """The registry formats of the records in the sealed journal."""
+    bodies = pl.concat(sealed_parts(root, day)).filter(pl.col("outcome") == "found")["body"]
+    return {
+        "affiliated_practices" if is_gateways else "nppes" for is_gateways in bodies.str.contains("affiliatedPractices")
+    }
 
 
 def outcomes(root: LocalRoot, day: dt.date = DAY) -> dict[str, int]:
@@ -125,5 +150,44 @@ def test_another_registrys_answers_serve_neither_the_same_day_nor_another(
     assert record(root, registry, day=NEXT_DAY, format_name="affiliated_practices").asked == len(NPIS)
     same_day = record(root, registry, format_name="affiliated_practices")
     assert same_day.reused == len(NPIS)
-    bodies = pl.concat(sealed_parts(root, DAY)).filter(pl.col("outcome") == "found")["body"]
-    assert bodies.str.contains("affiliatedPractices").all()
+    assert formats_of_found(root) == {"affiliated_practices"}
+
+
+def test_what_an_interrupted_run_had_from_another_registry_counts_for_nothing(
+    root: LocalRoot, registry: EmulatedRegistry
+) -> None:
+    record_until_interrupted(root, registry, format_name="affiliated_practices")
+    recorded = record(root, registry)
+    assert (recorded.asked, recorded.journal.rows) == (len(NPIS), len(NPIS) + 1)
+    assert formats_of_found(root) == {"nppes"}
+    assert root.list(f"journal/{DAY}/arrivals") == []
+
+
+def test_an_interrupted_change_of_the_registry_goes_on_where_it_was(
+    root: LocalRoot, registry: EmulatedRegistry
+) -> None:
+    record(root, registry)
+    record_until_interrupted(root, registry, npis=NPIS[:40], format_name="affiliated_practices")
+    assert record(root, registry, format_name="affiliated_practices").asked == len(NPIS) - 40
+    assert formats_of_found(root) == {"affiliated_practices"}
+
+
+def test_an_interrupted_change_of_the_registry_can_be_taken_back(root: LocalRoot, registry: EmulatedRegistry) -> None:
+    before = record(root, registry).journal
+    record_until_interrupted(root, registry, npis=NPIS[:40], format_name="affiliated_practices")
+    recorded = record(root, registry)
+    assert (recorded.asked, recorded.journal.outcomes) == (0, before.outcomes)
+    assert formats_of_found(root) == {"nppes"}
+
+
+def test_arrivals_of_a_release_that_did_not_tell_registries_apart_are_this_ones_unless_anothers_are_sealed(
+    root: LocalRoot, registry: EmulatedRegistry
+) -> None:
+    now = dt.datetime.now(dt.timezone.utc)
+    with JournalWriter(root, DAY) as journal:
+        for npi in NPIS[:40]:
+            journal.append(NpiOutcome(npi, Verdict(Outcome.not_found), now, body="{}"))
+    assert record(root, registry).asked == len(NPIS) - 40
+    with JournalWriter(root, DAY) as journal:
+        journal.append(NpiOutcome(NPIS[0], Verdict(Outcome.not_found), now, body="{}"))
+    assert record(root, registry, format_name="affiliated_practices").asked == len(NPIS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import threading
 from collections.abc import Callable
@@ -73,6 +74,14 @@ def test_files_below_a_folder_are_listed_in_order_with_their_sizes(root: DataRoo
     assert [(file.path, file.size) for file in root.list("b")] == [("b/10", 4), ("b/2", 3), ("b/sub/3", 7)]
     assert len(root.list("")) == 5
     assert root.list("nothing/here") == []
+
+
+def test_a_listed_file_tells_when_it_was_written(root: DataRoot) -> None:
+    # S3 tells it to the second, and a file system's clock ticks more coarsely than Python's.
+    before = dt.datetime.now(dt.timezone.utc) - dt.timedelta(seconds=1)
+    root.write("a", b"x")
+    (file,) = root.list("")
+    assert before <= file.modified <= dt.datetime.now(dt.timezone.utc)
 
 
 def test_deleted_files_are_gone_and_deleting_what_is_not_there_is_no_error(root: DataRoot) -> None:

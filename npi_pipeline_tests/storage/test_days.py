@@ -52,6 +52,14 @@ def test_the_days_that_have_something_are_told_from_the_files(root: DataRoot) ->
     assert days.published_days(root, "state_files") == [later]
 
 
+def test_the_days_sealed_since_a_moment_are_told_by_when_their_journal_json_was_written(root: DataRoot) -> None:
+    root.write(f"{days.journal_folder(DAY)}/arrivals/part.parquet", b"")
+    root.write(f"{days.journal_folder(DAY + dt.timedelta(days=1))}/{days.JOURNAL_NAME}", b"")
+    now = dt.datetime.now(dt.timezone.utc)
+    assert days.days_sealed_since(root, now - dt.timedelta(hours=1)) == [DAY + dt.timedelta(days=1)]
+    assert days.days_sealed_since(root, now + dt.timedelta(hours=1)) == []
+
+
 def test_the_days_with_a_folder_are_told_without_looking_into_it(root: DataRoot) -> None:
     root.write(f"{days.state_files_folder('out/files', DAY)}/half.csv", b"")
     root.write("out/files/2026-11-25/archive/old.csv", b"")

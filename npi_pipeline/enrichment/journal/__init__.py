@@ -2,7 +2,8 @@
 
 Below ``journal/{day}`` lie whole Parquet files, on either kind of data root:
 
-- ``arrivals/`` holds small parts in the order of arrival, written while a run fetches; an NPI may be in several.
+- ``arrivals/`` holds small parts in the order of arrival, written while a run fetches; an NPI may be in several. They
+  are in a folder for each registry, named by a digest of its identity: what another registry said counts for nothing.
 - ``sealed/`` holds the rows of the day's list, one each, sorted by NPI, a part for every 5,000 NPIs of the list.
 - ``journal.json`` names the sealed parts and is written after them: its presence says that the journal is sealed.
 - ``damaged/`` holds parts that were found damaged. A part's name ends in a digest of its bytes, to tell for certain.

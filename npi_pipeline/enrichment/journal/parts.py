@@ -20,14 +20,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import polars as pl
 
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import journal_folder
+from npi_pipeline.storage.days import JOURNAL_NAME, journal_folder
 
 logger = logging.getLogger(__name__)
 
 # By measurement (benchmarks/journal.py): higher levels cost three times the time and win a tenth of the size.
 _ZSTD_LEVEL = 1
 _READ_AHEAD = 8
-_JOURNAL_NAME = "journal.json"
 _VERSION = 1
 
 
@@ -69,9 +68,10 @@ class SealedJournal:
         return [f"{sealed_folder(self.day)}/{part.name}" for part in self.parts]
 
 
-def arrivals_folder(day: dt.date) -> str:
-    """Where outcomes go as they arrive."""
-    return f"{journal_folder(day)}/arrivals"
+def arrivals_folder(day: dt.date, registry: str = "") -> str:
+    """Where outcomes of ``registry`` go as they arrive; without one, the folder of all arrivals."""
+    folder = f"{journal_folder(day)}/arrivals"
+    return f"{folder}/{_digest(registry.encode())}" if registry else folder
 
 
 def sealed_folder(day: dt.date) -> str:
@@ -94,11 +94,22 @@ def write_part(root: DataRoot, folder: str, stem: str, rows: pl.DataFrame) -> st
     return name
 
 
-def part_paths(root: DataRoot, day: dt.date) -> list[str]:
-    """All parts that count: those that ``journal.json`` names, and the arrivals since."""
+def part_paths(root: DataRoot, day: dt.date, registry: str = "") -> list[str]:
+    """All parts that count: those that ``journal.json`` names, and the arrivals since.
+
+    With a ``registry``, only what it answered: each registry's arrivals are in a folder of their own. Those that an
+    earlier release left in none are taken for its, unless another's are sealed.
+    """
     sealed = load_sealed_journal(root, day)
     arrived = [file.path for file in root.list(arrivals_folder(day))]
-    return arrived if sealed is None else sealed.paths + arrived
+    sealed_paths = [] if sealed is None else sealed.paths
+    if not registry:
+        return sealed_paths + arrived
+    own = f"{arrivals_folder(day, registry)}/"
+    if sealed is not None and sealed.registry != registry:
+        return [path for path in arrived if path.startswith(own)]
+    in_none = arrivals_folder(day)
+    return sealed_paths + [path for path in arrived if path.startswith(own) or path.rpartition("/")[0] == in_none]
 
 
 def read_parts(root: DataRoot, day: dt.date, paths: list[str], columns: list[str]) -> Iterator[pl.DataFrame]:
@@ -148,7 +159,7 @@ def is_whole(path: str, content: bytes) -> bool:
 
 def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
     """What ``journal.json`` says; None when there is none. Raises JournalError when it is not to be understood."""
-    path = f"{journal_folder(day)}/{_JOURNAL_NAME}"
+    path = f"{journal_folder(day)}/{JOURNAL_NAME}"
     try:
         content = json.loads(root.read(path))
         if content["version"] == _VERSION:
@@ -178,7 +189,7 @@ def save_sealed_journal(root: DataRoot, sealed: SealedJournal) -> None:
         "outcomes": sealed.outcomes,
         "parts": [dataclasses.asdict(part) for part in sealed.parts],
     }
-    root.write(f"{journal_folder(sealed.day)}/{_JOURNAL_NAME}", (json.dumps(content, indent=2) + "\n").encode())
+    root.write(f"{journal_folder(sealed.day)}/{JOURNAL_NAME}", (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _content(root: DataRoot, path: str) -> bytes | None:

@@ -21,13 +21,13 @@ from npi_pipeline.enrichment.journal.rows import NO_ROWS, SCHEMA, WITHOUT_BODY, 
 from npi_pipeline.storage.data_root import DataRoot
 
 
-def read_outcomes(root: DataRoot, day: dt.date) -> pl.DataFrame:
+def read_outcomes(root: DataRoot, day: dt.date, registry: str = "") -> pl.DataFrame:
     """What is known of each NPI of ``day``, sealed or not: SCHEMA without ``body``, one row an NPI, sorted by npi.
 
-    A part that is damaged is set aside with a warning; its NPIs are then as good as never asked, so the caller holds
-    the day's lock. Raises StorageError, JournalError.
+    With a ``registry``, only what that one answered. A part that is damaged is set aside with a warning; its NPIs are
+    then as good as never asked, so the caller holds the day's lock. Raises StorageError, JournalError.
     """
-    parts = read_parts(root, day, part_paths(root, day), WITHOUT_BODY)
+    parts = read_parts(root, day, part_paths(root, day, registry), WITHOUT_BODY)
     return latest(pl.concat([NO_ROWS.select(WITHOUT_BODY), *parts]))
 
 

@@ -6,10 +6,12 @@ Not here: how old an answer may be (a setting), and asking for the rest.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 
 import polars as pl
 
 from npi_pipeline.enrichment.journal.parts import (
+    JournalError,
     SealedJournal,
     arrivals_folder,
     contents,
@@ -22,8 +24,12 @@ from npi_pipeline.enrichment.journal.parts import (
 from npi_pipeline.enrichment.journal.rows import SCHEMA
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import days_with_journal
+from npi_pipeline.storage.days import days_sealed_since
 
+logger = logging.getLogger(__name__)
+
+# The root's clock says when a journal was written, this machine's how old an answer may be.
+_CLOCKS_APART = dt.timedelta(hours=1)
 _ANSWERS = [Outcome.found.value, Outcome.not_found.value, Outcome.deactivated.value]
 
 
@@ -31,7 +37,7 @@ def reuse_answers(root: DataRoot, day: dt.date, npis: pl.Series, registry: str, 
     """Take answers about ``npis`` into the journal of ``day`` from other days' sealed journals; how many it were.
 
     Only what ``registry`` (as given to ``seal_journal``) answered not before ``not_before`` is taken, the latest
-    first; the rows keep their ``fetched_at``. The caller holds the day's lock. Raises StorageError, JournalError.
+    first; the rows keep their ``fetched_at``. The caller holds the day's lock. Raises StorageError.
     """
     wanted = npis.unique()
     stem = new_stem()
@@ -48,7 +54,7 @@ def reuse_answers(root: DataRoot, day: dt.date, npis: pl.Series, registry: str, 
             )
             if rows.is_empty():
                 continue
-            write_part(root, arrivals_folder(day), f"{stem}-{taken:07}", rows)
+            write_part(root, arrivals_folder(day, registry), f"{stem}-{taken:07}", rows)
             taken += rows.height
             wanted = wanted.filter(~wanted.is_in(rows["npi"].implode()))
         if wanted.is_empty():
@@ -58,7 +64,9 @@ def reuse_answers(root: DataRoot, day: dt.date, npis: pl.Series, registry: str, 
 
 def _recent_journals(root: DataRoot, day: dt.date, registry: str, not_before: dt.datetime) -> list[SealedJournal]:
     """Other days' journals that may hold such answers, the one sealed last first."""
-    journals = (load_sealed_journal(root, other) for other in days_with_journal(root) if other != day)
+    # By the listing alone, so that of a thousand days only the few that can serve are read.
+    days = days_sealed_since(root, not_before - _CLOCKS_APART)
+    journals = (_readable_journal(root, other) for other in days if other != day)
     # What is in a journal was fetched before it was sealed.
     recent = [
         journal
@@ -66,3 +74,12 @@ def _recent_journals(root: DataRoot, day: dt.date, registry: str, not_before: dt
         if journal is not None and journal.registry == registry and journal.sealed_at >= not_before
     ]
     return sorted(recent, key=lambda journal: (journal.sealed_at, journal.day), reverse=True)
+
+
+def _readable_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
+    """The sealed journal of another day. One that cannot be understood is that day's trouble: it is not reused."""
+    try:
+        return load_sealed_journal(root, day)
+    except JournalError as error:
+        logger.warning("no answers are taken over from %s: %s", day, error)
+        return None

@@ -18,6 +18,7 @@ from npi_pipeline.enrichment.journal.parts import (
     JournalError,
     SealedJournal,
     SealedPart,
+    arrivals_folder,
     new_stem,
     part_paths,
     read_parts,
@@ -38,14 +39,15 @@ _FAN_OUT = 16
 def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, *, registry: str = "") -> SealedJournal:
     """Merge everything that arrived for ``day`` into sealed parts: one row for each of ``npis``, the day's list.
 
-    Of several rows of an NPI the one fetched last stands; rows of NPIs that are not on the list are dropped. Killed at
-    any point it loses nothing, and the next call completes it. ``held`` is the day's lock; ``registry`` names whom the
-    answers came from, for ``reuse_answers``.
+    Of several rows of an NPI the one fetched last stands; rows of NPIs that are not on the list are dropped, and so is
+    what another ``registry`` answered, if one is named. Killed at any point it loses nothing, and the next call
+    completes it. ``held`` is the day's lock.
     Raises JournalError when an NPI has no outcome, StorageError, LockedError when the lock was lost.
     """
     npis = npis.unique().sort()
     slices = [npis.slice(start, SEALED_PART_ROWS) for start in range(0, npis.len(), SEALED_PART_ROWS)]
-    merged = part_paths(root, day)
+    arrived = {file.path for file in root.list(arrivals_folder(day))}
+    merged = part_paths(root, day, registry)
     stem = new_stem()
     parts: list[SealedPart] = []
     outcomes = {outcome.value: 0 for outcome in Outcome}
@@ -63,7 +65,7 @@ def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, 
     held.ensure_held()
     # From here on the new parts are the sealed ones; until here, what they were made from is.
     save_sealed_journal(root, sealed)
-    superseded = {file.path for file in root.list(sealed_folder(day))} | set(merged)
+    superseded = {file.path for file in root.list(sealed_folder(day))} | arrived | set(merged)
     root.delete(*sorted(superseded - set(sealed.paths)))
     return sealed
 

@@ -34,13 +34,14 @@ _SMALL_BYTES = 256 << 10
 class JournalWriter:
     """Appends outcomes to the journal of a day. A context manager; ``append`` may be called from any thread.
 
+    ``registry`` names whom the outcomes come from; none of another's are read or sealed with them.
     With ``async_writes`` parts are written while the fetch goes on, else ``append`` waits while one is written.
     When a part cannot be written (a full disk, S3 down), the next ``append``, or the end, raises the StorageError.
     """
 
-    def __init__(self, root: DataRoot, day: dt.date, *, async_writes: bool = True) -> None:
+    def __init__(self, root: DataRoot, day: dt.date, *, registry: str = "", async_writes: bool = True) -> None:
         self._root = root
-        self._folder = arrivals_folder(day)
+        self._folder = arrivals_folder(day, registry)
         self._async_writes = async_writes
         self._stem = new_stem()
         self._parts_written = 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from npi_pipeline.enrichment.journal import read_outcomes, reuse_answers, seal_j
 from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.enrichment.journal.made_outcomes import (
     DAY,
     MORNING,
@@ -20,6 +23,7 @@ from npi_pipeline_tests.enrichment.journal.made_outcomes import (
     sealed_rows,
     write,
 )
+from npi_pipeline_tests.watched_root import WatchedRoot
 
 EARLIER, OTHER = DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=2)
 
@@ -79,3 +83,30 @@ def test_a_damaged_part_of_another_day_is_left_alone(root: DataRoot) -> None:
     root.write(part.path, b"")
     assert reuse(root, 1) == 0
     assert [file.path for file in root.list(f"journal/{EARLIER}/sealed")] == [part.path]
+
+
+def test_journals_sealed_too_long_ago_are_not_even_read(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    sealed_day(root, EARLIER, made(1))
+    sealed_day(root, OTHER, made(2))
+    long_ago = (MORNING - dt.timedelta(hours=12)).timestamp()
+    os.utime(tmp_path / f"journal/{OTHER}/journal.json", (long_ago, long_ago))
+    read: list[str] = []
+
+    def note(call: str, path: str) -> None:
+        if call == "read" and path.endswith("journal.json"):
+            read.append(path)
+
+    assert reuse(WatchedRoot(root, note), 1, 2) == 1
+    assert read == [f"journal/{EARLIER}/journal.json"]
+
+
+def test_a_journal_that_cannot_be_understood_costs_another_day_nothing_but_its_answers(
+    root: DataRoot, caplog: pytest.LogCaptureFixture
+) -> None:
+    sealed_day(root, EARLIER, made(1))
+    sealed_day(root, OTHER, made(2))
+    root.write(f"journal/{OTHER}/journal.json", b"{")
+    assert reuse(root, 1, 2) == 1
+    (warning,) = caplog.messages
+    assert f"{OTHER}/journal.json cannot be understood" in warning
