@@ -23,7 +23,7 @@ from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.day.complete_days import complete, keep, record
 from npi_pipeline_tests.tables.flattened import nppes_body
 
-A, B = "1000000004", "1000000012"
+A, B, C = "1000000004", "1000000012", "1000000020"
 DAY = dt.date(2026, 11, 23)
 FILES = FileSettings()
 LAYOUT = FORMATS["nppes"].layout
@@ -72,3 +72,22 @@ def test_a_provider_table_of_a_release_that_did_not_record_its_journal_is_publis
     root.write(path, json.dumps(table).encode())
     publish_state_files(root, DAY, FILES)
     assert is_published(root)
+
+
+@pytest.mark.parametrize("listed", [[A], [A, B, C], [A, C]], ids=["fewer", "more", "others"])
+def test_a_list_that_was_read_again_with_other_npis_is_not_published_with_the_journal_of_the_earlier_one(
+    tmp_path: Path, listed: list[str]
+) -> None:
+    root = LocalRoot(tmp_path)
+    keep(root, DAY, OUTCOMES)
+    record(root, DAY, OUTCOMES)
+    flatten_records(root, DAY, LAYOUT, {})
+    keep(root, DAY, dict.fromkeys(listed, ""))
+    with pytest.raises(JournalError) as refused:
+        publish_state_files(root, DAY, FILES)
+    differ = len({A, B} ^ set(listed))
+    assert str(refused.value) == (
+        f"the NPI list of 2026-11-23 was read again since its journal was sealed, and {differ} NPIs differ: "
+        "materialise npi_records for that day first"
+    )
+    assert not is_published(root)
