@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from npi_pipeline.enrichment.journal import sealed_parts
+from npi_pipeline.enrichment.journal import read_sealed_journal, rows_of
 from npi_pipeline.settings import FileSettings, SettingsError
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.kept_table import keep_provider_table
@@ -17,8 +18,10 @@ from npi_pipeline.tables.provider_table import ProviderTable, refuse_unknown_lis
 
 def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widths: Mapping[str, int]) -> ProviderTable:
     """Make the provider table of ``day``. Raises JournalError, DayLockedError, StorageError."""
+    journal = read_sealed_journal(root, day)
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
-        table = write_provider_table(sealed_parts(root, day), layout, Path(scratch), list_widths=list_widths)
+        table = write_provider_table(rows_of(root, journal), layout, Path(scratch), list_widths=list_widths)
+        table = dataclasses.replace(table, journal_digest=journal.digest)
         keep_provider_table(root, day, Path(scratch), table)
     return table
 

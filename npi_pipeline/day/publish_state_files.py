@@ -4,42 +4,78 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from npi_pipeline.enrichment.journal import read_sealed_journal, sealed_parts
+import polars as pl
+
+from npi_pipeline.enrichment.journal import JournalError, read_sealed_journal, rows_of
+from npi_pipeline.enrichment.npi_list import parse_npi_list
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import state_file_name
-from npi_pipeline.storage.kept_list import read_kept_source, source_of
+from npi_pipeline.storage.kept_list import read_kept_list, source_of
 from npi_pipeline.storage.kept_table import provider_parts, read_provider_table
 from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import publish
 from npi_pipeline.tables.state_files import write_state_files
 
+_NO_NPIS = pl.Series("npi", dtype=pl.String)
+
 
 def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Manifest:
     """Write and publish the state files of ``day``; what was published before is replaced whole.
 
-    Raises FileNotFoundError when a step before has not run, JournalError, DayLockedError, StorageError.
+    Raises FileNotFoundError when a step before has not run, JournalError also when list, journal and provider table do
+    not belong together, DayLockedError, StorageError.
     """
+    listed = read_kept_list(root, day)
     table = read_provider_table(root, day)
+    journal = read_sealed_journal(root, day)
+    if table.journal_digest not in (None, journal.digest):
+        # The found of the one and the failed of the other would lose an NPI that failed and is found since.
+        raise JournalError(
+            f"the provider table of {day} was made from an earlier journal: materialise providers for that day first"
+        )
+    recorded: list[pl.Series] = []
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         written = write_state_files(
             table,
             provider_parts(root, day),
-            sealed_parts(root, day),
+            _telling_npis(rows_of(root, journal), recorded),
             Path(scratch),
             lambda state: state_file_name(files, day, state),
             failed_name=files.failed_name,
             defuse_formulas=files.defuse_formulas,
         )
+        _ensure_same_npis(day, parse_npi_list(listed.body).npis["npi"], pl.concat([_NO_NPIS, *recorded]))
         manifest = Manifest(
             day=day,
             published_at=dt.datetime.now(dt.timezone.utc),
-            source=source_of(read_kept_source(root, day)),
-            outcomes=read_sealed_journal(root, day).outcomes,
+            source=source_of(listed),
+            outcomes=journal.outcomes,
             columns=tuple(column.name for column in table.columns),
             files=tuple(written),
         )
         publish(root, files.state_files_dir, Path(scratch), manifest)
     return manifest
+
+
+def _telling_npis(frames: Iterable[pl.DataFrame], npis: list[pl.Series]) -> Iterator[pl.DataFrame]:
+    """The same frames; the NPIs of each are added to ``npis`` as it passes."""
+    for frame in frames:
+        npis.append(frame["npi"])
+        yield frame
+
+
+def _ensure_same_npis(day: dt.date, listed: pl.Series, recorded: pl.Series) -> None:
+    """Raise JournalError unless the journal is of this list."""
+    missing, strange = (
+        one.to_frame("npi").join(other.to_frame("npi"), on="npi", how="anti").height
+        for one, other in ((listed, recorded), (recorded, listed))
+    )
+    if missing or strange:
+        raise JournalError(
+            f"the NPI list of {day} was read again since its journal was sealed, and {missing + strange:,} NPIs "
+            "differ: materialise npi_records for that day first"
+        )

@@ -59,7 +59,8 @@ class ProviderTable:
     ``columns`` is the header of the day's files. ``widths`` says how wide each declared list is.
     ``unknown_fields`` are paths that the declared schema lacks, ``beyond_width`` lists that are longer than a setting
     allows; both are kept in the column ``unknown_fields``. ``rows_per_state`` counts a record once in each of its
-    states, or under ``None``.
+    states, or under ``None``. ``journal_digest`` is that of the journal that the rows were made from; None when that is
+    not known, as in tables of earlier releases.
     """
 
     columns: tuple[Column, ...]
@@ -69,6 +70,7 @@ class ProviderTable:
     unknown_fields: tuple[Noticed, ...]
     beyond_width: tuple[Noticed, ...]
     unrecognised_states: tuple[Noticed, ...]
+    journal_digest: str | None = None
 
     def to_json(self) -> bytes:
         """The summary as JSON, the same bytes for the same table."""

@@ -12,7 +12,7 @@ Whoever writes here holds the day's lock (``storage.day_lock``). Not here: fetch
 """
 
 from npi_pipeline.enrichment.journal.parts import JournalError, SealedJournal, SealedPart
-from npi_pipeline.enrichment.journal.reading import read_outcomes, read_sealed_journal, sealed_parts
+from npi_pipeline.enrichment.journal.reading import read_outcomes, read_sealed_journal, rows_of, sealed_parts
 from npi_pipeline.enrichment.journal.reuse import reuse_answers
 from npi_pipeline.enrichment.journal.rows import IS_FINAL, SCHEMA, WITHOUT_BODY, frame_of
 from npi_pipeline.enrichment.journal.sealing import SEALED_PART_ROWS, seal_journal
@@ -31,6 +31,7 @@ __all__ = [
     "read_outcomes",
     "read_sealed_journal",
     "reuse_answers",
+    "rows_of",
     "seal_journal",
     "sealed_parts",
 ]

@@ -63,6 +63,11 @@ class SealedJournal:
         return sum(part.rows for part in self.parts)
 
     @property
+    def digest(self) -> str:
+        """Tells the rows from any others: the same rows have the same digest, however often they are sealed."""
+        return _digest("".join(part.name.rpartition("-")[2] for part in self.parts).encode())
+
+    @property
     def paths(self) -> list[str]:
         """The paths of the parts below the data root."""
         return [f"{sealed_folder(self.day)}/{part.name}" for part in self.parts]

@@ -44,10 +44,18 @@ def sealed_parts(root: DataRoot, day: dt.date) -> Iterator[pl.DataFrame]:
 
     Raises JournalError when the journal is not sealed, or a part of it is damaged or missing, and StorageError.
     """
-    for path, content in contents(root, read_sealed_journal(root, day).paths):
+    yield from rows_of(root, read_sealed_journal(root, day))
+
+
+def rows_of(root: DataRoot, sealed: SealedJournal) -> Iterator[pl.DataFrame]:
+    """The rows of this very journal, as ``sealed_parts`` gives them; of one sealed since, none.
+
+    Raises JournalError when a part is damaged or missing, as it is once the journal was sealed anew, and StorageError.
+    """
+    for path, content in contents(root, sealed.paths):
         if content is None or not is_whole(path, content):
             raise JournalError(
                 f"{root.uri(path)} is {'missing' if content is None else 'damaged'}: "
-                f"materialise npi_records for {day} again, it asks for the lost NPIs"
+                f"materialise npi_records for {sealed.day} again, it asks for the lost NPIs"
             )
         yield rows_in(content, list(SCHEMA))
