@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
 
+from npi_pipeline.assets.npi_records import REGISTRY_POOL
 from npi_pipeline.dagster_home import make_home
 from npi_pipeline.day_run import DayRun, run_days
 from npi_pipeline.definitions import build_definitions
@@ -140,11 +141,14 @@ RUN_HERE = {HOST_TAG: os.uname().nodename}
 
 
 @pytest.mark.parametrize("tags", [LAUNCHED_HERE, RUN_HERE], ids=["from the queue", "from the command line"])
-def test_a_run_whose_process_is_gone_is_ended_as_failed(
+def test_a_run_whose_process_is_gone_is_ended_as_failed_and_holds_no_slot(
     home: SeededHome, worker: subprocess.Popen[bytes], tags: dict[str, str]
 ) -> None:
     run = started_in(home, worker, tags)
     assert list(lost_runs(home.instance)) == []
+    pools = home.instance.event_log_storage
+    pools.set_concurrency_slots(REGISTRY_POOL, 1)
+    pools.claim_concurrency_slot(REGISTRY_POOL, run.run_id, "npi_records")
     worker.kill()
     worker.wait()
     assert [lost.run_id for lost in lost_runs(home.instance)] == [run.run_id]
@@ -155,6 +159,7 @@ def test_a_run_whose_process_is_gone_is_ended_as_failed(
     ended = home.instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status is dg.DagsterRunStatus.FAILURE
+    assert pools.get_concurrency_info(REGISTRY_POOL).claimed_slots == []
     assert list(lost_runs(home.instance)) == []
 
 
