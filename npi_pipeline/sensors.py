@@ -61,12 +61,12 @@ def late_list_sensor(settings: Settings) -> dg.SensorDefinition:
 
 
 def lost_run_sensor() -> dg.SensorDefinition:
-    """Twice a minute: runs whose process is gone are ended as failed, so that nothing waits for them."""
+    """Twice a minute: runs whose process is gone are ended, so that nothing waits for them."""
 
     @dg.sensor(
         minimum_interval_seconds=LOST_RUN_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ends runs as failed whose process is gone, as after a restart of the machine.",
+        description="Ends runs whose process is gone, as after a restart of the machine.",
     )
     def npi_lost_run_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         lost = end_lost_runs(context.instance)

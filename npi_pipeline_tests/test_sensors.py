@@ -22,7 +22,7 @@ from npi_pipeline.demo.registry import EmulatedRegistry
 from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline.settings import Settings
 from npi_pipeline.watch.alert import AlertError, alert_of
-from npi_pipeline.watch.lost_runs import HOST_TAG, LOST, lost_runs
+from npi_pipeline.watch.lost_runs import HOST_TAG, LOST, end_lost_runs, lost_runs
 from npi_pipeline_tests.seeded_home import SeededHome
 from npi_pipeline_tests.webhook import webhook
 
@@ -161,6 +161,19 @@ def test_a_run_whose_process_is_gone_is_ended_as_failed_and_holds_no_slot(
     assert ended.status is dg.DagsterRunStatus.FAILURE
     assert pools.get_concurrency_info(REGISTRY_POOL).claimed_slots == []
     assert list(lost_runs(home.instance)) == []
+
+
+def test_a_lost_run_that_somebody_had_terminated_is_ended_as_cancelled_and_not_run_again(
+    home: SeededHome, worker: subprocess.Popen[bytes]
+) -> None:
+    run = started_in(home, worker, LAUNCHED_HERE)
+    home.instance.report_run_canceling(run)
+    worker.kill()
+    worker.wait()
+    assert [lost.run_id for lost in end_lost_runs(home.instance)] == [run.run_id]
+    ended = home.instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status is dg.DagsterRunStatus.CANCELED
 
 
 def test_a_number_that_another_process_has_by_now_is_not_the_runs_process(

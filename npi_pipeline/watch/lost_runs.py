@@ -41,8 +41,9 @@ def lost_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
 
 
 def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """End the lost runs as failed and give back what they hold of pools, so that nothing waits for them; which they are.
+    """End the lost runs and give back what they hold of pools, so that nothing waits for them; which they are.
 
+    They have failed, but for those that somebody had terminated: these are cancelled.
     The daemon would give it back a while after a run has ended, and without a daemon nobody would.
     """
     lost = list(lost_runs(instance))
@@ -50,7 +51,11 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
         # Its slots first: a run that has ended is not looked at again.
         if instance.event_log_storage.supports_global_concurrency_limits:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        instance.report_run_failed(run, LOST)
+        # What failed is run again (run_retries); what somebody terminated is to stay ended.
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, LOST)
+        else:
+            instance.report_run_failed(run, LOST)
     return lost
 
 
