@@ -23,7 +23,7 @@ from npi_pipeline.settings import Settings, SettingsError
 from npi_pipeline.storage.days import is_published
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.watch.failures import broken_checks, step_failures
-from npi_pipeline.watch.lost_runs import HOST_TAG
+from npi_pipeline.watch.lost_runs import HOST_TAG, end_lost_runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +72,8 @@ def run_days(settings: Settings, days: Sequence[dt.date], *, log_level: str = "I
     job = build_definitions(settings, loggers={"terminal": terminal_logger}).resolve_job_def(JOB_NAME)
     with open_instance() as instance:
         for day in days:
+            # One that was killed holds the pool's slot, and there may be no daemon to free it.
+            end_lost_runs(instance)
             yield _run_day(settings, job, instance, day, log_level)
 
 

@@ -17,7 +17,7 @@ from npi_pipeline.storage.list_object import FoundList, find_list_object
 from npi_pipeline.watch.alert import Alert
 from npi_pipeline.watch.failures import name_of_run, why_failed
 from npi_pipeline.watch.late_lists import lists_that_came
-from npi_pipeline.watch.lost_runs import LOST, lost_runs
+from npi_pipeline.watch.lost_runs import end_lost_runs
 from npi_pipeline.watch.recent_days import days_looked_after, recent_days
 
 LATE_LIST_SECONDS = 300
@@ -62,17 +62,15 @@ def late_list_sensor(settings: Settings) -> dg.SensorDefinition:
 
 
 def lost_run_sensor() -> dg.SensorDefinition:
-    """Twice a minute: runs whose process is gone are ended as failed, so that nothing waits for them."""
+    """Twice a minute: runs whose process is gone are ended, so that nothing waits for them."""
 
     @dg.sensor(
         minimum_interval_seconds=LOST_RUN_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ends runs as failed whose process is gone, as after a restart of the machine.",
+        description="Ends runs whose process is gone, as after a restart of the machine.",
     )
     def npi_lost_run_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        lost = list(lost_runs(context.instance))
-        for run in lost:
-            context.instance.report_run_failed(run, LOST)
+        lost = end_lost_runs(context.instance)
         return dg.SkipReason(f"ended as lost: {', '.join(map(name_of_run, lost))}" if lost else "no run is lost")
 
     return npi_lost_run_sensor

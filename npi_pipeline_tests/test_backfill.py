@@ -43,6 +43,8 @@ def environment(
         "NPI_DATA_ROOT": str(tmp_path / "npi-data"),
         "NPI_START_DATE": str(DAYS[-1]),
         "DAGSTER_HOME": str(tmp_path / "home"),
+        # Today has been asked for, whatever the hour.
+        "NPI_SCHEDULE_CRON": "0 0 * * *",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from npi_pipeline.assets.npi_records import REGISTRY_POOL
 from npi_pipeline.day.status import Standing, status_of_day
 from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry
@@ -99,6 +101,38 @@ def test_a_run_that_is_broken_off_resumes_without_asking_again(
     assert set(asked) == set(NPIS)
     assert {npi for npi, times in asked.items() if times > 1}.isdisjoint(kept)
     assert max(asked.values()) <= 2
+
+
+@pytest.mark.parametrize("command", ["local"], indirect=True)
+def test_a_run_killed_in_mid_fetch_gives_its_slot_of_the_pool_to_the_next_though_no_daemon_looks_after_it(
+    command: Command, registry: EmulatedRegistry, tmp_path: Path
+) -> None:
+    command.environment["DAGSTER_HOME"] = str(tmp_path / "home")
+    killed = command.start()
+    while not command.recorded():
+        assert killed.poll() is None, killed.communicate()[0]
+    killed.kill()
+    killed.communicate()
+    assert claimed_slots(tmp_path / "home") == 1, "it was to be killed while it held the slot"
+
+    registry.configure(latency=FAST)
+    again = command.start()
+    try:
+        output = again.communicate(timeout=60)[0]
+    finally:
+        again.kill()
+    assert again.returncode == 0, output
+    assert command.standing() is Standing.complete
+    assert claimed_slots(tmp_path / "home") == 0
+    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        statuses = [run.status for run in instance.get_runs()]
+    assert statuses == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+
+
+def claimed_slots(home: Path) -> int:
+    """How many slots of the pool somebody holds."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        return len(instance.event_log_storage.get_concurrency_info(REGISTRY_POOL).claimed_slots)
 
 
 def test_two_runs_of_one_day_at_once_do_not_disturb_each_other(command: Command, registry: EmulatedRegistry) -> None:

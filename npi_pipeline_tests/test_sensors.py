@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
 
+from npi_pipeline.assets.npi_records import REGISTRY_POOL
 from npi_pipeline.dagster_home import make_home
 from npi_pipeline.day_run import DayRun, run_days
 from npi_pipeline.definitions import build_definitions
@@ -21,7 +22,7 @@ from npi_pipeline.demo.registry import EmulatedRegistry
 from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline.settings import Settings
 from npi_pipeline.watch.alert import AlertError, alert_of
-from npi_pipeline.watch.lost_runs import HOST_TAG, LOST, lost_runs
+from npi_pipeline.watch.lost_runs import HOST_TAG, LOST, end_lost_runs, lost_runs
 from npi_pipeline_tests.seeded_home import SeededHome
 from npi_pipeline_tests.webhook import webhook
 
@@ -188,11 +189,14 @@ RUN_HERE = {HOST_TAG: os.uname().nodename}
 
 
 @pytest.mark.parametrize("tags", [LAUNCHED_HERE, RUN_HERE], ids=["from the queue", "from the command line"])
-def test_a_run_whose_process_is_gone_is_ended_as_failed(
+def test_a_run_whose_process_is_gone_is_ended_as_failed_and_holds_no_slot(
     home: SeededHome, worker: subprocess.Popen[bytes], tags: dict[str, str]
 ) -> None:
     run = started_in(home, worker, tags)
     assert list(lost_runs(home.instance)) == []
+    pools = home.instance.event_log_storage
+    pools.set_concurrency_slots(REGISTRY_POOL, 1)
+    pools.claim_concurrency_slot(REGISTRY_POOL, run.run_id, "npi_records")
     worker.kill()
     worker.wait()
     assert [lost.run_id for lost in lost_runs(home.instance)] == [run.run_id]
@@ -203,7 +207,21 @@ def test_a_run_whose_process_is_gone_is_ended_as_failed(
     ended = home.instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status is dg.DagsterRunStatus.FAILURE
+    assert pools.get_concurrency_info(REGISTRY_POOL).claimed_slots == []
     assert list(lost_runs(home.instance)) == []
+
+
+def test_a_lost_run_that_somebody_had_terminated_is_ended_as_cancelled_and_not_run_again(
+    home: SeededHome, worker: subprocess.Popen[bytes]
+) -> None:
+    run = started_in(home, worker, LAUNCHED_HERE)
+    home.instance.report_run_canceling(run)
+    worker.kill()
+    worker.wait()
+    assert [lost.run_id for lost in end_lost_runs(home.instance)] == [run.run_id]
+    ended = home.instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status is dg.DagsterRunStatus.CANCELED
 
 
 def test_a_number_that_another_process_has_by_now_is_not_the_runs_process(

@@ -11,9 +11,14 @@ import dagster as dg
 from npi_pipeline.resources import DayStorage
 from npi_pipeline.settings import Settings
 from npi_pipeline.watch.failures import why_failed
-from npi_pipeline.watch.recent_days import RecentDay, days_looked_after, recent_days
+from npi_pipeline.watch.recent_days import RecentDay, day_last_asked_for, days_looked_after, recent_days
 
 AUDIT_JOB_NAME = "npi_audit"
+
+
+def days_audited(settings: Settings, now: dt.datetime) -> list[dt.date]:
+    """The days that an audit at ``now`` looks at, newest first: those that the daily schedule asked for last."""
+    return days_looked_after(settings, day_last_asked_for(settings.watch, now))
 
 
 def days_left_behind(instance: dg.DagsterInstance, recent: list[RecentDay]) -> Iterator[tuple[dt.date, str]]:
@@ -39,7 +44,7 @@ def audit_job(settings: Settings) -> dg.JobDefinition:
 
     @dg.op(description="Fails when a day that is looked after is incomplete or failed last, and names each.")
     def no_day_is_left_behind(context: dg.OpExecutionContext, day_storage: DayStorage) -> None:
-        days = days_looked_after(settings, dt.datetime.now(dt.timezone.utc).date())
+        days = days_audited(settings, dt.datetime.now(dt.timezone.utc))
         recent = recent_days(context.instance, day_storage.open(), day_storage, days)
         behind = dict(days_left_behind(context.instance, recent))
         if behind:

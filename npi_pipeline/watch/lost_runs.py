@@ -40,6 +40,25 @@ def lost_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
             yield run
 
 
+def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """End the lost runs and give back what they hold of pools, so that nothing waits for them; which they are.
+
+    They have failed, but for those that somebody had terminated: these are cancelled.
+    The daemon would give it back a while after a run has ended, and without a daemon nobody would.
+    """
+    lost = list(lost_runs(instance))
+    for run in lost:
+        # Its slots first: a run that has ended is not looked at again.
+        if instance.event_log_storage.supports_global_concurrency_limits:
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        # What failed is run again (run_retries); what somebody terminated is to stay ended.
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, LOST)
+        else:
+            instance.report_run_failed(run, LOST)
+    return lost
+
+
 def _is_of_this_host(run: dg.DagsterRun) -> bool:
     """Runs from the queue are children of the code server that the caller is in, or of one before it."""
     host = run.tags.get(HOST_TAG)

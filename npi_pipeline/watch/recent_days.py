@@ -10,8 +10,9 @@ import datetime as dt
 from collections.abc import Iterable
 
 import dagster as dg
+from dagster._utils.schedules import get_latest_completed_cron_tick
 
-from npi_pipeline.settings import FileSettings, Settings
+from npi_pipeline.settings import FileSettings, Settings, WatchSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import is_published
 from npi_pipeline.watch.day_runs import DayRuns, runs_of_days
@@ -42,6 +43,15 @@ def days_looked_after(settings: Settings, today: dt.date) -> list[dt.date]:
     """Today and the days before it that are looked after, newest first."""
     window = (today - dt.timedelta(days=ago) for ago in range(settings.watch.catch_up_days + 1))
     return [day for day in window if day >= settings.days.start_date]
+
+
+def day_last_asked_for(watch: WatchSettings, now: dt.datetime) -> dt.date:
+    """The newest day that the daily schedule has asked for at ``now``: the UTC day of its last tick.
+
+    It may be the day before today in UTC, when the schedule's hour in its time zone is still to come.
+    """
+    tick = get_latest_completed_cron_tick(watch.schedule_cron, now, watch.schedule_timezone)
+    return tick.astimezone(dt.timezone.utc).date()
 
 
 def recent_days(
