@@ -67,7 +67,7 @@ def record_outcomes(
     with day_lock(root, day) as held:
         known = read_outcomes(root, day, registry.identity)
         to_ask = npis_to_ask(npis, known, settings.fetch_mode, asked_since)
-        reused = _reuse(root, day, to_ask, registry, settings)
+        reused = _reuse(root, day, to_ask, registry, settings, known=known)
         if reused:
             known = read_outcomes(root, day, registry.identity)
             to_ask = npis_to_ask(npis, known, settings.fetch_mode, asked_since)
@@ -90,12 +90,14 @@ def record_outcomes(
     return RecordedDay(journal=sealed, asked=to_ask.len(), reused=reused, report=fetching.report)
 
 
-def _reuse(root: DataRoot, day: dt.date, npis: pl.Series, registry: Registry, settings: FetchSettings) -> int:
+def _reuse(
+    root: DataRoot, day: dt.date, npis: pl.Series, registry: Registry, settings: FetchSettings, *, known: pl.DataFrame
+) -> int:
     """Take recent answers of other days over into this one; how many."""
     if settings.fetch_mode is not FetchMode.missing or not settings.reuse_hours or npis.is_empty():
         return 0
     not_before = dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=settings.reuse_hours)
-    return reuse_answers(root, day, npis, registry.identity, not_before)
+    return reuse_answers(root, day, npis, registry.identity, not_before, known=known)
 
 
 def npis_to_ask(
