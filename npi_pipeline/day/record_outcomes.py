@@ -51,6 +51,7 @@ def record_outcomes(
     registry: Registry,
     settings: FetchSettings,
     *,
+    asked_since: dt.datetime | None = None,
     stop: threading.Event | None = None,
     on_progress: Callable[[FetchProgress], None] | None = None,
 ) -> RecordedDay:
@@ -58,17 +59,18 @@ def record_outcomes(
 
     What the journal already holds is not asked for again, but as ``settings.fetch_mode`` says; what it holds of another
     registry counts for nothing. Interrupted at any moment, the journal keeps what arrived and the next call goes on
-    from there.
+    from there. For that the modes that ask afresh need to know where the interrupted call began: what was settled since
+    ``asked_since`` is not asked for again in any mode.
     Raises DayLockedError, RegistryDownError, StorageError, and JournalError when an NPI is left without an outcome.
     """
     npis = npi_list.npis
     with day_lock(root, day) as held:
         known = read_outcomes(root, day, registry.identity)
-        to_ask = npis_to_ask(npis, known, settings.fetch_mode)
-        reused = _reuse(root, day, to_ask, registry, settings)
+        to_ask = npis_to_ask(npis, known, settings.fetch_mode, asked_since)
+        reused = _reuse(root, day, to_ask, registry, settings, known=known)
         if reused:
             known = read_outcomes(root, day, registry.identity)
-            to_ask = npis_to_ask(npis, known, settings.fetch_mode)
+            to_ask = npis_to_ask(npis, known, settings.fetch_mode, asked_since)
         with JournalWriter(root, day, registry=registry.identity, async_writes=settings.async_writes) as journal:
             for outcome in _invalid_outcomes(npis, known):
                 journal.append(outcome)
@@ -88,20 +90,30 @@ def record_outcomes(
     return RecordedDay(journal=sealed, asked=to_ask.len(), reused=reused, report=fetching.report)
 
 
-def _reuse(root: DataRoot, day: dt.date, npis: pl.Series, registry: Registry, settings: FetchSettings) -> int:
+def _reuse(
+    root: DataRoot, day: dt.date, npis: pl.Series, registry: Registry, settings: FetchSettings, *, known: pl.DataFrame
+) -> int:
     """Take recent answers of other days over into this one; how many."""
     if settings.fetch_mode is not FetchMode.missing or not settings.reuse_hours or npis.is_empty():
         return 0
     not_before = dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=settings.reuse_hours)
-    return reuse_answers(root, day, npis, registry.identity, not_before)
+    return reuse_answers(root, day, npis, registry.identity, not_before, known=known)
 
 
-def npis_to_ask(npis: pl.DataFrame, known: pl.DataFrame, mode: FetchMode) -> pl.Series:
-    """The valid NPIs of the list that ``mode`` asks for, given what the journal already knows."""
+def npis_to_ask(
+    npis: pl.DataFrame, known: pl.DataFrame, mode: FetchMode, asked_since: dt.datetime | None = None
+) -> pl.Series:
+    """The valid NPIs of the list that ``mode`` asks for, given what the journal already knows.
+
+    What has a final outcome since ``asked_since`` was asked for by the same run, before it was interrupted.
+    """
     valid = npis.filter(pl.col("reason").is_null())
-    if mode is FetchMode.all:
-        return valid["npi"]
-    settled = pl.col("outcome") != Outcome.failed.value if mode is FetchMode.failed else IS_FINAL
+    asked_before = pl.lit(value=False) if asked_since is None else IS_FINAL & (pl.col("fetched_at") >= asked_since)
+    settled = {
+        FetchMode.missing: IS_FINAL,
+        FetchMode.failed: (pl.col("outcome") != Outcome.failed.value) | asked_before,
+        FetchMode.all: asked_before,
+    }[mode]
     return valid.join(known.filter(settled), on="npi", how="anti")["npi"]
 
 

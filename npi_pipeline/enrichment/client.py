@@ -48,6 +48,7 @@ from npi_pipeline.settings import FetchSettings, SettingsError
 
 _PLACEHOLDER_IN_URL = urllib.parse.quote(PLACEHOLDER)
 _REFUSING = frozenset({403, 429})
+_REQUEST_LINE = '"%s %s %s"'
 _MOST_PASSED_OVER = 65_536
 _CLIENT_ERROR = 4
 _PASSING_4XX = frozenset({403, 408, 425, 429})
@@ -69,8 +70,9 @@ class Network:
 
         Raises SettingsError when the bundle of authorities cannot be read.
         """
-        # It logs whole URLs, in which there may be a key; what is wrong with an answer becomes its reason.
-        logging.getLogger("urllib3.connection").addFilter(_is_without_url)
+        # They log URLs and request lines, in which there may be a key; what went wrong becomes an answer's reason.
+        for name in ("urllib3.connection", "urllib3.connectionpool"):
+            logging.getLogger(name).addFilter(_is_without_url)
         with requests.Session() as session:
             found = session.merge_environment_settings(registry.url, {}, stream=None, verify=None, cert=None)
         verify = found["verify"]
@@ -249,7 +251,7 @@ def _read(response: requests.Response, most: int) -> bytes:
 
 
 def _is_without_url(record: logging.LogRecord) -> bool:
-    return "url" not in str(record.msg)
+    return "url" not in str(record.msg) and _REQUEST_LINE not in str(record.msg)
 
 
 def _prepared(registry: Registry) -> requests.PreparedRequest:

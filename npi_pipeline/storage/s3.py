@@ -32,6 +32,8 @@ _DELETES_A_REQUEST = 1_000
 _REMEDIES = {
     "NoSuchBucket": "there is no such bucket; correct NPI_DATA_ROOT, or AWS_ENDPOINT_URL_S3 if it is elsewhere",
     "AccessDenied": "access is denied; grant s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on it",
+    # A transfer begins with a HEAD, whose refusal does not say why.
+    "403": "access is denied; correct AWS_PROFILE or AWS_ACCESS_KEY_ID, or grant s3:GetObject and s3:ListBucket on it",
     "InvalidAccessKeyId": "S3 does not know the credentials; correct AWS_PROFILE or AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "S3 does not accept the credentials; correct AWS_PROFILE or AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the credentials have expired; renew AWS_PROFILE or AWS_SESSION_TOKEN",
@@ -214,16 +216,24 @@ class S3Root:
     def _one_line_errors(self, doing: str, path: str) -> Iterator[None]:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
+        from s3transfer.exceptions import RetriesExceededError
 
         try:
             yield
-        except (ClientError, BotoCoreError, Boto3Error) as error:
-            # An upload's error is wrapped once more.
+        except (ClientError, BotoCoreError, Boto3Error, RetriesExceededError) as error:
+            # The error of an upload or download is wrapped once more.
             cause = error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
-            raise self._one_line(doing, path, cause) from error
+            # A download that always broke off tells why it did so the last time.
+            raise self._one_line(doing, path, getattr(cause, "last_exception", cause)) from error
 
     def _one_line(self, doing: str, path: str, error: BaseException) -> Exception:
-        from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, NoCredentialsError  # noqa: A004
+        from botocore.exceptions import (
+            ClientError,
+            ConnectionError,  # noqa: A004
+            HTTPClientError,
+            IncompleteReadError,
+            NoCredentialsError,
+        )
 
         what = f"cannot {doing} {self.uri(path)}"
         if isinstance(error, NoCredentialsError):
@@ -232,7 +242,7 @@ class S3Root:
             reason = " ".join(str(error).split())
             return StorageError(
                 f"{what}: {reason}; see that S3 can be reached (AWS_ENDPOINT_URL_S3, network)",
-                passing=isinstance(error, (ConnectionError, HTTPClientError)),
+                passing=isinstance(error, (ConnectionError, HTTPClientError, IncompleteReadError, OSError)),
             )
         code = error.response.get("Error", {}).get("Code", "")
         if code in _MISSING:

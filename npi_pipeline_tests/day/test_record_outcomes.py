@@ -38,6 +38,7 @@ def record(
     day: dt.date = DAY,
     npis: list[str] = NPIS,
     format_name: str = "nppes",
+    asked_since: dt.datetime | None = None,
     on_progress: Callable[[object], None] | None = None,
     **settings: object,
 ) -> RecordedDay:
@@ -46,12 +47,23 @@ def record(
     url = registry.url if format_name == "nppes" else registry.affiliated_practices_url
     fetch_settings = FetchSettings.model_validate({"wait": 0.01, "max_retries": 0, **settings})
     return record_outcomes(
-        root, day, npi_list, Registry(FORMATS[format_name], url), fetch_settings, on_progress=on_progress
+        root,
+        day,
+        npi_list,
+        Registry(FORMATS[format_name], url),
+        fetch_settings,
+        asked_since=asked_since,
+        on_progress=on_progress,
     )
 
 
 def record_until_interrupted(
-    root: LocalRoot, registry: EmulatedRegistry, *, npis: list[str] = NPIS, format_name: str = "nppes"
+    root: LocalRoot,
+    registry: EmulatedRegistry,
+    *,
+    npis: list[str] = NPIS,
+    format_name: str = "nppes",
+    **settings: object,
 ) -> None:
     """As ``record``, but ended when ``npis`` are fetched and nothing is sealed."""
 
@@ -59,7 +71,7 @@ def record_until_interrupted(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record(root, registry, npis=npis, format_name=format_name, on_progress=interrupt)
+        record(root, registry, npis=npis, format_name=format_name, on_progress=interrupt, **settings)
 
 
 def formats_of_found(root: LocalRoot, day: dt.date = DAY) -> set[str]:
@@ -112,6 +124,26 @@ def test_mode_all_asks_for_every_npi_afresh(root: LocalRoot, registry: EmulatedR
     record(root, registry)
     assert record(root, registry, fetch_mode="all").asked == len(NPIS)
     assert set(registry.requests_by_npi().values()) == {2}
+
+
+@pytest.mark.parametrize("mode", ["all", "failed"])
+def test_a_mode_that_asks_afresh_goes_on_where_it_was_interrupted(
+    root: LocalRoot, registry: EmulatedRegistry, mode: str
+) -> None:
+    if mode == "all":
+        record(root, registry)
+    began = dt.datetime.now(dt.timezone.utc)
+    record_until_interrupted(root, registry, npis=NPIS[:40], fetch_mode=mode)
+    assert record(root, registry, fetch_mode=mode, asked_since=began).asked == len(NPIS) - 40
+    later = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=1)
+    assert record(root, registry, fetch_mode="all", asked_since=later).asked == len(NPIS)
+
+
+def test_what_failed_passingly_before_the_interruption_is_asked_for_again(root: LocalRoot) -> None:
+    began = dt.datetime.now(dt.timezone.utc)
+    with emulated_registry(fault_share=0.4, fault_tries=1, fault_kinds=["500"]) as registry:
+        failed = record(root, registry, fetch_mode="all", asked_since=began).journal.outcomes["failed"]
+        assert 0 < record(root, registry, fetch_mode="all", asked_since=began).asked == failed < len(NPIS)
 
 
 def test_an_npi_that_joins_the_list_is_asked_for_alone_and_one_that_leaves_is_dropped(

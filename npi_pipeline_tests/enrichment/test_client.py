@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import email.utils
 import gzip
+import logging
 import shutil
 import socket
 import ssl
@@ -258,6 +259,17 @@ def test_no_key_in_the_url_reaches_the_log(serve: Serve, caplog: pytest.LogCaptu
         client_of(f"http://127.0.0.1:{server.port}/{{npi}}?key=secret", read_timeout=0.2)
     ) as client:
         assert client.ask(NPI).verdict.outcome is Outcome.failed
+    assert "secret" not in caplog.text
+
+
+def test_no_key_in_the_url_reaches_the_log_at_debug_and_what_else_is_logged_does(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = serve(always(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+    with contextlib.closing(client_of(f"http://127.0.0.1:{server.port}/secret/{{npi}}?key=secret")) as client:
+        assert client.ask(NPI).status == 404
+    assert "Starting new HTTP connection" in caplog.text
     assert "secret" not in caplog.text
 
 

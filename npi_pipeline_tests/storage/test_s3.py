@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from npi_pipeline.demo.s3 import LocalS3
-from npi_pipeline.storage.data_root import StorageError
+from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.storage.s3 import S3Root
 from npi_pipeline_tests.lossy_proxy import LossyProxy, lossy_proxy
@@ -53,6 +53,15 @@ def test_a_denied_bucket_names_the_rights_that_are_needed(s3: LocalS3, bucket: s
     with pytest.raises(StorageError, match=r"grant s3:GetObject") as refused:
         open_data_root(f"s3://{bucket}").write("a", b"x")
     assert not refused.value.passing
+
+
+def test_a_denial_of_what_begins_with_a_head_names_the_rights_too(s3: LocalS3, bucket: str, tmp_path: Path) -> None:
+    s3.misbehave(denied_buckets=[bucket])
+    root = open_data_root(f"s3://{bucket}")
+    for read in (lambda: root.download("a", tmp_path / "target"), lambda: list(root.chunks("a"))):
+        with pytest.raises(StorageError, match=r"grant s3:GetObject") as refused:
+            read()
+        assert not refused.value.passing
 
 
 def test_missing_credentials_are_named(s3: LocalS3, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +108,31 @@ def test_an_answer_that_breaks_off_is_asked_for_again(proxy: LossyProxy, bucket:
     root.download("a", tmp_path / "target")
     assert (tmp_path / "target").read_bytes() == content
     assert not proxy.lose["GET"]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda root, _: root.read("a"),
+        lambda root, _: list(root.chunks("a")),
+        lambda root, folder: root.download("a", folder / "target"),
+    ],
+)
+def test_answers_that_all_break_off_may_be_whole_later(
+    proxy: LossyProxy,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[DataRoot, Path], object],
+) -> None:
+    monkeypatch.setattr("npi_pipeline.storage.s3._ATTEMPTS", 2)
+    root = open_data_root(f"s3://{bucket}")
+    root.write("a", os.urandom(100_000))
+    proxy.lose["GET"].extend(["cut"] * 20)
+    with pytest.raises(StorageError, match=rf"cannot read s3://{bucket}/a: .*AWS_ENDPOINT_URL_S3") as refused:
+        read(root, tmp_path)
+    assert refused.value.passing
+    assert "\n" not in str(refused.value)
 
 
 def test_a_lease_that_was_taken_is_ours_even_if_s3s_answer_was_lost(proxy: LossyProxy, bucket: str) -> None:

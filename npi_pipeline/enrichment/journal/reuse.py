@@ -33,13 +33,17 @@ _CLOCKS_APART = dt.timedelta(hours=1)
 _ANSWERS = [Outcome.found.value, Outcome.not_found.value, Outcome.deactivated.value]
 
 
-def reuse_answers(root: DataRoot, day: dt.date, npis: pl.Series, registry: str, not_before: dt.datetime) -> int:
+def reuse_answers(
+    root: DataRoot, day: dt.date, npis: pl.Series, registry: str, not_before: dt.datetime, *, known: pl.DataFrame
+) -> int:
     """Take answers about ``npis`` into the journal of ``day`` from other days' sealed journals; how many it were.
 
     Only what ``registry`` (as given to ``seal_journal``) answered not before ``not_before`` is taken, the latest
-    first; the rows keep their ``fetched_at``. The caller holds the day's lock. Raises StorageError.
+    first; the rows keep their ``fetched_at``. ``known`` is what ``read_outcomes`` gives for ``day``: an answer older
+    than that would not stand and is not taken. The caller holds the day's lock. Raises StorageError.
     """
     wanted = npis.unique()
+    known_since = known.select("npi", known_at="fetched_at")
     stem = new_stem()
     taken = 0
     for journal in _recent_journals(root, day, registry, not_before):
@@ -47,11 +51,13 @@ def reuse_answers(root: DataRoot, day: dt.date, npis: pl.Series, registry: str, 
             # Damaged, or sealed again meanwhile: then it is simply not reused.
             if content is None or not is_whole(path, content):
                 continue
-            rows = rows_in(content, list(SCHEMA)).filter(
+            answers = rows_in(content, list(SCHEMA)).filter(
                 pl.col("npi").is_in(wanted.implode()),
                 pl.col("outcome").is_in(_ANSWERS),
                 pl.col("fetched_at") >= not_before,
             )
+            may_stand = pl.col("known_at").is_null() | (pl.col("fetched_at") >= pl.col("known_at"))
+            rows = answers.join(known_since, on="npi", how="left").filter(may_stand).select(list(SCHEMA))
             if rows.is_empty():
                 continue
             write_part(root, arrivals_folder(day, registry), f"{stem}-{taken:07}", rows)

@@ -36,7 +36,7 @@ def sealed_day(root: DataRoot, day: dt.date, *outcomes: NpiOutcome, registry: st
 
 
 def reuse(root: DataRoot, *numbers: int, not_before: dt.datetime = MORNING) -> int:
-    return reuse_answers(root, DAY, npis(numbers), "nppes", not_before)
+    return reuse_answers(root, DAY, npis(numbers), "nppes", not_before, known=read_outcomes(root, DAY))
 
 
 def test_answers_of_another_day_are_taken_with_the_moment_they_were_fetched(
@@ -77,6 +77,15 @@ def test_an_npi_that_several_days_know_is_taken_once(root: DataRoot) -> None:
     assert read_outcomes(root, DAY)["fetched_at"].to_list() == [MORNING + dt.timedelta(seconds=n) for n in (2, 1)]
 
 
+def test_an_answer_that_would_not_stand_against_the_days_own_later_failure_is_not_taken(root: DataRoot) -> None:
+    sealed_day(root, OTHER, made(1, second=10), made(2, second=10), made(3, second=10))
+    sealed_day(root, EARLIER, made(2, second=30))
+    write(root, [made(1, Outcome.failed, second=20), made(2, Outcome.failed, second=20)])
+    write(root, [made(3, Outcome.failed, second=10)])
+    assert reuse(root, 1, 2, 3) == 2
+    assert read_outcomes(root, DAY)["outcome"].to_list() == ["failed", "found", "found"]
+
+
 def test_a_damaged_part_of_another_day_is_left_alone(root: DataRoot) -> None:
     sealed_day(root, EARLIER, made(1))
     (part,) = root.list(f"journal/{EARLIER}/sealed")
@@ -94,7 +103,7 @@ def test_journals_sealed_too_long_ago_are_not_even_read(tmp_path: Path) -> None:
     read: list[str] = []
 
     def note(call: str, path: str) -> None:
-        if call == "read" and path.endswith("journal.json"):
+        if call == "read" and path.endswith("journal.json") and str(DAY) not in path:
             read.append(path)
 
     assert reuse(WatchedRoot(root, note), 1, 2) == 1
