@@ -22,7 +22,8 @@ changed (deactivated!), and every field that changed, with its old and new value
 
 It has a row for each change: `npi`, `change` (`joined`, `left`, `outcome` or `field`), `field` (the column of the state
 files), `old` and `new`. A day without changes is the header alone, and so is the first day, which has nothing before
-it. Days that are not complete are passed over: `compared_with` and `days_apart` say which day it was.
+it. Days that are not complete are passed over: `compared_with` and `days_apart` say which day it was. So is a day that
+was recorded anew but not published anew, until its run is finished: `passed_over` names it.
 
 When a day is run late or again, the changes of the complete day after it are found anew with it."""
 
@@ -60,8 +61,9 @@ def provider_changes_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefin
 def _line(found: FoundChanges) -> str:
     """The changes of a day on one line."""
     kept, apart = found.kept, found.days_apart
+    anew = f"; {_recorded_anew(found)}" if found.recorded_anew else ""
     if kept.compared_with is None:
-        return f"changes of {kept.day}: there is no complete day before it to compare with"
+        return f"changes of {kept.day}: there is no complete day before it to compare with{anew}"
     gap = "" if apart == 1 else f", {apart} days before (those between are not complete)"
     counts = {name: f"{count:,}" for name, count in kept.counts.items()}
     fields = f"{counts['providers_changed']} with changed fields ({counts['fields_changed']} fields)"
@@ -69,8 +71,14 @@ def _line(found: FoundChanges) -> str:
         f"changes of {kept.day} against {kept.compared_with.day}{gap}: "
         f"{counts['joined']} joined, {counts['left']} left, "
         f"{counts['outcomes_changed']} with another outcome ({counts['deactivated']} deactivated), "
-        f"{fields if kept.fields_compared else 'fields ' + _NOT_COMPARED}"
+        f"{fields if kept.fields_compared else 'fields ' + _NOT_COMPARED}{anew}"
     )
+
+
+def _recorded_anew(found: FoundChanges) -> str:
+    """Which days were passed over though they are published, and what to do about them."""
+    days = ", ".join(map(str, found.recorded_anew))
+    return f"passed over, since recorded anew but not published anew: {days}; run it again, then these are found anew"
 
 
 def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
@@ -84,6 +92,7 @@ def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
         "bytes": kept.file.bytes,
         "compared_with": other.day.isoformat() if other else "no complete day before it",
         **({"days_apart": found.days_apart} if other else {}),
+        **({"passed_over": _recorded_anew(found)} if found.recorded_anew else {}),
         **({} if kept.fields_compared else {"fields": _NOT_COMPARED}),
         **kept.counts,
         **({"outcome_changes": table(_outcome_table(found))} if changes.outcome_changes else {}),

@@ -5,6 +5,10 @@ Days are run in any order and made anew, so a day's changes may come to be again
 published a day and found its changes looks at the next complete day too, and finds the changes of that one anew when
 they are against another day, or an earlier publication of this one.
 
+Answers are in the journals, so a day is comparable only while its journal is the one that it was published from. One
+that was recorded anew since is passed over like any day that is not complete: what it had published can no longer be
+told, and its run, once it is finished, finds the changes after it anew.
+
 Two runs at once cannot leave wrong changes behind: both have published their days before they look at others, and what
 a day is compared with is chosen under the lock on its changes. So of two runs that publish neighbouring days, at least
 the one that has that lock last sees what the other has published.
@@ -18,7 +22,7 @@ import datetime as dt
 import tempfile
 from pathlib import Path
 
-from npi_pipeline.enrichment.journal import JournalError, SealedJournal, read_sealed_journal, sealed_parts
+from npi_pipeline.enrichment.journal import JournalError, SealedJournal, read_sealed_journal, rows_of
 from npi_pipeline.enrichment.registry import format_of
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot, HeldLock
@@ -26,6 +30,7 @@ from npi_pipeline.storage.day_lock import day_lock
 from npi_pipeline.storage.days import PROVIDER_CHANGES, provider_changes_name
 from npi_pipeline.storage.kept_changes import ChangesError, KeptChanges, Publication, keep_changes, read_kept_changes
 from npi_pipeline.storage.kept_table import read_provider_table
+from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import published_after, published_before, read_manifest
 from npi_pipeline.tables.changed_fields import Cells
 from npi_pipeline.tables.changes import Changes, write_changes
@@ -37,10 +42,15 @@ WAIT_SECONDS = 120.0
 
 @dataclasses.dataclass(frozen=True)
 class FoundChanges:
-    """The changes of one day: what is kept of them, and what more is to be said of them."""
+    """The changes of one day: what is kept of them, and what more is to be said of them.
+
+    ``recorded_anew`` are published days that were passed over on the way to the day compared with: their journals are
+    not those that they were published from.
+    """
 
     kept: KeptChanges
     changes: Changes
+    recorded_anew: tuple[dt.date, ...] = ()
 
     @property
     def days_apart(self) -> int | None:
@@ -56,70 +66,99 @@ def find_changes(
 
     The second of the two is None when the next complete day had no changes yet (its own run will find them), or the
     right ones. While another run is at work on a day's changes it is waited for, so long at most.
-    Raises FileNotFoundError when ``day`` is not published, ManifestError, JournalError, DayLockedError, StorageError,
-    and ValueError when an answer cannot be read.
+    Raises FileNotFoundError when ``day`` is not published, ManifestError, JournalError also when ``day`` was recorded
+    anew since it was published, DayLockedError, StorageError, and ValueError when an answer cannot be read.
     """
     with day_lock(root, day, PROVIDER_CHANGES, wait_seconds=wait_seconds) as held:
-        publication = Publication.of(read_manifest(root, files.state_files_dir, day))
-        found = _found(root, publication, _compared_with(root, files, day), files, held)
+        found = _found(root, read_manifest(root, files.state_files_dir, day), files, held)
+    if found is None:
+        raise JournalError(
+            f"{day} was recorded anew since it was published: materialise providers and state_files for that day first"
+        )
+    return found, _found_of_next_day(root, day, files, wait_seconds)
+
+
+def _found_of_next_day(root: DataRoot, day: dt.date, files: FileSettings, wait_seconds: float) -> FoundChanges | None:
+    """The changes of the next complete day after ``day``, found anew; None when there is no need."""
     following = published_after(root, files.state_files_dir, day)
-    if following is None:
-        return found, None
-    with day_lock(root, following.day, PROVIDER_CHANGES, wait_seconds=wait_seconds) as held:
-        right = _compared_with(root, files, following.day)
-        if _is_right_or_to_come(root, following.day, right):
-            return found, None
-        return found, _found(root, Publication.of(following), right, files, held)
+    while following is not None:
+        with day_lock(root, following.day, PROVIDER_CHANGES, wait_seconds=wait_seconds) as held:
+            if _is_right_or_to_come(root, files, following.day):
+                return None
+            found = _found(root, following, files, held)
+        if found is not None:
+            return found
+        # Recorded anew and not published yet: its run will find its changes, and ``day`` may be before the next one.
+        following = published_after(root, files.state_files_dir, following.day)
+    return None
 
 
-def _compared_with(root: DataRoot, files: FileSettings, day: dt.date) -> Publication | None:
-    """The complete day right before ``day``, as it is published now."""
+def _compared_with(root: DataRoot, files: FileSettings, day: dt.date) -> tuple[Manifest | None, tuple[dt.date, ...]]:
+    """The complete day right before ``day``, as it is published now, and the days passed over as recorded anew."""
+    recorded_anew: list[dt.date] = []
     before = published_before(root, files.state_files_dir, day)
-    return Publication.of(before) if before else None
+    while before is not None and _published_journal(root, before) is None:
+        recorded_anew.append(before.day)
+        before = published_before(root, files.state_files_dir, before.day)
+    return before, tuple(recorded_anew)
 
 
-def _is_right_or_to_come(root: DataRoot, day: dt.date, right: Publication | None) -> bool:
-    """Whether the changes kept for ``day`` are against ``right``, or there are none yet."""
+def _published_journal(root: DataRoot, manifest: Manifest) -> SealedJournal | None:
+    """The journal that the day was published from; None when another one has been sealed since."""
+    journal = read_sealed_journal(root, manifest.day)
+    return journal if manifest.journal_digest in (None, journal.digest) else None
+
+
+def _is_right_or_to_come(root: DataRoot, files: FileSettings, day: dt.date) -> bool:
+    """Whether the changes kept for ``day`` are against the complete day right before it, or there are none yet.
+
+    Those against a day that was recorded anew after they were found are right until that day is published anew.
+    """
     try:
-        return read_kept_changes(root, day).compared_with == right
+        other = read_kept_changes(root, day).compared_with
     except FileNotFoundError:
         return True
     except ChangesError:
         return False
+    right, _ = _compared_with(root, files, day)
+    published = published_before(root, files.state_files_dir, day)
+    return other in [Publication.of(manifest) if manifest else None for manifest in (right, published)]
 
 
-def _found(
-    root: DataRoot, publication: Publication, other: Publication | None, files: FileSettings, held: HeldLock
-) -> FoundChanges:
-    """Find the changes of the day of ``publication`` against ``other`` and keep them."""
+def _found(root: DataRoot, manifest: Manifest, files: FileSettings, held: HeldLock) -> FoundChanges | None:
+    """Find the changes of the day of ``manifest`` and keep them; None when that day was recorded anew since."""
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
-        path = Path(scratch) / provider_changes_name(files, publication.day)
-        if other is None:
-            changes = write_changes([], [], None, path, Cells())
-            fields_compared = True
-        else:
-            changes, fields_compared = _compared(root, other.day, publication.day, files, path)
-        kept = KeptChanges(publication, other, fields_compared, changes.counts, changes.file)
+        path = Path(scratch) / provider_changes_name(files, manifest.day)
+        while True:
+            other, recorded_anew = _compared_with(root, files, manifest.day)
+            if other is None:
+                changes, fields_compared = write_changes([], [], None, path, Cells()), True
+                break
+            old, new = (_published_journal(root, published) for published in (other, manifest))
+            if new is None:
+                return None
+            if old is None:
+                continue
+            try:
+                changes, fields_compared = _compared(root, old, new, files, path)
+                break
+            except JournalError:
+                # A part that went while it was to be read: another run has sealed that journal anew.
+                if (old, new) == tuple(read_sealed_journal(root, journal.day) for journal in (old, new)):
+                    raise
+        compared_with = Publication.of(other) if other else None
+        kept = KeptChanges(Publication.of(manifest), compared_with, fields_compared, changes.counts, changes.file)
         keep_changes(root, Path(scratch), kept, held)
-    return FoundChanges(kept, changes)
+    return FoundChanges(kept, changes, recorded_anew)
 
 
 def _compared(
-    root: DataRoot, old_day: dt.date, new_day: dt.date, files: FileSettings, path: Path
+    root: DataRoot, old: SealedJournal, new: SealedJournal, files: FileSettings, path: Path
 ) -> tuple[Changes, bool]:
     """The changes between two days, written to ``path``, and whether fields could be compared."""
-    while True:
-        journals = [read_sealed_journal(root, day) for day in (old_day, new_day)]
-        layout = _layout_of_both(*journals)
-        cells = _cells(root, old_day, new_day, files, layout)
-        try:
-            changes = write_changes(sealed_parts(root, old_day), sealed_parts(root, new_day), layout, path, cells)
-        except JournalError:
-            # A part that went while it was to be read: another run has sealed that journal anew.
-            if journals == [read_sealed_journal(root, day) for day in (old_day, new_day)]:
-                raise
-            continue
-        return changes, layout is not None
+    layout = _layout_of_both(old, new)
+    cells = _cells(root, old.day, new.day, files, layout)
+    return write_changes(rows_of(root, old), rows_of(root, new), layout, path, cells), layout is not None
 
 
 def _layout_of_both(old: SealedJournal, new: SealedJournal) -> TableLayout | None:

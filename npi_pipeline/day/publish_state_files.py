@@ -56,6 +56,7 @@ def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Ma
             outcomes=journal.outcomes,
             columns=tuple(column.name for column in table.columns),
             files=tuple(written),
+            journal_digest=journal.digest,
         )
         publish(root, files.state_files_dir, Path(scratch), manifest)
     return manifest

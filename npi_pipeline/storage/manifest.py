@@ -39,7 +39,8 @@ class Manifest:
 
     ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was (bucket, key, etag,
     version_id, last_modified, and since it is recorded: chosen, doubt); ``columns`` is the header that the files of
-    found NPIs share.
+    found NPIs share. ``journal_digest`` is that of the journal that the files were made from; None when that is not
+    known, as in manifests of earlier releases.
     """
 
     day: dt.date
@@ -48,6 +49,7 @@ class Manifest:
     outcomes: Mapping[str, int]
     columns: tuple[str, ...]
     files: tuple[StateFile, ...]
+    journal_digest: str | None = None
 
     def to_json(self) -> bytes:
         """The content of ``manifest.json``: the same manifest gives the same bytes."""
@@ -56,6 +58,8 @@ class Manifest:
             "day": self.day.isoformat(),
             "published_at": self.published_at.isoformat(timespec="seconds"),
             "source": dict(sorted(self.source.items())),
+            # A manifest without it stays the same bytes: by these the changes know their publication.
+            **({"journal_digest": self.journal_digest} if self.journal_digest else {}),
             "npis": sum(self.outcomes.values()),
             "outcomes": dict(sorted(self.outcomes.items())),
             "files": [dataclasses.asdict(file) for file in sorted(self.files, key=lambda file: file.name)],
@@ -79,6 +83,7 @@ class Manifest:
                 outcomes=content["outcomes"],
                 columns=tuple(content["columns"]),
                 files=tuple(StateFile(**file) for file in content["files"]),
+                journal_digest=content.get("journal_digest"),
             )
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, ManifestError):

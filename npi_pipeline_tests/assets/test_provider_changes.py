@@ -34,7 +34,7 @@ class Deployment:
         self.pipeline = pipeline
         self._registry, self._s3, self._instance = registry, s3, instance
 
-    def run(self, day: dt.date, answers: dict[str, Any]) -> dg.ExecuteInProcessResult:
+    def run(self, day: dt.date, answers: dict[str, Any], *, succeeds: bool = True) -> dg.ExecuteInProcessResult:
         """Run ``day`` with a list of the NPIs that the registry has answers about."""
         settings = self.pipeline.settings
         self._registry.answers = answers
@@ -43,7 +43,7 @@ class Deployment:
         result = job.execute_in_process(
             instance=self._instance, partition_key=str(day), run_config=QUIET, raise_on_error=False
         )
-        assert result.success
+        assert result.success is succeeds
         return result
 
     def lines(self, run: dg.ExecuteInProcessResult) -> list[str]:
@@ -155,6 +155,35 @@ def test_a_gap_of_days_is_said_and_the_day_after_is_told_anew_when_it_is_filled(
     assert (told["compared_with"], told["days_apart"]) == ("2026-11-23", 1)
     expected = [(A, "field", "enumeration_type", "MONDAY", "TUESDAY")]
     assert deployment.rows(TUESDAY) == cells(told["preview"]) == expected
+
+
+def test_a_day_that_is_published_but_was_recorded_anew_and_failed_is_passed_over_with_what_to_do(
+    deployment: Deployment,
+) -> None:
+    deployment.run(SUNDAY, {A: answer(A, enumeration_type="SUNDAY")})
+    deployment.run(DAY, {A: answer(A, enumeration_type="MONDAY")})
+    forbidden = {A: answer(A, enumeration_type="MONDAY"), B: 403}
+    deployment.run(DAY, forbidden, succeeds=False)
+    of_tuesday = {A: answer(A, enumeration_type="TUESDAY"), B: answer(B)}
+    run = deployment.run(TUESDAY, of_tuesday)
+    (line,) = deployment.lines(run)
+    assert line.startswith("changes of 2026-11-24 against 2026-11-22, 2 days before ")
+    remark = (
+        "passed over, since recorded anew but not published anew: 2026-11-23; run it again, then these are found anew"
+    )
+    assert line.endswith(f"; {remark}")
+    assert deployment.metadata(TUESDAY)["passed_over"] == remark
+    assert deployment.rows(TUESDAY) == [
+        (A, "field", "enumeration_type", "SUNDAY", "TUESDAY"),
+        (B, "joined", "outcome", "", "found"),
+    ]
+
+    deployment.run(DAY, {A: answer(A, enumeration_type="MONDAY")})
+    assert "passed_over" not in deployment.metadata(TUESDAY)
+    assert deployment.rows(TUESDAY) == [
+        (A, "field", "enumeration_type", "MONDAY", "TUESDAY"),
+        (B, "joined", "outcome", "", "found"),
+    ]
 
 
 def test_an_unchanged_day_has_no_tables_and_a_file_of_a_header(deployment: Deployment) -> None:

@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from npi_pipeline.day.find_changes import find_changes
-from npi_pipeline.enrichment.journal import JournalError, read_sealed_journal
+from npi_pipeline.enrichment.journal import JournalError, read_sealed_journal, seal_journal
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot
@@ -239,17 +240,106 @@ def test_a_run_waits_for_another_at_the_same_changes_only_so_long(root: DataRoot
         find_changes(root, MONDAY, FILES, wait_seconds=0)
 
 
-def test_a_journal_that_is_sealed_anew_while_it_is_read_is_read_from_the_beginning(root: DataRoot) -> None:
+def test_a_journal_that_is_sealed_again_with_the_same_rows_while_it_is_read_is_read_from_the_beginning(
+    root: DataRoot,
+) -> None:
     run(root, MONDAY)
     complete(root, TUESDAY, OF_DAY[TUESDAY])
     first_read = threading.Lock()
 
     def before(method: str, path: str) -> None:
         if method == "read" and path in read_sealed_journal(root, MONDAY).paths and first_read.acquire(blocking=False):
-            record(root, MONDAY, {A: OF_DAY[TUESDAY][A], B: Outcome.not_found})
+            with day_lock(root, MONDAY) as held:
+                seal_journal(root, MONDAY, pl.Series("npi", [A, B]), held, registry="nppes registry/api")
 
     find_changes(WatchedRoot(root, before), TUESDAY, FILES)
-    assert rows(root, TUESDAY) == [[B, "outcome", "outcome", "not_found", "deactivated"]]
+    assert first_read.locked()
+    assert rows(root, TUESDAY) == TUESDAYS_ROWS
+
+
+def test_a_day_that_is_recorded_anew_while_it_is_read_is_passed_over(root: DataRoot) -> None:
+    run(root, MONDAY)
+    run(root, TUESDAY)
+    complete(root, WEDNESDAY, OF_DAY[WEDNESDAY])
+    first_read = threading.Lock()
+
+    def before(method: str, path: str) -> None:
+        if method == "read" and path in read_sealed_journal(root, TUESDAY).paths and first_read.acquire(blocking=False):
+            record(root, TUESDAY, {A: Outcome.failed, B: Outcome.failed})
+
+    found, _ = find_changes(WatchedRoot(root, before), WEDNESDAY, FILES)
+    assert (compared_with(root, WEDNESDAY), found.recorded_anew) == (MONDAY, (TUESDAY,))
+
+
+def test_a_day_that_was_recorded_anew_and_not_published_is_passed_over_until_it_is(root: DataRoot) -> None:
+    """Its state files say what its journal no longer does: nobody may be told a change that they do not show."""
+    run(root, MONDAY)
+    run(root, TUESDAY)
+    record(root, TUESDAY, {A: Outcome.failed, B: Outcome.failed})
+    complete(root, WEDNESDAY, OF_DAY[WEDNESDAY])
+    found, _ = find_changes(root, WEDNESDAY, FILES)
+    assert (compared_with(root, WEDNESDAY), found.days_apart, found.recorded_anew) == (MONDAY, 2, (TUESDAY,))
+    assert rows(root, WEDNESDAY) == [
+        [A, "field", "enumeration_type", "MONDAY", "WEDNESDAY"],
+        [B, "left", "outcome", "found", ""],
+    ]
+    complete(root, TUESDAY, OF_DAY[TUESDAY])
+    _, following = find_changes(root, TUESDAY, FILES)
+    assert following is not None
+    assert (following.kept.day, following.recorded_anew) == (WEDNESDAY, ())
+    assert [rows(root, day) for day in OF_DAY] == [[], TUESDAYS_ROWS, WEDNESDAYS_ROWS]
+
+
+def test_a_day_that_was_recorded_anew_since_it_was_published_keeps_its_changes_and_says_what_to_do(
+    root: DataRoot,
+) -> None:
+    run(root, MONDAY)
+    run(root, TUESDAY)
+    record(root, TUESDAY, {A: Outcome.failed, B: Outcome.failed})
+    with pytest.raises(JournalError) as refused:
+        find_changes(root, TUESDAY, FILES)
+    assert str(refused.value) == (
+        "2026-11-24 was recorded anew since it was published: materialise providers and state_files for that day first"
+    )
+    assert rows(root, TUESDAY) == TUESDAYS_ROWS
+
+
+def test_changes_against_a_day_that_is_recorded_anew_later_are_right_until_that_day_is_published_anew(
+    tmp_path: Path,
+) -> None:
+    root = LocalRoot(tmp_path)
+    for day in OF_DAY:
+        run(root, day)
+    record(root, TUESDAY, {A: Outcome.failed, B: Outcome.failed})
+    complete(root, MONDAY, OF_DAY[MONDAY])
+    _, following = find_changes(root, MONDAY, FILES)
+    assert following is None, "Tuesday's own run will find its changes, and Wednesday's are against Tuesday as it is"
+    assert [rows(root, day) for day in OF_DAY] == [[], TUESDAYS_ROWS, WEDNESDAYS_ROWS]
+
+
+def test_the_changes_of_a_day_for_which_another_was_passed_over_are_found_anew_too(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    run(root, MONDAY)
+    run(root, TUESDAY)
+    record(root, TUESDAY, {A: Outcome.failed, B: Outcome.failed})
+    run(root, WEDNESDAY)
+    complete(root, MONDAY, {A: nppes_body(A, enumeration_type="REPAIRED"), B: OF_DAY[MONDAY][B]})
+    _, following = find_changes(root, MONDAY, FILES)
+    assert following is not None
+    assert (following.kept.day, following.recorded_anew) == (WEDNESDAY, (TUESDAY,))
+    assert rows(root, WEDNESDAY)[0] == [A, "field", "enumeration_type", "REPAIRED", "WEDNESDAY"]
+
+
+def test_a_day_published_by_a_release_that_did_not_record_its_journal_is_compared_with(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    run(root, MONDAY)
+    path = f"{state_files_folder('state_files', MONDAY)}/manifest.json"
+    manifest = json.loads(root.read(path))
+    del manifest["journal_digest"]
+    root.write(path, json.dumps(manifest).encode())
+    record(root, MONDAY, {A: Outcome.failed, B: Outcome.failed})
+    run(root, TUESDAY)
+    assert compared_with(root, TUESDAY) == MONDAY
 
 
 def test_a_damaged_journal_is_named_with_its_remedy(root: DataRoot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 
@@ -36,6 +37,13 @@ def test_a_manifest_is_the_same_bytes_whatever_the_order_of_its_parts() -> None:
         files=tuple(reversed(MANIFEST.files)),
     )
     assert other.to_json() == MANIFEST.to_json()
+
+
+def test_a_manifest_of_a_release_that_did_not_record_the_journal_stays_the_same_bytes() -> None:
+    recorded = dataclasses.replace(MANIFEST, journal_digest="ef")
+    assert Manifest.from_json(recorded.to_json()).journal_digest == "ef"
+    assert Manifest.from_json(MANIFEST.to_json()).journal_digest is None
+    assert b"journal" not in MANIFEST.to_json()
 
 
 def test_a_manifest_counts_the_npis_of_all_outcomes() -> None:
