@@ -61,7 +61,7 @@ def build_definitions(
             failed_run_sensor(alert or alert_of(settings.watch.alert_webhook_url)),
         ],
         resources={
-            "s3": S3Resource(use_unsigned_session=settings.npi_list.list_unsigned),
+            "s3": S3Resource(),
             "npi_list_source": settings_resource(NpiListSource, settings.npi_list),
             "provider_registry": settings_resource(ProviderRegistry, settings.registry),
             "day_storage": settings_resource(DayStorage, settings.files),

@@ -6,6 +6,8 @@ fields of the launchpad in ``launchpad``. Not here: what is done with them (``en
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 from pydantic import model_validator
 
@@ -14,9 +16,19 @@ from npi_pipeline.settings import FileSettings, ListSettings, RegistrySettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.open_root import open_data_root
 
+if TYPE_CHECKING:
+    from dagster_aws.s3 import S3Resource
+    from mypy_boto3_s3 import S3Client
+
 
 class NpiListSource(dg.ConfigurableResource[None], ListSettings):
     """Where the day's NPI list is."""
+
+    def client(self, s3: S3Resource) -> S3Client:
+        """A client of ``s3`` for the list's bucket, without credentials when the list is said to be public."""
+        is_unsigned = self.list_unsigned or s3.use_unsigned_session
+        client: S3Client = s3.model_copy(update={"use_unsigned_session": is_unsigned}).get_client()
+        return client
 
 
 class ProviderRegistry(dg.ConfigurableResource[None], RegistrySettings):

@@ -44,7 +44,7 @@ def late_list_sensor(settings: Settings) -> dg.SensorDefinition:
         def find(day: dt.date) -> FoundList:
             source = npi_list_source
             return find_list_object(
-                s3.get_client(), source.list_bucket, source.key_of(day), day, is_dated=source.key_is_dated
+                source.client(s3), source.list_bucket, source.key_of(day), day, is_dated=source.key_is_dated
             )
 
         came = list(lists_that_came(root, recent, find))

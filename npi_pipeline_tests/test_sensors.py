@@ -88,6 +88,22 @@ def test_a_list_that_comes_late_is_run_once_it_is_there_and_then_no_more(
     assert watched.requests_of_late_lists() == []
 
 
+def test_a_late_list_in_a_public_bucket_is_seen_without_credentials(
+    watched: Watched, s3: LocalS3, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    watched.settings = watched.settings.model_copy(
+        update={"npi_list": watched.settings.npi_list.model_copy(update={"list_unsigned": True})}
+    )
+    # Else the missing list would be told as denied, which S3 says to whoever may not list the bucket.
+    s3.client().put_bucket_acl(Bucket=bucket, ACL="public-read")
+    assert not watched.run().ok
+    s3.put_list(bucket, KEY.format(date=TODAY), NPIS)
+    s3.client().put_object_acl(Bucket=bucket, Key=KEY.format(date=TODAY), ACL="public-read")
+    assert [day for day, _ in watched.requests_of_late_lists()] == [str(TODAY)]
+
+
 def test_a_list_that_came_empty_is_tried_again_only_when_it_is_another(
     watched: Watched, s3: LocalS3, bucket: str
 ) -> None:

@@ -43,7 +43,7 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         bucket, key = npi_list_source.list_bucket, npi_list_source.key_of(day)
         with one_line_failures():
             listed, parsed = keep_npi_list(
-                root, day, s3.get_client(), bucket, key, is_dated=npi_list_source.key_is_dated
+                root, day, npi_list_source.client(s3), bucket, key, is_dated=npi_list_source.key_is_dated
             )
         distinct = parsed.npis.height
         where = f"s3://{bucket}/{key}{_which(listed)}"

@@ -133,17 +133,13 @@ def _spread(lists: pl.Series, width: int, *, defuse: bool) -> list[bytes]:
     """The columns of a list column that is spread over ``width`` items."""
     items = lists.explode(empty_as_null=False, keep_nulls=False).struct.unnest()
     lines = _lines(defused(items, items.select(pl.col(pl.String)).columns) if defuse else items)
-    empty = b"," * (items.width - 1)
-    padding = [b",".join([empty] * missing) for missing in range(width, -1, -1)]
     spread = []
     start = 0
     for count in lists.list.len().fill_null(0).to_list():
-        if not count:
-            spread.append(padding[0])
-        elif count == width:
-            spread.append(b",".join(lines[start : start + count]))
-        else:
-            spread.append(b",".join(lines[start : start + count]) + b"," + padding[count])
+        # An item that is missing has its fields' commas alone, and one to the next item.
+        commas = b"," * ((width - count) * items.width)
+        # Of a row without any item, there is none before the first.
+        spread.append(b",".join(lines[start : start + count]) + commas if count else commas[1:])
         start += count
     return spread
 

@@ -16,8 +16,10 @@ A = "1003101296"
 B = "1003142399"
 
 
-def materialise_list(pipeline: Pipeline, log_level: str = "CRITICAL") -> dg.ExecuteInProcessResult:
-    """Materialise npi_list of DAY alone."""
+def materialise_list(
+    pipeline: Pipeline, log_level: str = "CRITICAL", **at_launchpad: object
+) -> dg.ExecuteInProcessResult:
+    """Materialise npi_list of DAY alone, with what the launchpad says of where the list is."""
     job = build_definitions(pipeline.settings).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:
         return job.execute_in_process(
@@ -25,7 +27,10 @@ def materialise_list(pipeline: Pipeline, log_level: str = "CRITICAL") -> dg.Exec
             partition_key=str(DAY),
             asset_selection=[dg.AssetKey("npi_list")],
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": log_level}}}},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": log_level}}},
+                "resources": {"npi_list_source": {"config": at_launchpad}},
+            },
         )
 
 
@@ -106,6 +111,25 @@ def test_a_public_bucket_is_read_without_credentials(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     assert materialise_list(Pipeline(tmp_path, list_bucket=bucket, list_unsigned=True)).success
+
+
+@pytest.mark.parametrize("in_environment", [False, True])
+@pytest.mark.parametrize("at_launchpad", [False, True])
+def test_the_launchpad_says_whether_the_bucket_is_public(
+    s3: LocalS3,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_environment: bool,
+    at_launchpad: bool,
+) -> None:
+    s3.put_list(bucket, "npi_list.txt", [A])
+    s3.client().put_object_acl(Bucket=bucket, Key="npi_list.txt", ACL="public-read")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    pipeline = Pipeline(tmp_path, list_bucket=bucket, list_unsigned=in_environment)
+    result = materialise_list(pipeline, list_unsigned=at_launchpad)
+    assert result.success is at_launchpad, "without credentials only an unsigned request can be made"
 
 
 def test_which_version_was_used_is_shown_and_logged(

@@ -8,6 +8,7 @@ import io
 import json
 import random
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,22 @@ def test_any_text_is_read_back_as_it_was(
     for row, name, of_record in zip(one.rows("CA"), names, codes, strict=False):
         assert row["basic.first_name"] == name
         assert [row[f"taxonomies[{place}].code"] for place in range(len(of_record))] == of_record
+
+
+def test_a_very_wide_list_takes_memory_by_its_width_and_not_by_the_square_of_it(tmp_path: Path) -> None:
+    wide = [taxonomy("A")] * 4000
+    bodies = {A: nppes_body(A, taxonomies=wide), B: nppes_body(B, taxonomies=[]), C: nppes_body(C)}
+    one = day(tmp_path, found(bodies))
+    files = tmp_path / "again"
+    files.mkdir()
+    tracemalloc.start()
+    try:
+        write_state_files(one.table, one.parts, journal(found(bodies)), files, str)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 25_000_000
+    assert [row["taxonomies[0].code"] for row in one.rows("CA")] == ["A", "", "207Q00000X"]
 
 
 @pytest.mark.parametrize("name", ["None", "CA", "GU"])
