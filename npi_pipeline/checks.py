@@ -95,7 +95,7 @@ _CLAIMS = (
     ),
     _Claim(
         "provider_changes",
-        lambda root, day, _files, _checks: accounting.joins_and_leaves_match_the_lists(root, day),
+        lambda root, day, files, _checks: accounting.joins_and_leaves_match_the_lists(root, day, files),
         "joins_and_leaves_match_the_lists",
         "Who joined, left or was deactivated, by the changes, is who did by the two days' lists and journals.",
     ),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from npi_pipeline.day import accounting
@@ -15,8 +16,10 @@ from npi_pipeline.definitions import build_definitions
 from npi_pipeline.demo.providers import npi_numbers, outcome_of
 from npi_pipeline.demo.registry import EmulatedRegistry
 from npi_pipeline.demo.s3 import LocalS3
+from npi_pipeline.enrichment.journal import read_sealed_journal, seal_journal
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings
+from npi_pipeline.storage.day_lock import day_lock
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.days import DAY, Pipeline, npis_of, read_rows
 
@@ -41,8 +44,8 @@ def found(pipeline: Pipeline, name: str, day: dt.date = DAY, checks: CheckSettin
     root, files = LocalRoot(pipeline.data_root), pipeline.settings.files
     look: Callable[..., accounting.Finding] = getattr(accounting, name)
     more = {"list_is_like_recent_days": (checks,), "failed_share_is_under_the_limit": (checks,)}
-    by_files = {"every_npi_is_accounted_for": (files,), "state_files_match_the_manifest": (files,)}
-    return look(root, day, *(more | by_files).get(name, ()))
+    of_files = ("every_npi_is_accounted_for", "state_files_match_the_manifest", "joins_and_leaves_match_the_lists")
+    return look(root, day, *(more | dict.fromkeys(of_files, (files,))).get(name, ()))
 
 
 def a_state_file(pipeline: Pipeline) -> Path:
@@ -220,6 +223,50 @@ def test_a_deactivation_that_the_changes_lack_is_named(pipeline: Pipeline, chang
     changes.write_text(changes.read_text().replace(",deactivated\n", ",found\n"))
     finding = found(pipeline, "joins_and_leaves_match_the_lists", NEXT_DAY)
     assert (finding.holds, "deactivated" in finding.line) == (False, True)
+
+
+def read_again(pipeline: Pipeline, npis: list[str], day: dt.date = DAY) -> None:
+    """Leave what materialising npi_list of the day, and nothing more, leaves: another list of NPIs."""
+    (pipeline.data_root / "npi_list" / str(day) / "npi_list.txt").write_text("\n".join(["npi", *npis]))
+
+
+@pytest.mark.parametrize("day", [DAY, NEXT_DAY])
+def test_a_list_that_was_read_again_since_its_day_was_published_takes_nothing_from_the_proof_of_the_changes(
+    pipeline: Pipeline, changes: Path, day: dt.date
+) -> None:
+    read_again(pipeline, NPIS[5:], day)
+    finding = found(pipeline, "joins_and_leaves_match_the_lists", NEXT_DAY)
+    assert (finding.holds, finding.figures) == (True, {"joined": 2, "left": 2, "deactivated": 1}), finding.line
+    assert f"; list or journal of {day} is newer than what is published" in finding.line
+    assert finding.line.endswith(": run it again, to its end")
+
+    lines = changes.read_text().splitlines(keepends=True)
+    lost = next(line for line in lines if ",joined," in line)
+    changes.write_text("".join(line for line in lines if line != lost))
+    finding = found(pipeline, "joins_and_leaves_match_the_lists", NEXT_DAY)
+    assert (finding.holds, lost[:10] in finding.line) == (False, True), "the state files prove as much as the list"
+
+
+def test_a_day_recorded_anew_since_it_was_published_is_held_against_its_state_files(
+    pipeline: Pipeline, changes: Path
+) -> None:
+    root = LocalRoot(pipeline.data_root)
+    registry = read_sealed_journal(root, DAY).registry
+    with day_lock(root, DAY) as held:
+        seal_journal(root, DAY, pl.Series("npi", NPIS[:5]), held, registry=registry)
+    finding = found(pipeline, "joins_and_leaves_match_the_lists", NEXT_DAY)
+    assert (finding.holds, f"journal of {DAY} is newer" in finding.line) == (True, True), finding.line
+
+
+def test_a_published_day_whose_list_was_read_again_says_so_and_what_to_do(pipeline: Pipeline) -> None:
+    read_again(pipeline, NPIS[1:])
+    finding = found(pipeline, "every_npi_is_accounted_for")
+    assert not finding.holds
+    assert finding.line.startswith(
+        f"the list was read again since {DAY} was published: run {DAY} again, to its end; 2 NPIs of the state files"
+    )
+    read_again(pipeline, [*NPIS, "-12345"])
+    assert found(pipeline, "every_npi_is_accounted_for").holds, "other bytes, the same NPIs"
 
 
 def test_changes_of_a_first_day_that_are_not_empty_are_found(pipeline: Pipeline) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
 import statistics
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -18,15 +19,16 @@ from pathlib import Path
 import polars as pl
 
 from npi_pipeline.day.keep_npi_list import kept_npi_list
-from npi_pipeline.enrichment.journal import sealed_parts
+from npi_pipeline.enrichment.journal import read_sealed_journal, sealed_parts
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings, FileSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import days_with_list, provider_changes_folder, state_files_folder
 from npi_pipeline.storage.kept_changes import read_kept_changes
-from npi_pipeline.storage.kept_list import read_kept_source
+from npi_pipeline.storage.kept_list import read_kept_list, read_kept_source
 from npi_pipeline.storage.kept_table import provider_parts
 from npi_pipeline.storage.list_object import HowChosen, is_certain
+from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import read_manifest, verify_published
 from npi_pipeline.tables.paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
 
@@ -199,8 +201,9 @@ def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings
     folder = state_files_folder(files.state_files_dir, day)
     found: list[pl.DataFrame] = []
     others: list[pl.DataFrame] = []
-    for file in read_manifest(root, files.state_files_dir, day).files:
-        npis = _npis_of_csv(root, f"{folder}/{file.name}")
+    manifest = read_manifest(root, files.state_files_dir, day)
+    for file in manifest.files:
+        npis = _rows_of_csv(root, f"{folder}/{file.name}", "npi")
         if npis["npi"].n_unique() != npis.height:
             return Finding(holds=False, line=f"{file.name} has an NPI twice")
         (others if file.state == files.failed_name else found).append(npis)
@@ -209,6 +212,9 @@ def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings
     if not both.is_empty():
         return Finding(holds=False, line=f"{both.height:,} NPIs are in a state file and in Failed: {_some(both)}")
     accounted = _same_npis("the list", listed, "the state files", pl.concat([in_states, in_failed]))
+    if not accounted.holds and not _is_list_of(root, manifest):
+        newer = f"the list was read again since {day} was published: run {day} again, to its end"
+        return dataclasses.replace(accounted, line=f"{newer}; {accounted.line}")
     if not accounted.holds:
         return accounted
     return Finding(
@@ -223,19 +229,21 @@ def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings
     )
 
 
-def joins_and_leaves_match_the_lists(root: DataRoot, day: dt.date) -> Finding:
+def joins_and_leaves_match_the_lists(root: DataRoot, day: dt.date, files: FileSettings) -> Finding:
     """The NPIs that the day's changes have as joined, as left and as deactivated are those of the two days' files.
 
     Joined is the list less the list of the day compared with, left the reverse; deactivated is in the journal now and
-    was not before.
+    was not before. Of a day whose list or journal is newer than its publication, since its run did not come to its end,
+    the published state files say who was listed and who deactivated: the changes are about what was published.
     """
     kept = read_kept_changes(root, day)
     rows = _rows_of_outcomes(root, f"{provider_changes_folder(day)}/{kept.file.name}")
     if kept.compared_with is None:
         return Finding(holds=rows.is_empty(), line="no complete day before it to compare with")
     old_day = kept.compared_with.day
-    before, now = (kept_npi_list(root, of_day).npis.select("npi") for of_day in (old_day, day))
-    deactivated = _deactivated(root, day).join(_deactivated(root, old_day), on="npi", how="anti")
+    old, new = (_published_npis(root, of_day, files) for of_day in (old_day, day))
+    before, now = old.listed, new.listed
+    deactivated = new.deactivated.join(old.deactivated, on="npi", how="anti")
     is_deactivated = pl.col("new") == Outcome.deactivated.value
     truths = (
         ("joined", "the list but not of the one before", now.join(before, on="npi", how="anti")),
@@ -249,9 +257,49 @@ def joins_and_leaves_match_the_lists(root: DataRoot, day: dt.date) -> Finding:
             return same
     figures = {what: truth.height for what, _, truth in truths}
     counts = ", ".join(f"{count:,} {what}" for what, count in figures.items())
-    return Finding(
-        holds=True, line=f"against {old_day}: {counts}, as the two days' lists and journals have it", figures=figures
-    )
+    line = f"against {old_day}: {counts}, as the two days' lists and journals have it"
+    newer = [str(of_day) for of_day, npis in ((old_day, old), (day, new)) if not npis.are_of_list_and_journal]
+    if newer:
+        line += f"; list or journal of {' and '.join(newer)} is newer than what is published, so its state files count"
+        line += ": run it again, to its end"
+    return Finding(holds=True, line=line, figures=figures)
+
+
+@dataclasses.dataclass(frozen=True)
+class _PublishedNpis:
+    """Who is listed on a day and who is deactivated, as it was published, and whether its state files had to say it."""
+
+    listed: pl.DataFrame
+    deactivated: pl.DataFrame
+    are_of_list_and_journal: bool
+
+
+def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _PublishedNpis:
+    try:
+        manifest = read_manifest(root, files.state_files_dir, day)
+    except FileNotFoundError:
+        manifest = None
+    if manifest is None or (_is_list_of(root, manifest) and _is_journal_of(root, manifest)):
+        listed = kept_npi_list(root, day).npis.select("npi")
+        return _PublishedNpis(listed, _deactivated(root, day), are_of_list_and_journal=True)
+    folder = state_files_folder(files.state_files_dir, day)
+    frames = (_rows_of_csv(root, f"{folder}/{file.name}", "npi", "outcome") for file in manifest.files)
+    rows = pl.concat(frames).unique()
+    is_deactivated = pl.col("outcome") == Outcome.deactivated.value
+    deactivated = rows.filter(is_deactivated).select("npi")
+    return _PublishedNpis(rows.select("npi"), deactivated, are_of_list_and_journal=False)
+
+
+def _is_list_of(root: DataRoot, manifest: Manifest) -> bool:
+    """Whether the list kept for the day is the one that it was published from, as far as that is known."""
+    if manifest.list_sha256 is None:
+        return True
+    return hashlib.sha256(read_kept_list(root, manifest.day).body).hexdigest() == manifest.list_sha256
+
+
+def _is_journal_of(root: DataRoot, manifest: Manifest) -> bool:
+    """Whether the sealed journal of the day is the one that it was published from, as far as that is known."""
+    return manifest.journal_digest in (None, read_sealed_journal(root, manifest.day).digest)
 
 
 def _deactivated(root: DataRoot, day: dt.date) -> pl.DataFrame:
@@ -303,9 +351,9 @@ def _of_files(parts: Iterable[Path], *columns: str) -> pl.DataFrame:
     return pl.DataFrame(schema={column: types.get(column, pl.String()) for column in columns})
 
 
-def _npis_of_csv(root: DataRoot, path: str) -> pl.DataFrame:
+def _rows_of_csv(root: DataRoot, path: str, *columns: str) -> pl.DataFrame:
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         local = Path(scratch) / "state_file.csv"
         root.download(path, local)
-        npis = pl.scan_csv(local, infer_schema=False).select("npi").collect()
-    return npis.with_columns(_NOT_DEFUSED)
+        rows = pl.scan_csv(local, infer_schema=False).select(columns).collect()
+    return rows.with_columns(_NOT_DEFUSED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -56,6 +57,7 @@ def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Ma
             outcomes=journal.outcomes,
             columns=tuple(column.name for column in table.columns),
             files=tuple(written),
+            list_sha256=hashlib.sha256(listed.body).hexdigest(),
             journal_digest=journal.digest,
         )
         publish(root, files.state_files_dir, Path(scratch), manifest)

@@ -39,8 +39,8 @@ class Manifest:
 
     ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was (bucket, key, etag,
     version_id, last_modified, and since it is recorded: chosen, doubt); ``columns`` is the header that the files of
-    found NPIs share. ``journal_digest`` is that of the journal that the files were made from; None when that is not
-    known, as in manifests of earlier releases.
+    found NPIs share. ``list_sha256`` is of the list's bytes, in hex, and ``journal_digest`` is that of the journal that
+    the files were made from; either is None when it is not known, as in manifests of earlier releases.
     """
 
     day: dt.date
@@ -49,6 +49,7 @@ class Manifest:
     outcomes: Mapping[str, int]
     columns: tuple[str, ...]
     files: tuple[StateFile, ...]
+    list_sha256: str | None = None
     journal_digest: str | None = None
 
     def to_json(self) -> bytes:
@@ -58,7 +59,8 @@ class Manifest:
             "day": self.day.isoformat(),
             "published_at": self.published_at.isoformat(timespec="seconds"),
             "source": dict(sorted(self.source.items())),
-            # A manifest without it stays the same bytes: by these the changes know their publication.
+            # A manifest without them stays the same bytes: by these the changes know their publication.
+            **({"list_sha256": self.list_sha256} if self.list_sha256 else {}),
             **({"journal_digest": self.journal_digest} if self.journal_digest else {}),
             "npis": sum(self.outcomes.values()),
             "outcomes": dict(sorted(self.outcomes.items())),
@@ -83,6 +85,7 @@ class Manifest:
                 outcomes=content["outcomes"],
                 columns=tuple(content["columns"]),
                 files=tuple(StateFile(**file) for file in content["files"]),
+                list_sha256=content.get("list_sha256"),
                 journal_digest=content.get("journal_digest"),
             )
         except (ValueError, KeyError, TypeError) as error:
