@@ -101,6 +101,27 @@ def test_an_npi_that_is_found_and_failed_at_once_is_named(pipeline: Pipeline) ->
     assert "in a state file and in Failed" in finding.line
 
 
+def test_a_day_that_was_published_with_another_name_for_failed_is_still_accounted_for(pipeline: Pipeline) -> None:
+    files = pipeline.settings.files.model_copy(update={"failed_name": "Lost"})
+    finding = accounting.every_npi_is_accounted_for(LocalRoot(pipeline.data_root), DAY, files)
+    assert finding == found(pipeline, "every_npi_is_accounted_for")
+    assert finding.holds
+
+
+@pytest.mark.parametrize("lacking", ["Failed", "None"])
+def test_a_manifest_without_the_file_that_every_day_has_is_told_with_what_to_do(
+    pipeline: Pipeline, lacking: str
+) -> None:
+    manifest = pipeline.manifest()
+    kept = [file for file in manifest["files"] if file["state"] == "Failed"]
+    if lacking == "Failed":
+        kept = [file for file in manifest["files"] if file["state"] != "Failed"]
+    (pipeline.folder() / "manifest.json").write_text(json.dumps(manifest | {"files": kept}))
+    finding = found(pipeline, "every_npi_is_accounted_for")
+    assert not finding.holds
+    assert finding.line == f"the manifest names no file {lacking}; materialise state_files of that day again"
+
+
 def test_an_npi_twice_in_one_file_is_found(pipeline: Pipeline) -> None:
     path = a_state_file(pipeline)
     path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[1])

@@ -31,6 +31,8 @@ from npi_pipeline.storage.list_object import HowChosen, is_certain
 from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import read_manifest, verify_published
 from npi_pipeline.tables.paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
+from npi_pipeline.tables.provider_table import NO_STATE
+from npi_pipeline.tables.states import STATES as RECOGNISED
 
 _WHY_CERTAIN = {
     HowChosen.dated_key: "its key names the day",
@@ -206,7 +208,13 @@ def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings
         npis = _rows_of_csv(root, f"{folder}/{file.name}", "npi")
         if npis["npi"].n_unique() != npis.height:
             return Finding(holds=False, line=f"{file.name} has an NPI twice")
-        (others if file.state == files.failed_name else found).append(npis)
+        # What is no state is Failed, whatever its name: NPI_FAILED_NAME may have been another one for that day.
+        (found if file.state in RECOGNISED or file.state == NO_STATE else others).append(npis)
+    if not found or not others:
+        lacking = "Failed" if found else "None"
+        return Finding(
+            holds=False, line=f"the manifest names no file {lacking}; materialise state_files of that day again"
+        )
     in_states, in_failed = pl.concat(found).unique(), pl.concat(others)
     both = in_states.join(in_failed, on="npi", how="semi")
     if not both.is_empty():
