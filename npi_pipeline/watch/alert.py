@@ -16,11 +16,22 @@ from urllib3.util import Retry
 Alert = Callable[[str], None]
 """Takes a line for a person. Anything may be plugged in: see ``definitions.build_definitions``."""
 
-_TIMEOUT_SECONDS = 10
-# Together about half a minute of refusals: the sensor that tells of a run does not tell of it again.
-_RETRIES = Retry(
-    total=4, backoff_factor=2, allowed_methods=None, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+TIMEOUT_SECONDS = (3.0, 6.0)
+"""To connect, and to answer."""
+
+# All together less than 50 seconds: after 60 Dagster ends the sensor's call, and would have it tell of the run again.
+# So no pause is longer because a webhook asks for it. What was sent and not answered may have come: it is not repeated.
+RETRIES = Retry(
+    total=3,
+    connect=1,
+    read=False,
+    backoff_factor=2,
+    allowed_methods=None,
+    status_forcelist=(429, 500, 502, 503, 504),
+    respect_retry_after_header=False,
+    raise_on_status=False,
 )
+"""The repeats of an alert that was refused."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +51,13 @@ def post(webhook_url: str, message: str) -> None:
     """Post ``message`` as JSON ``{"text": ...}``. Raises AlertError when it is not taken."""
     host = urllib.parse.urlsplit(webhook_url).hostname
     with requests.Session() as session:
-        adapter = HTTPAdapter(max_retries=_RETRIES)
+        adapter = HTTPAdapter(max_retries=RETRIES)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         try:
-            answer = session.post(webhook_url, json={"text": message}, timeout=_TIMEOUT_SECONDS)
+            answer = session.post(webhook_url, json={"text": message}, timeout=TIMEOUT_SECONDS)
+        except requests.ReadTimeout:
+            reason = f"no answer within {TIMEOUT_SECONDS[1]:g} s, it may have come all the same"
         except requests.RequestException as error:
             reason = type(error).__name__
         else:
