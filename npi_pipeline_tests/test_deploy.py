@@ -80,6 +80,11 @@ def test_a_new_home_of_the_command_line_keeps_the_budget_and_one_that_is_there_s
         assert is_limited(instance, REGISTRY_POOL)
 
 
+def test_a_new_home_runs_again_what_died_as_production_does(tmp_path: Path) -> None:
+    production = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
+    assert yaml.safe_load(NEW_HOME)["run_retries"] == production["run_retries"]
+
+
 def test_serving_migrates_an_empty_storage_first_and_ends_everything_with_it(home: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
