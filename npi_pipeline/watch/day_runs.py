@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
 from npi_pipeline.daily_job import STATE_FILES, makes_a_day
 
@@ -28,6 +29,8 @@ _IN_FLIGHT = frozenset(
         dg.DagsterRunStatus.CANCELING,
     }
 )
+# What was re-executed from its failure on, of which the UI takes those assets alone that had failed.
+_REPAIR_TAGS = frozenset({ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +67,21 @@ def runs_of_days(instance: dg.DagsterInstance, days: Collection[dt.date], schedu
 
 def _day_runs(runs: list[dg.DagsterRun], *, is_to_come: bool, schedule: str) -> DayRuns:
     return DayRuns(
-        last=next((run for run in runs if not run.asset_selection or STATE_FILES in run.asset_selection), None),
+        last=_last_to_publish(runs),
         in_flight=is_to_come or any(run.status in _IN_FLIGHT for run in runs),
         failed_tries=sum(_is_failed_try(run, schedule) for run in runs),
     )
+
+
+def _last_to_publish(runs: list[dg.DagsterRun]) -> dg.DagsterRun | None:
+    """The newest of ``runs`` that was to publish the day, or was to make what such a run had failed to make."""
+    last, counted = None, set()
+    for run in reversed(runs):
+        is_whole = not run.asset_selection or STATE_FILES in run.asset_selection
+        if is_whole or (run.parent_run_id in counted and not _REPAIR_TAGS.isdisjoint(run.tags)):
+            last = run
+            counted.add(run.run_id)
+    return last
 
 
 def _is_failed_try(run: dg.DagsterRun, schedule: str) -> bool:
