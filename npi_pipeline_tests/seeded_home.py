@@ -6,11 +6,15 @@ Not here: real runs (``days``) and the real daemon (``deployment``).
 from __future__ import annotations
 
 import datetime as dt
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG
 from dagster._core.test_utils import create_run_for_test
 
 from npi_pipeline.definitions import build_definitions
@@ -51,8 +55,10 @@ class SeededHome:
         by_schedule: bool = False,
         again_after: dg.DagsterRun | None = None,
     ) -> dg.DagsterRun:
-        """Add a run of a day that has come so far."""
+        """Add a run of a day that has come so far; ``again_after`` is the one that it repairs from its failure on."""
         tags = {PARTITION_TAG: day} | ({SCHEDULE_TAG: DAILY_SCHEDULE_NAME} if by_schedule else {})
+        if again_after:
+            tags |= {ASSET_RESUME_RETRY_TAG: "true"}
         return create_run_for_test(
             self.instance,
             job_name=job_name,
@@ -67,6 +73,20 @@ class SeededHome:
     def add_backfill(self, *days: str) -> None:
         """Add a backfill of all assets that was asked for and has made no run yet."""
         add_asset_backfill(self.instance, self.definitions(), days)
+
+    def add_job_backfill(self, job_name: str, *days: str) -> None:
+        """Add a backfill of a job, as ``dagster job backfill`` asks for it, that has made no run yet."""
+        self.instance.add_backfill(
+            PartitionBackfill(
+                backfill_id=uuid.uuid4().hex[:8],
+                status=BulkActionStatus.REQUESTED,
+                from_failure=False,
+                tags={},
+                backfill_timestamp=time.time(),
+                partition_set_origin=_REPOSITORY.get_partition_set_origin(f"{job_name}_partition_set"),
+                partition_names=list(days),
+            )
+        )
 
     def tick(self, now: dt.datetime, **settings: Any) -> Any:
         """What the daily schedule says at ``now``."""

@@ -37,7 +37,8 @@ def test_every_setting_of_the_production_instance_is_one_that_dagster_knows_and_
         assert is_limited(instance, REGISTRY_POOL)
         assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
         assert instance.run_monitoring_enabled
-        assert instance.run_monitoring_max_runtime_seconds > FetchSettings().run_deadline
+        # A run's clock goes while it waits for the day that fetches before it.
+        assert instance.run_monitoring_max_runtime_seconds > 2 * FetchSettings().run_deadline
         assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 2)
         assert not instance.run_retries_retry_on_asset_or_op_failure
         assert not instance.telemetry_enabled
@@ -78,6 +79,11 @@ def test_a_new_home_of_the_command_line_keeps_the_budget_and_one_that_is_there_s
         assert not is_limited(instance, REGISTRY_POOL)
         instance.event_log_storage.set_concurrency_slots(REGISTRY_POOL, 1)
         assert is_limited(instance, REGISTRY_POOL)
+
+
+def test_a_new_home_runs_again_what_died_as_production_does(tmp_path: Path) -> None:
+    production = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
+    assert yaml.safe_load(NEW_HOME)["run_retries"] == production["run_retries"]
 
 
 def test_serving_migrates_an_empty_storage_first_and_ends_everything_with_it(home: Path) -> None:

@@ -103,6 +103,25 @@ def test_a_published_day_is_asked_for_again_while_its_last_run_failed(home: Seed
     assert home.asked_for(NOW, catch_up_days=0) == []
 
 
+def test_a_repair_of_what_had_failed_counts_as_the_days_last_run(home: SeededHome) -> None:
+    home.publish(TODAY)
+    failed = home.add_run(TODAY, dg.DagsterRunStatus.FAILURE)
+    changes = frozenset({dg.AssetKey("provider_changes")})
+    again = home.add_run(TODAY, dg.DagsterRunStatus.FAILURE, assets=changes, again_after=failed)
+    assert home.asked_for(NOW, catch_up_days=0) == [TODAY]
+    home.add_run(TODAY, dg.DagsterRunStatus.SUCCESS, assets=changes, again_after=again)
+    assert home.asked_for(NOW, catch_up_days=0) == []
+
+
+def test_a_run_of_one_asset_alone_does_not_count_as_the_days_last_run(home: SeededHome) -> None:
+    home.publish(TODAY)
+    home.add_run(TODAY, dg.DagsterRunStatus.SUCCESS)
+    changes = frozenset({dg.AssetKey("provider_changes")})
+    alone = home.add_run(TODAY, dg.DagsterRunStatus.FAILURE, assets=changes)
+    home.add_run(TODAY, dg.DagsterRunStatus.FAILURE, assets=changes, again_after=alone)
+    assert home.asked_for(NOW, catch_up_days=0) == []
+
+
 def test_a_day_that_was_cancelled_is_asked_for_again(home: SeededHome) -> None:
     home.add_run(TODAY, dg.DagsterRunStatus.CANCELED)
     assert home.asked_for(NOW, catch_up_days=0) == [TODAY]
@@ -111,6 +130,12 @@ def test_a_day_that_was_cancelled_is_asked_for_again(home: SeededHome) -> None:
 def test_a_day_in_a_backfill_under_way_is_left_to_it(home: SeededHome) -> None:
     home.add_backfill(MISSED[0], MISSED[2])
     assert home.asked_for(NOW, catch_up_days=3) == [TODAY, MISSED[1]]
+
+
+@pytest.mark.parametrize(("job_name", "is_ours"), [("npi_daily", True), ("their_job", False)])
+def test_a_backfill_of_a_job_counts_when_it_is_the_daily_jobs(home: SeededHome, job_name: str, *, is_ours: bool) -> None:
+    home.add_job_backfill(job_name, MISSED[0])
+    assert home.asked_for(NOW, catch_up_days=1) == ([TODAY] if is_ours else [TODAY, MISSED[0]])
 
 
 def test_a_day_that_fails_for_ever_is_tried_a_bounded_number_of_times_then_reported(home: SeededHome) -> None:

@@ -6,12 +6,14 @@ import datetime as dt
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
+from urllib3 import HTTPResponse
 
 from npi_pipeline.assets.npi_records import REGISTRY_POOL
 from npi_pipeline.dagster_home import make_home
@@ -21,12 +23,15 @@ from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry
 from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline.settings import Settings
+from npi_pipeline.watch import alert
 from npi_pipeline.watch.alert import AlertError, alert_of
 from npi_pipeline.watch.lost_runs import HOST_TAG, LOST, end_lost_runs, lost_runs
 from npi_pipeline_tests.seeded_home import SeededHome
 from npi_pipeline_tests.webhook import webhook
 
 NPIS = sorted(npi_numbers(5, seed=12))
+# After these Dagster ends the call of a sensor, whose cursor stays where it was.
+SENSOR_SECONDS = 60
 KEY = "lists/{date:%Y-%m-%d}.txt"
 TODAY = dt.datetime.now(dt.timezone.utc).date()
 
@@ -296,10 +301,28 @@ def test_the_alert_names_day_reason_and_run_on_one_line(watched: Watched, bucket
     assert "\n" not in line
 
 
-def test_the_alert_is_posted_to_the_webhook_and_a_passing_refusal_is_survived() -> None:
+def test_the_alert_is_posted_to_the_webhook_and_a_passing_refusal_is_survived_whatever_pause_it_asks_for() -> None:
+    begun = time.monotonic()
     with webhook(503, 429) as told:
         alert_of(told.url)("a line")
     assert (told.messages, told.requests) == (["a line"], 3)
+    assert time.monotonic() - begun < SENSOR_SECONDS
+
+
+def test_a_webhook_that_takes_the_alert_and_does_not_answer_gets_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert, "TIMEOUT_SECONDS", (1.0, 0.3))
+    with webhook(is_slow=True) as told, pytest.raises(AlertError, match="no answer within 0.3 s, it may have come"):
+        alert_of(told.url)("a line")
+    assert (told.messages, told.requests) == (["a line"], 1)
+
+
+def test_whatever_a_webhook_does_the_sensor_is_done_before_dagster_ends_its_call() -> None:
+    pauses, retries = 0.0, alert.RETRIES
+    while not retries.is_exhausted() and retries.total != 0:
+        retries = retries.increment(method="POST", response=HTTPResponse(status=503))
+        pauses += retries.get_backoff_time()
+    assert (alert.RETRIES.total or 0) > 0
+    assert pauses + sum(alert.TIMEOUT_SECONDS) * (1 + int(alert.RETRIES.total or 0)) < SENSOR_SECONDS - 10
 
 
 def test_a_webhook_that_refuses_is_told_by_its_host_and_never_by_its_secret_url() -> None:

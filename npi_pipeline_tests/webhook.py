@@ -10,11 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Webhook:
-    """``messages`` are the texts it took; the first of its answers have the ``statuses`` given, the others 200."""
+    """``messages`` are the texts it took; the first of its answers have the ``statuses`` given, the others 200.
 
-    def __init__(self, statuses: list[int]) -> None:
+    Where it ``is_slow``, it answers only at the end of the test. Its refusals ask for a pause of an hour.
+    """
+
+    def __init__(self, statuses: list[int], *, is_slow: bool) -> None:
         self.messages: list[str] = []
         self.requests = 0
+        self.is_over = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -24,7 +28,12 @@ class Webhook:
                 status = statuses.pop(0) if statuses else 200
                 if status == 200:
                     outer.messages.append(content["text"])
+                if is_slow:
+                    outer.is_over.wait()
+                    return
                 self.send_response(status)
+                if status != 200:
+                    self.send_header("Retry-After", "3600")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -37,11 +46,12 @@ class Webhook:
 
 
 @contextlib.contextmanager
-def webhook(*statuses: int) -> Iterator[Webhook]:
+def webhook(*statuses: int, is_slow: bool = False) -> Iterator[Webhook]:
     """A webhook on loopback for the length of the block."""
-    hook = Webhook(list(statuses))
+    hook = Webhook(list(statuses), is_slow=is_slow)
     try:
         yield hook
     finally:
+        hook.is_over.set()
         hook.server.shutdown()
         hook.server.server_close()

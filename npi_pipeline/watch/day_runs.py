@@ -13,8 +13,10 @@ from collections.abc import Collection, Iterator
 
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
+from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
-from npi_pipeline.daily_job import STATE_FILES, makes_a_day
+from npi_pipeline.daily_job import JOB_NAME, STATE_FILES, makes_a_day
 
 PARTITION_TAG = "dagster/partition"
 SCHEDULE_TAG = "dagster/schedule_name"
@@ -28,6 +30,9 @@ _IN_FLIGHT = frozenset(
         dg.DagsterRunStatus.CANCELING,
     }
 )
+_PARTITION_SET = partition_set_snap_name_for_job_name(JOB_NAME)
+# What was re-executed from its failure on, of which the UI takes those assets alone that had failed.
+_REPAIR_TAGS = frozenset({ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +69,21 @@ def runs_of_days(instance: dg.DagsterInstance, days: Collection[dt.date], schedu
 
 def _day_runs(runs: list[dg.DagsterRun], *, is_to_come: bool, schedule: str) -> DayRuns:
     return DayRuns(
-        last=next((run for run in runs if not run.asset_selection or STATE_FILES in run.asset_selection), None),
+        last=_last_to_publish(runs),
         in_flight=is_to_come or any(run.status in _IN_FLIGHT for run in runs),
         failed_tries=sum(_is_failed_try(run, schedule) for run in runs),
     )
+
+
+def _last_to_publish(runs: list[dg.DagsterRun]) -> dg.DagsterRun | None:
+    """The newest of ``runs`` that was to publish the day, or was to make what such a run had failed to make."""
+    last, counted = None, set()
+    for run in reversed(runs):
+        is_whole = not run.asset_selection or STATE_FILES in run.asset_selection
+        if is_whole or (run.parent_run_id in counted and not _REPAIR_TAGS.isdisjoint(run.tags)):
+            last = run
+            counted.add(run.run_id)
+    return last
 
 
 def _is_failed_try(run: dg.DagsterRun, schedule: str) -> bool:
@@ -85,7 +101,9 @@ def _days_of_backfills(instance: dg.DagsterInstance) -> Iterator[str]:
 def _days_of_backfill(backfill: PartitionBackfill) -> Collection[str]:
     data = backfill.asset_backfill_data
     if data is None:
-        return backfill.partition_names or ()
+        # Of a job. Another one's partitions, even another code location's, may have the names of days, too.
+        is_ours = backfill.partition_set_name == _PARTITION_SET
+        return backfill.partition_names or () if is_ours else ()
     if STATE_FILES not in data.target_subset.asset_keys:
         return ()
     return set(data.target_subset.get_partitions_subset(STATE_FILES).get_partition_keys())
