@@ -311,7 +311,7 @@ def test_the_alert_is_posted_to_the_webhook_and_a_passing_refusal_is_survived_wh
 
 def test_a_webhook_that_takes_the_alert_and_does_not_answer_gets_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alert, "TIMEOUT_SECONDS", (1.0, 0.3))
-    with webhook(is_slow=True) as told, pytest.raises(AlertError, match="no answer within 0.3 s, it may have come"):
+    with webhook(is_slow=True) as told, pytest.raises(AlertError, match=r"no answer within 0\.3 s, it may have come"):
         alert_of(told.url)("a line")
     assert (told.messages, told.requests) == (["a line"], 1)
 
