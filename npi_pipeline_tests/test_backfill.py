@@ -28,6 +28,15 @@ WITHOUT_LIST = DAYS[2]
 KEY = "lists/{date:%Y-%m-%d}.txt"
 
 
+@pytest.fixture(autouse=True)
+def _today_is_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Midnight may have passed since this was imported."""
+    today = dt.datetime.now(dt.timezone.utc).date()
+    days = [today - dt.timedelta(days=ago) for ago in range(4)]
+    for name, value in {"TODAY": today, "DAYS": days, "WITHOUT_LIST": days[2]}.items():
+        monkeypatch.setitem(globals(), name, value)
+
+
 @pytest.fixture
 def environment(
     s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

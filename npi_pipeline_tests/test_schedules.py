@@ -133,7 +133,9 @@ def test_a_day_in_a_backfill_under_way_is_left_to_it(home: SeededHome) -> None:
 
 
 @pytest.mark.parametrize(("job_name", "is_ours"), [("npi_daily", True), ("their_job", False)])
-def test_a_backfill_of_a_job_counts_when_it_is_the_daily_jobs(home: SeededHome, job_name: str, *, is_ours: bool) -> None:
+def test_a_backfill_of_a_job_counts_when_it_is_the_daily_jobs(
+    home: SeededHome, job_name: str, *, is_ours: bool
+) -> None:
     home.add_job_backfill(job_name, MISSED[0])
     assert home.asked_for(NOW, catch_up_days=1) == ([TODAY] if is_ours else [TODAY, MISSED[0]])
 

@@ -36,6 +36,12 @@ KEY = "lists/{date:%Y-%m-%d}.txt"
 TODAY = dt.datetime.now(dt.timezone.utc).date()
 
 
+@pytest.fixture(autouse=True)
+def _today_is_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Midnight may have passed since this was imported."""
+    monkeypatch.setitem(globals(), "TODAY", dt.datetime.now(dt.timezone.utc).date())
+
+
 class Watched:
     """A deployment whose runs are known to an instance, as with the daemon, and whose sensors a test asks."""
 
@@ -43,8 +49,9 @@ class Watched:
         self.home = home
         self.settings = settings
 
-    def run(self, day: dt.date = TODAY) -> DayRun:
-        return next(run_days(self.settings, [day], log_level="CRITICAL"))
+    def run(self, day: dt.date | None = None) -> DayRun:
+        """Run ``day``, or today."""
+        return next(run_days(self.settings, [day or TODAY], log_level="CRITICAL"))
 
     def requests_of_late_lists(self) -> list[tuple[str | None, str | None]]:
         """The days and run keys that the sensor of late lists asks for."""
