@@ -59,10 +59,11 @@ def _one_line_errors() -> Iterator[None]:
     from dagster import DagsterExecutionInterruptedError
 
     from npi_pipeline.storage.data_root import StorageError
+    from npi_pipeline.storage.manifest import ManifestError
 
     try:
         yield
-    except (SettingsError, StorageError) as error:
+    except (SettingsError, StorageError, ManifestError) as error:
         raise click.UsageError(str(error)) from error
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         click.echo("broken off; outcomes so far are kept, run the day again to go on from there", err=True)

@@ -139,6 +139,19 @@ def test_status_knows_the_days_without_a_dagster_home_too(
     assert "1 ■ complete, 0 ◪ partial, 3 □ missing" in shown.output
 
 
+def test_a_manifest_that_cannot_be_understood_is_told_by_status_on_one_line(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    manifest = tmp_path / "npi-data" / "state_files" / str(TODAY) / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{")
+    shown = npi_pipeline("status")
+    assert shown.exit_code == 2
+    line = shown.output.splitlines()[-1]
+    assert str(manifest) in line
+    assert f"materialise state_files for {TODAY} again" in line
+
+
 def test_the_audit_fails_naming_each_day_and_why_and_passes_when_all_are_complete(
     environment: dict[str, str], s3: LocalS3, bucket: str, tmp_path: Path
 ) -> None:
