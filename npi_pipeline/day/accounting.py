@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import hashlib
 import statistics
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -300,14 +299,12 @@ def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _Publi
 
 def _is_list_of(root: DataRoot, manifest: Manifest) -> bool:
     """Whether the list kept for the day is the one that it was published from, as far as that is known."""
-    if manifest.list_sha256 is None:
-        return True
-    return hashlib.sha256(read_kept_list(root, manifest.day).body).hexdigest() == manifest.list_sha256
+    return manifest.list_sha256 in (None, read_kept_list(root, manifest.day).sha256)
 
 
 def _is_journal_of(root: DataRoot, manifest: Manifest) -> bool:
     """Whether the sealed journal of the day is the one that it was published from, as far as that is known."""
-    return manifest.journal_digest in (None, read_sealed_journal(root, manifest.day).digest)
+    return read_sealed_journal(root, manifest.day).is_recorded_as(manifest.journal_digest)
 
 
 def _deactivated(root: DataRoot, day: dt.date) -> pl.DataFrame:

@@ -106,7 +106,7 @@ def _compared_with(root: DataRoot, files: FileSettings, day: dt.date) -> tuple[M
 def _published_journal(root: DataRoot, manifest: Manifest) -> SealedJournal | None:
     """The journal that the day was published from; None when another one has been sealed since."""
     journal = read_sealed_journal(root, manifest.day)
-    return journal if manifest.journal_digest in (None, journal.digest) else None
+    return journal if journal.is_recorded_as(manifest.journal_digest) else None
 
 
 def _is_right_or_to_come(root: DataRoot, files: FileSettings, day: dt.date) -> bool:

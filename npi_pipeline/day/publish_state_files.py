@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Ma
     listed = read_kept_list(root, day)
     table = read_provider_table(root, day)
     journal = read_sealed_journal(root, day)
-    if table.journal_digest not in (None, journal.digest):
+    if not journal.is_recorded_as(table.journal_digest):
         # The found of the one and the failed of the other would lose an NPI that failed and is found since.
         raise JournalError(
             f"the provider table of {day} was made from an earlier journal: materialise providers for that day first"
@@ -57,7 +56,7 @@ def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Ma
             outcomes=journal.outcomes,
             columns=tuple(column.name for column in table.columns),
             files=tuple(written),
-            list_sha256=hashlib.sha256(listed.body).hexdigest(),
+            list_sha256=listed.sha256,
             journal_digest=journal.digest,
         )
         publish(root, files.state_files_dir, Path(scratch), manifest)

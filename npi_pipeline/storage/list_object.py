@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import enum
+import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,11 @@ class ListObject(FoundList):
     """The list of a day as it was read."""
 
     body: bytes = dataclasses.field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its bytes, in hex."""
+        return hashlib.sha256(self.body).hexdigest()
 
 
 def end_of_day(day: dt.date) -> dt.datetime:

@@ -67,6 +67,10 @@ class SealedJournal:
         """Tells the rows from any others: the same rows have the same digest, however often they are sealed."""
         return _digest("".join(part.name.rpartition("-")[2] for part in self.parts).encode())
 
+    def is_recorded_as(self, digest: str | None) -> bool:
+        """Whether this is the journal of which ``digest`` was recorded; earlier releases recorded none (None)."""
+        return digest in (None, self.digest)
+
     @property
     def paths(self) -> list[str]:
         """The paths of the parts below the data root."""
