@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import click
 
 from npi_pipeline import __version__
-from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable
+from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable, unknown_variables
 
 # What a shell says of a command that ended by Ctrl-C.
 _INTERRUPTED = 130
@@ -48,6 +48,8 @@ def setting_options(*groups: str) -> Callable[[Command], Command]:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
+    if unknown := unknown_variables(os.environ):
+        click.echo(f"warning: {unknown}", err=True)
     return Settings.from_environment(
         os.environ, **{name: value for name, value in options.items() if value is not None}
     )

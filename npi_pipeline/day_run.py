@@ -21,6 +21,7 @@ from npi_pipeline.partitions import daily_partitions
 from npi_pipeline.run_log import terminal_logger
 from npi_pipeline.settings import Settings, SettingsError
 from npi_pipeline.storage.days import is_published
+from npi_pipeline.storage.list_object import NO_BUCKET
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.watch.failures import broken_checks, step_failures
 from npi_pipeline.watch.lost_runs import HOST_TAG, end_lost_runs
@@ -66,9 +67,11 @@ def run_days(settings: Settings, days: Sequence[dt.date], *, log_level: str = "I
     """Run each of ``days`` as ``run_day`` does, one after the other, as each is asked for.
 
     A day that fails leaves the others alone. Raises SettingsError, before the first run, for a day that is no
-    partition.
+    partition, or when no bucket is set.
     """
     _refuse_other_days(settings, days)
+    if not settings.npi_list.list_bucket:
+        raise SettingsError(NO_BUCKET)
     job = build_definitions(settings, loggers={"terminal": terminal_logger}).resolve_job_def(JOB_NAME)
     with open_instance() as instance:
         for day in days:

@@ -6,6 +6,7 @@ so that importing this module reads nothing of the environment.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 
@@ -26,9 +27,11 @@ from npi_pipeline.partitions import daily_partitions
 from npi_pipeline.resources import DayStorage, NpiListSource, ProviderRegistry
 from npi_pipeline.schedules import audit_schedule, daily_schedule
 from npi_pipeline.sensors import failed_run_sensor, late_list_sensor, lost_run_sensor
-from npi_pipeline.settings import Settings
+from npi_pipeline.settings import Settings, unknown_variables
 from npi_pipeline.watch.alert import Alert, alert_of
 from npi_pipeline.watch.audit import audit_job
+
+logger = logging.getLogger(__name__)
 
 
 def build_definitions(
@@ -40,7 +43,7 @@ def build_definitions(
 
     ``alert`` is given a line about each failed run, by default as the settings say: to the log or to a webhook.
     """
-    settings = settings or Settings.from_environment(os.environ)
+    settings = settings or _from_environment()
     # `providers` would refuse them too, but only once the day is fetched.
     pinned_widths(settings.files, Registry.from_settings(settings.registry).format.layout)
     days = daily_partitions(settings.days.start_date)
@@ -70,6 +73,12 @@ def build_definitions(
         executor=dg.in_process_executor,
         loggers=loggers,
     )
+
+
+def _from_environment() -> Settings:
+    if unknown := unknown_variables(os.environ):
+        logger.warning(unknown)
+    return Settings.from_environment(os.environ)
 
 
 @dg.definitions

@@ -12,7 +12,9 @@ Not here: what the settings do (see the module that uses them), nor how S3 is re
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import enum
+import unicodedata
 import urllib.parse
 import zoneinfo
 from collections.abc import Iterator, Mapping
@@ -43,16 +45,60 @@ class FormatName(str, enum.Enum):
     affiliated_practices = "affiliated_practices"
 
 
+def usable_url(url: str) -> str:
+    """``url``, when a request can be made to it, or when it is empty. Raises ValueError, without a word of the URL.
+
+    It is prepared as it will be for a request: later, what cannot be prepared would be told with all that it holds.
+    """
+    if not url:
+        return url
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    import requests
+
+    try:
+        is_whole = bool(urllib.parse.urlsplit(url).hostname)
+        requests.Request("GET", url).prepare()
+    except ValueError:
+        # That of requests is a ValueError too.
+        is_whole = False
+    if not is_whole:
+        # Not chained: the error names the URL.
+        raise ValueError(
+            "no request can be made to that URL; look at its host and port, and write / ? # @ : in a name or "
+            "password as %2F %3F %23 %40 %3A"
+        )
+    return url
+
+
 # A day, the next one, and those a week, a month and a year later: a format that tells these apart names the whole date.
 _DAYS_TO_TELL_APART = tuple(
     dt.date(*numbers) for numbers in ((2026, 11, 23), (2026, 11, 24), (2026, 11, 30), (2026, 12, 23), (2027, 11, 23))
 )
 
 
+# How like a setting's name another one must be to be taken for a slip of the pen.
+_LIKENESS = 0.7
+
+
 class SettingsGroup(BaseModel):
     """Settings that belong to one part of the pipeline. Immutable; unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # Of a value that is refused, ``one_line`` says what may be said; pydantic's own message would show a secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_is_trimmed_and_can_be_seen(cls, value: object) -> object:
+        """A carriage return that a file of variables left behind is taken off; what is in the middle is refused."""
+        if not isinstance(value, str):
+            return value
+        text = value.strip()
+        unseen = next((character for character in text if not character.isprintable()), None)
+        if unseen is not None:
+            name = unicodedata.name(unseen, "a control character")
+            raise ValueError(f"it holds a character that cannot be seen (U+{ord(unseen):04X}, {name}); write it anew")
+        return text
 
 
 class ListSettings(SettingsGroup):
@@ -111,9 +157,7 @@ class RegistrySettings(SettingsGroup):
     def _url_names_the_npi(cls, value: str) -> str:
         if value and "{npi}" not in value:
             raise ValueError("must contain `{npi}` where the NPI goes")
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return value
+        return usable_url(value)
 
 
 class FetchSettings(SettingsGroup):
@@ -365,15 +409,13 @@ class WatchSettings(SettingsGroup):
     @field_validator("alert_webhook_url")
     @classmethod
     def _url_is_http(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return value
+        return usable_url(value)
 
 
 class Settings(BaseModel):
     """All settings of one deployment, read once by whoever assembles the pipeline."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     npi_list: ListSettings = ListSettings()
     registry: RegistrySettings = RegistrySettings()
@@ -394,7 +436,7 @@ class Settings(BaseModel):
             raise SettingsError(f"no setting is called {', '.join(sorted(unknown))}")
         groups: dict[str, dict[str, object]] = {group: {} for group in cls.model_fields}
         for group, name, _ in all_settings():
-            text = environment.get(environment_variable(name), "")
+            text = environment.get(environment_variable(name), "").strip()
             if name in overrides:
                 groups[group][name] = overrides[name]
             elif text:
@@ -403,6 +445,30 @@ class Settings(BaseModel):
             return cls.model_validate(groups)
         except ValidationError as error:
             raise SettingsError(one_line(error)) from error
+
+
+def unknown_variables(environment: Mapping[str, str]) -> str | None:
+    """One line about the variables that look like settings and are none, with those that may be meant; None if none do.
+
+    They are ignored and not refused: other programs have ``NPI_`` variables too.
+    """
+    known = [environment_variable(name) for _, name, _ in all_settings()]
+    unknown = sorted(set(filter(_looks_like_a_setting, environment)) - set(known))
+    if not unknown:
+        return None
+    said = (f"{name}{_meant(name, known)}" for name in unknown)
+    return f"ignored, for no setting has that name: {', '.join(said)}; `npi-pipeline settings` shows them all"
+
+
+def _looks_like_a_setting(variable: str) -> bool:
+    return variable.upper().startswith(ENVIRONMENT_PREFIX)
+
+
+def _meant(variable: str, known: list[str]) -> str:
+    """The setting that a variable is likely meant to be, in brackets; empty when none is like it."""
+    names = [name.removeprefix(ENVIRONMENT_PREFIX) for name in known]
+    close = difflib.get_close_matches(variable[len(ENVIRONMENT_PREFIX) :].upper(), names, n=1, cutoff=_LIKENESS)
+    return f" ({ENVIRONMENT_PREFIX}{close[0]} is meant?)" if close else ""
 
 
 def environment_variable(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,15 @@ def test_loading_the_definitions_gives_no_warning() -> None:
     code = "from npi_pipeline.definitions import defs; defs().resolve_all_job_defs()"
     loaded = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (loaded.returncode, loaded.stderr) == (0, "")
+
+
+def test_a_misspelt_setting_is_told_of_on_one_line_when_the_definitions_are_loaded() -> None:
+    code = "from npi_pipeline.definitions import defs; defs().resolve_all_job_defs()"
+    environment = os.environ | {"NPI_THREDS": "3"}
+    loaded = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert loaded.returncode == 0
+    assert loaded.stderr.count("\n") == 1
+    assert "NPI_THREDS (NPI_THREADS is meant?)" in loaded.stderr
 
 
 def test_importing_the_package_reads_no_environment_and_loads_nothing_heavy() -> None:

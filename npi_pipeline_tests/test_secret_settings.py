@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +19,13 @@ from npi_pipeline.definitions import build_definitions
 from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry
 from npi_pipeline.demo.s3 import LocalS3
+from npi_pipeline.enrichment.formats import FORMATS
+from npi_pipeline.enrichment.registry import Registry
 from npi_pipeline.resources import ProviderRegistry
 from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable, is_secret
 
 SECRET = "5ecret-0f-ours"
+NO_REQUEST = "no request can be made to that URL"
 URLS = {
     "NPI_ALERT_WEBHOOK_URL": f"https://hooks.example.org/{SECRET}",
     "NPI_REGISTRY_URL": f"https://me:{SECRET}@registry.example.org/{{npi}}?key={SECRET}",
@@ -46,12 +50,25 @@ def test_of_a_secret_no_more_than_its_host_is_shown_among_the_settings_in_force(
         ("NPI_ALERT_WEBHOOK_URL", f"ftp://hooks.example.org/{SECRET}", "must start with http:// or https://"),
         ("NPI_REGISTRY_URL", f"ftp://example.org/{{npi}}?key={SECRET}", "must start with http:// or https://"),
         ("NPI_REGISTRY_URL", f"https://example.org/?key={SECRET}", "must contain `{npi}` where the NPI goes"),
+        ("NPI_REGISTRY_URL", f"http://me:{SECRET}@example.org:99999/{{npi}}?key={SECRET}", NO_REQUEST),
+        ("NPI_REGISTRY_URL", f"http://me:{SECRET}/x@example.org/{{npi}}", NO_REQUEST),
+        ("NPI_REGISTRY_URL", f"http:///{{npi}}?key={SECRET}", NO_REQUEST),
+        ("NPI_ALERT_WEBHOOK_URL", f"https://hooks.example.org:port/{SECRET}", NO_REQUEST),
+        ("NPI_ALERT_WEBHOOK_URL", f"https://[::1/{SECRET}", NO_REQUEST),
     ],
 )
 def test_a_secret_that_cannot_be_used_is_refused_without_being_told(variable: str, url: str, why: str) -> None:
     with pytest.raises(SettingsError) as refusal:
         Settings.from_environment({variable: url})
-    assert str(refusal.value) == f"{variable} cannot be used: {why}"
+    assert str(refusal.value).startswith(f"{variable} cannot be used: {why}")
+    # Dagster shows and keeps an error with those that it came from.
+    assert SECRET not in "".join(traceback.format_exception(refusal.value))
+
+
+def test_a_url_that_cannot_be_used_is_refused_without_being_told_where_the_settings_are_not_read() -> None:
+    with pytest.raises(SettingsError, match=NO_REQUEST) as refusal:
+        Registry(FORMATS["nppes"], f"http://me:{SECRET}@example.org:99999/{{npi}}?key={SECRET}")
+    assert SECRET not in "".join(traceback.format_exception(refusal.value))
 
 
 def test_the_launchpad_does_not_show_a_secret_and_uses_it_when_the_field_is_left_empty() -> None:
@@ -92,19 +109,23 @@ def test_a_key_of_the_registry_is_neither_logged_nor_kept_whether_the_day_succee
         "DAGSTER_HOME": str(tmp_path / "home"),
     }
 
-    def run(day: str) -> subprocess.CompletedProcess[bytes]:
+    def run(day: str, **more: str) -> subprocess.CompletedProcess[bytes]:
         code = "from npi_pipeline.cli import main; main()"
         command = [sys.executable, "-c", code, "run", "--date", day]
-        return subprocess.run(command, env=environment, capture_output=True, check=False)
+        return subprocess.run(command, env=environment | more, capture_output=True, check=False)
 
     succeeded = run("2026-11-22")
     assert succeeded.returncode == 0, succeeded.stderr
+    # It knows no such path, and so every NPI fails; what it answered is kept.
+    keyed = run("2026-11-21", NPI_REGISTRY_URL=f"{registry.url.partition('?')[0]}/{SECRET}/{{npi}}")
+    assert keyed.returncode == 1, keyed.stderr
+    assert b"nppes" in (tmp_path / "npi-data/journal/2026-11-21/journal.json").read_bytes()
     registry.close()
     failed = run("2026-11-23")
     assert failed.returncode == 1, failed.stderr
 
     secret = SECRET.encode()
-    assert secret not in succeeded.stdout + succeeded.stderr + failed.stdout + failed.stderr
+    assert not [one for one in (succeeded, keyed, failed) if secret in one.stdout + one.stderr]
     assert [path for path in _files(tmp_path) if secret in path.read_bytes()] == []
 
 

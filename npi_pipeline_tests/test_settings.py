@@ -15,6 +15,7 @@ from npi_pipeline.settings import (
     SettingsError,
     all_settings,
     environment_variable,
+    unknown_variables,
 )
 
 # The script's variables and where each has its home.
@@ -84,6 +85,65 @@ def test_a_value_that_cannot_be_used_is_refused_on_one_line_with_its_name(variab
     assert line.startswith(f"{variable}=")
     assert why in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("around", ["{}\r", " {}\n", "\t{} "])
+def test_what_stands_around_a_value_is_taken_off(around: str) -> None:
+    values = {
+        "NPI_LIST_BUCKET": "lists",
+        "NPI_REGISTRY_URL": "https://example.org/{npi}",
+        "NPI_LIST_UNSIGNED": "true",
+        "NPI_FETCH_MODE": "all",
+        "NPI_THREADS": "7",
+        "NPI_START_DATE": "2026-02-03",
+    }
+    settings = Settings.from_environment({name: around.format(value) for name, value in values.items()})
+    assert settings == Settings.from_environment(values)
+    assert Settings.from_environment({"NPI_THREADS": around.format("")}).fetch.threads == FetchSettings().threads
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "character"),
+    [
+        ("NPI_LIST_KEY", "lists/\rlist.txt", "U+000D"),
+        ("NPI_LIST_BUCKET", "my\u200bbucket", "U+200B, ZERO WIDTH SPACE"),
+        ("NPI_DATA_ROOT", "s3://bucket/\x00", "U+0000"),
+        ("NPI_LIST_BUCKET", "\ufeffbucket", "U+FEFF"),
+        ("NPI_DATA_ROOT", "npi\udcffdata", "U+DCFF"),
+    ],
+)
+def test_a_character_that_cannot_be_seen_is_refused_by_name(variable: str, value: str, character: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_environment({variable: value})
+    line = str(refusal.value)
+    assert line.startswith(f"{variable}=")
+    assert f"({character}" in line
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("NPI_THREDS", "NPI_THREADS"),
+        ("NPI_RETRIES", "NPI_MAX_RETRIES"),
+        ("NPI_BUCKET", "NPI_LIST_BUCKET"),
+        ("npi_data_root", "NPI_DATA_ROOT"),
+        ("NPI_LIST_UNSINGED", "NPI_LIST_UNSIGNED"),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_the_likely_one(variable: str, meant: str) -> None:
+    line = unknown_variables({variable: "1", "NPI_THREADS": "3", "PATH": "/bin"}) or ""
+    assert f"{variable} ({meant} is meant?)" in line
+    assert "NPI_THREADS," not in line
+
+
+def test_a_variable_of_another_program_is_named_and_neither_refused_nor_guessed_at() -> None:
+    assert "is meant" not in (unknown_variables({"NPI_OAUTH_ISSUER": "x"}) or "is meant")
+    Settings.from_environment({"NPI_OAUTH_ISSUER": "x"})
+
+
+def test_of_variables_that_are_all_settings_nothing_is_said() -> None:
+    assert unknown_variables({environment_variable(name): "" for _, name, _ in all_settings()}) is None
 
 
 @pytest.mark.parametrize(

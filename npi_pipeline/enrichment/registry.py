@@ -6,12 +6,15 @@ Not here: how its answers are judged (``formats``), how it is asked (``client``,
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import urllib.parse
 
 from npi_pipeline.enrichment.formats import FORMATS, RegistryFormat
-from npi_pipeline.settings import RegistrySettings, SettingsError
+from npi_pipeline.settings import RegistrySettings, SettingsError, usable_url
 
 PLACEHOLDER = "{npi}"
+# Enough to tell the paths of one host apart.
+_DIGEST_DIGITS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,10 @@ class Registry:
     url: str
 
     def __post_init__(self) -> None:
+        try:
+            usable_url(self.url)
+        except ValueError as error:
+            raise SettingsError(f"NPI_REGISTRY_URL cannot be used: {error}") from None
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or PLACEHOLDER not in parts.path + parts.query:
             raise SettingsError(
@@ -43,13 +50,29 @@ class Registry:
 
     @property
     def identity(self) -> str:
-        """What tells its answers from another registry's: format, host and path, without what may be a key."""
-        return f"{self.format.name} {self.host}{urllib.parse.urlsplit(self.url).path}"
+        """What tells its answers from another registry's and is written down with them: it holds no secret.
+
+        Format and host can be read. Of the path, in which there may be a key, it has a digest; of the query, which may
+        hold a key that is renewed now and then, nothing.
+        """
+        return _identity(self.format.name, self.host, urllib.parse.urlsplit(self.url).path)
 
     @property
     def host(self) -> str:
         """Host and port, for messages: the rest of the URL may hold a key."""
         return urllib.parse.urlsplit(self.url).netloc.rpartition("@")[2]
+
+
+def _identity(format_name: str, host: str, path: str) -> str:
+    digest = hashlib.sha256(f"{host}{path}".encode()).hexdigest()
+    return f"{format_name} {host} {digest[:_DIGEST_DIGITS]}"
+
+
+def identity_of_today(recorded: str) -> str:
+    """A recorded ``identity`` as it is written today: releases before wrote the path itself behind the host."""
+    format_name, _, place = recorded.partition(" ")
+    host, slash, path = place.partition("/")
+    return _identity(format_name, host, slash + path) if slash else recorded
 
 
 def format_of(identity: str) -> RegistryFormat | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
+NO_BUCKET = "no bucket is set for the NPI list: set NPI_LIST_BUCKET to the bucket that holds it"
+
 _MOMENT = "%Y-%m-%d %H:%M:%S UTC"
 
 _MISSING = (
@@ -257,7 +259,7 @@ def _one_line(bucket: str, key: str) -> Iterator[None]:
     from botocore.exceptions import NoCredentialsError, ParamValidationError
 
     if not bucket:
-        raise ListUnavailableError("no bucket is set for the NPI list: set NPI_LIST_BUCKET to the bucket that holds it")
+        raise ListUnavailableError(NO_BUCKET)
     try:
         yield
     except _client_error() as error:

@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import polars as pl
 
+from npi_pipeline.enrichment.registry import identity_of_today
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import JOURNAL_NAME, journal_folder
 
@@ -175,7 +176,7 @@ def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
             return SealedJournal(
                 day=day,
                 sealed_at=dt.datetime.fromisoformat(content["sealed_at"]),
-                registry=content["registry"],
+                registry=identity_of_today(content["registry"]),
                 outcomes=content["outcomes"],
                 parts=tuple(SealedPart(**part) for part in content["parts"]),
             )
