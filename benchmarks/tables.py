@@ -104,7 +104,7 @@ def our_way(folder: Path, scratch: Path) -> dict[str, float]:
     files.mkdir()
     columns = ["npi", "outcome", "reason", "fetched_at"]
     before = cpu()
-    table = write_provider_table(map(pl.read_parquet, journal), FORMATS["nppes"].layout, parts)
+    table = write_provider_table(lambda: map(pl.read_parquet, journal), FORMATS["nppes"].layout, parts)
     between = cpu()
     write_state_files(
         table,

@@ -299,7 +299,8 @@ class FileSettings(SettingsGroup):
         default="",
         pattern=r"^\s*([^=,\s]+=[0-9]{1,4}\s*(,\s*[^=,\s]+=[0-9]{1,4}\s*)*)?$",
         description="Pins how many items of a list have columns, e.g. `taxonomies=15,identifiers=50`; further items "
-        "are kept in `unknown_fields`. Lists not named are as wide as the day's widest record.",
+        "are kept in `unknown_fields`. Lists not named are as wide as the day's widest record, up to a width that "
+        "databases take (see The files).",
     )
 
     def pinned_widths(self) -> dict[str, int]:

@@ -25,7 +25,7 @@ from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import days_with_list, provider_changes_folder, state_files_folder
 from npi_pipeline.storage.kept_changes import read_kept_changes
 from npi_pipeline.storage.kept_list import read_kept_list, read_kept_source
-from npi_pipeline.storage.kept_table import provider_parts
+from npi_pipeline.storage.kept_table import provider_parts, read_provider_table
 from npi_pipeline.storage.list_object import HowChosen, is_certain
 from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import read_manifest, verify_published
@@ -42,10 +42,13 @@ _WHY_CERTAIN = {
 _NOT_RECORDED = "that is after the day, and how it was chosen is not recorded; materialise npi_list of that day again"
 _EXAMPLES = 10
 _EXAMPLES_OF_A_REASON = 3
+_SHOWN_CHARACTERS = 200
 _RECENT_DAYS = 7
 # An invalid NPI may look like a formula; a list's NPIs never begin with the quote that defuses it.
 _NOT_DEFUSED = pl.col("npi").fill_null("").str.strip_prefix("'")
 
+
+_NO_UNKNOWN_FIELDS = pl.DataFrame(schema={"npi": pl.String, UNKNOWN_FIELDS: pl.String})
 
 _IS_FAILED = pl.col("outcome") == Outcome.failed.value
 
@@ -154,15 +157,24 @@ def one_row_per_found_npi(root: DataRoot, day: dt.date) -> Finding:
 
 
 def no_unknown_fields(root: DataRoot, day: dt.date) -> Finding:
-    """No record holds a field that the declared schema lacks."""
-    rows = _of_files(provider_parts(root, day), "npi", UNKNOWN_FIELDS).drop_nulls(UNKNOWN_FIELDS)
-    examples = "; ".join(f"{npi}: {fields[:200]}" for npi, fields in rows.head(3).iter_rows())
+    """No record holds a field without a column, or more items than its list has columns for."""
+    # Shortened at once: such a cell may be as long as an answer.
+    cells = pl.col(UNKNOWN_FIELDS).str.head(_SHOWN_CHARACTERS)
+    frames = (pl.read_parquet(part, columns=["npi", UNKNOWN_FIELDS]) for part in provider_parts(root, day))
+    rows = pl.concat([_NO_UNKNOWN_FIELDS, *(frame.drop_nulls(UNKNOWN_FIELDS).with_columns(cells) for frame in frames)])
+    if rows.is_empty():
+        return Finding(holds=True, line="every field has its column", figures={"records": 0})
+    examples = "; ".join(f"{npi}: {fields}" for npi, fields in rows.head(3).iter_rows())
+    too_long = read_provider_table(root, day).beyond_width
+    lists = "; ".join(
+        f"{noticed.what} is longer than its columns in {noticed.records:,} of them ({', '.join(noticed.examples)})"
+        for noticed in too_long[:3]
+    )
+    remedy = f"; {lists}: give it more with NPI_LIST_WIDTHS, or leave it there" if lists else ""
     return Finding(
-        holds=rows.is_empty(),
-        line="every field has its column"
-        if rows.is_empty()
-        else f"{rows.height:,} records hold fields without a column, kept in `{UNKNOWN_FIELDS}`: {examples}",
-        figures={"records": rows.height},
+        holds=False,
+        line=f"{rows.height:,} records hold fields without a column, kept in `{UNKNOWN_FIELDS}`: {examples}{remedy}",
+        figures={"records": rows.height, "lists_beyond_their_width": len(too_long)},
     )
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from npi_pipeline.enrichment.journal import JournalError, SealedJournal, read_sealed_journal, rows_of
@@ -34,7 +35,7 @@ from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import published_after, published_before, read_manifest
 from npi_pipeline.tables.changed_fields import Cells
 from npi_pipeline.tables.changes import Changes, write_changes
-from npi_pipeline.tables.columns import ColumnType, TableLayout
+from npi_pipeline.tables.columns import Column, ColumnType, TableLayout
 
 # Longer than the changes of a million NPIs take.
 WAIT_SECONDS = 120.0
@@ -171,14 +172,17 @@ def _cells(
     root: DataRoot, old_day: dt.date, new_day: dt.date, files: FileSettings, layout: TableLayout | None
 ) -> Cells:
     cells = Cells(list_widths=files.pinned_widths(), defuse_formulas=files.defuse_formulas)
-    if layout is None or layout.declared or not files.defuse_formulas:
+    if layout is None or layout.declared:
         return cells
+    old, new = (read_provider_table(root, day).columns for day in (old_day, new_day))
     return dataclasses.replace(
-        cells, old_numbers=_number_columns(root, old_day), new_numbers=_number_columns(root, new_day)
+        cells,
+        old_numbers=_numbers(old),
+        new_numbers=_numbers(new),
+        columns=frozenset(column.name for column in (*old, *new)),
     )
 
 
-def _number_columns(root: DataRoot, day: dt.date) -> frozenset[str]:
-    """The columns of the state files of ``day`` that hold no text."""
-    columns = read_provider_table(root, day).columns
+def _numbers(columns: Iterable[Column]) -> frozenset[str]:
+    """The names of those of ``columns`` that hold no text."""
     return frozenset(column.name for column in columns if column.type is not ColumnType.string)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,8 @@ def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widt
     """Make the provider table of ``day``. Raises JournalError, DayLockedError, StorageError."""
     journal = read_sealed_journal(root, day)
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
-        table = write_provider_table(rows_of(root, journal), layout, Path(scratch), list_widths=list_widths)
+        read_outcomes = functools.partial(rows_of, root, journal)
+        table = write_provider_table(read_outcomes, layout, Path(scratch), list_widths=list_widths)
         table = dataclasses.replace(table, journal_digest=journal.digest)
         keep_provider_table(root, day, Path(scratch), table)
     return table

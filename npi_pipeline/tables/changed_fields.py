@@ -16,7 +16,7 @@ from npi_pipeline.tables.columns import TableLayout
 from npi_pipeline.tables.declared import read_declared
 from npi_pipeline.tables.formulas import defused
 from npi_pipeline.tables.paths import UNKNOWN_FIELDS, Path, column_of, order_of
-from npi_pipeline.tables.rows import Rows, unknown_text
+from npi_pipeline.tables.rows import Rows, unknown_texts
 from npi_pipeline.tables.undeclared import read_undeclared
 
 SCHEMA = pl.Schema([("pair", pl.UInt32), ("field", pl.String), ("old", pl.String), ("new", pl.String)])
@@ -34,13 +34,15 @@ class Cells:
 
     ``list_widths`` pins how many items of a list have columns. Where ``defuse_formulas`` is set, a quote stands before
     each formula in a column of text; for a format without a declared schema, ``old_numbers`` and ``new_numbers`` are
-    the columns that held no text in the state files of the one and the other day.
+    the columns that held no text in the state files of the one and the other day, and ``columns`` those that either
+    day had (None: any).
     """
 
     list_widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
     defuse_formulas: bool = True
     old_numbers: Collection[str] = ()
     new_numbers: Collection[str] = ()
+    columns: Collection[str] | None = None
 
 
 def changed_fields(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> pl.DataFrame:
@@ -58,9 +60,7 @@ def changed_fields(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> 
 
 
 def _changed_declared(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> pl.DataFrame:
-    # The setting may be meant for the lists of another format, in which other days are recorded.
-    pinned = {part.name: cells.list_widths[part.name] for part in layout.lists if part.name in cells.list_widths}
-    rows = read_declared(bodies, layout, pinned)
+    rows = read_declared(bodies, layout, cells.list_widths)
     changed = [
         frame.with_columns(block=pl.lit(number, pl.Int32))
         for number, block in enumerate(_blocks(rows, layout))
@@ -128,7 +128,7 @@ def _changed_undeclared(bodies: Sequence[str], layout: TableLayout, cells: Cells
     paths: set[Path] = set()
     old, new = [_NO_CELLS], [_NO_CELLS]
     start = 0
-    for rows in read_undeclared(bodies, layout, cells.list_widths):
+    for rows in read_undeclared(bodies, layout, cells.list_widths, cells.columns):
         paths.update(rows.paths)
         long = _long(rows, start)
         is_new = pl.col("row") % 2 == 1
@@ -170,4 +170,4 @@ def _defused_but(rows: pl.DataFrame, name: str, numbers: Collection[str]) -> pl.
 
 
 def _unknown_column(rows: Rows) -> pl.Series:
-    return pl.Series(UNKNOWN_FIELDS, [unknown_text(unknown) for unknown in rows.unknown], dtype=pl.String)
+    return pl.Series(UNKNOWN_FIELDS, unknown_texts(rows), dtype=pl.String)

@@ -55,6 +55,13 @@ COLUMN_TYPES = {
 }
 
 
+MOST_COLUMNS = 1_600
+"""A day has no more columns than this, unless a setting says so: as many as PostgreSQL takes (SQLite: 2,000)."""
+
+LIST_WIDTH = 50
+"""So many items of a list have columns where nothing else is declared."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
     """One declared scalar. ``former_name`` is a key that older answers used for the same thing."""
@@ -75,10 +82,14 @@ class ObjectFields:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListFields:
-    """The scalars of each object in the list under the key ``name`` of the record."""
+    """The scalars of each object in the list under the key ``name`` of the record.
+
+    No more than the first ``width`` items have columns, unless a setting says so.
+    """
 
     name: str
     fields: tuple[Field, ...]
+    width: int = LIST_WIDTH
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ class PickedFields:
     """A list whose order says nothing: its objects are told apart by the value of ``key``.
 
     The first object with each value of ``picks`` becomes the object of that name; the others become items of the list
-    called ``rest``.
+    called ``rest``, of ``width`` items with columns at most.
     """
 
     name: str
@@ -94,6 +105,7 @@ class PickedFields:
     picks: tuple[tuple[str, str], ...]
     rest: str
     fields: tuple[Field, ...]
+    width: int = LIST_WIDTH
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,7 +153,11 @@ class TableLayout:
     def lists_of_columns(self) -> tuple[ListFields, ...]:
         """Every list with columns, in the order of the row."""
         picked = self.picked
-        return self.lists if picked is None else (*self.lists, ListFields(picked.rest, picked.fields))
+        return self.lists if picked is None else (*self.lists, ListFields(picked.rest, picked.fields, picked.width))
+
+    def widths(self, pinned: Mapping[str, int]) -> dict[str, int]:
+        """How many items of each list have columns at most: as ``pinned``, else as declared."""
+        return {part.name: pinned.get(part.name, part.width) for part in self.lists_of_columns()}
 
 
 LEADING = (

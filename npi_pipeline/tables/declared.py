@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import polars as pl
@@ -34,11 +33,13 @@ from npi_pipeline.tables.columns import (
 from npi_pipeline.tables.fitting import MOST_EPOCH, fitted
 from npi_pipeline.tables.paths import Path
 from npi_pipeline.tables.rows import NOTHING_UNKNOWN, Rows, Unknown
-from npi_pipeline.tables.states import ADDRESS_FIELDS, NOWHERE, Address, Practice, practice_of
+from npi_pipeline.tables.states import ADDRESS_FIELDS, LONGEST_TEXT, NOWHERE, Address, Practice, practice_of
 
 # Records handled at a time: decoded and picked apart while the processor's cache holds them. 50 takes two thirds of
-# the time of 1,000.
+# the time of 1,000. No more than so many characters of them, if they are more than one: decoded they are many times
+# that.
 RUN = 50
+RUN_CHARACTERS = 1 << 20
 
 # As a number of seconds this is the year 5138, as milliseconds it is 1973: before the first NPI.
 _LEAST_MILLISECONDS = 10**11
@@ -55,9 +56,13 @@ class _NotAsDeclared(Exception):  # noqa: N818 - no error: a turn in the road
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """A layout made ready: the decoder of its answers, and how to get at every part of a decoded record."""
+    """A layout made ready: the decoder of its answers, and how to get at every part of a decoded record.
+
+    The decoder takes no list that may be longer than its columns (``widths``), ``record_type`` takes any.
+    """
 
     layout: TableLayout
+    widths: Mapping[str, int]
     objects: tuple[ObjectFields, ...]
     lists: tuple[ListFields, ...]
     decode: Callable[[str], Any]
@@ -70,21 +75,27 @@ class _Plan:
 
 
 @functools.lru_cache(maxsize=16)
-def _plan_of(layout: TableLayout) -> _Plan:
+def _plan_of(layout: TableLayout, of_lists: tuple[tuple[str, int], ...]) -> _Plan:
+    widths = dict(of_lists)
     own = next((part.fields for part in layout.objects if not part.name), ())
     keys: dict[str, tuple[Any, Any]] = {field.name: (_DECODED[field.type], None) for field in own}
     for part in layout.objects:
         if part.name:
             type_ = _object_type(part.fields)
             keys[part.name] = (type_, msgspec.field(default_factory=type_))
+    bounded = dict(keys)
     for lists in layout.lists_of_records():
-        keys[lists.name] = (types.GenericAlias(list, _object_type(lists.fields)), msgspec.field(default_factory=list))
+        items = types.GenericAlias(list, _object_type(lists.fields))
+        most = msgspec.Meta(max_length=widths[lists.rest if isinstance(lists, PickedFields) else lists.name])
+        keys[lists.name] = (items, msgspec.field(default_factory=list))
+        bounded[lists.name] = (Annotated[items, most], msgspec.field(default_factory=list))
     record_type = _struct(keys)
-    answer_type, record_in = _way_to_record(layout.record_path, layout.envelope, record_type)
+    answer_type, record_in = _way_to_record(layout.record_path, layout.envelope, _struct(bounded))
     fields = {part.name: part.fields for part in layout.objects_of_columns()}
     fields |= {part.name: part.fields for part in layout.lists_of_columns()}
     return _Plan(
         layout=layout,
+        widths=widths,
         objects=layout.objects_of_columns(),
         lists=layout.lists_of_columns(),
         decode=msgspec.json.Decoder(answer_type).decode,
@@ -149,23 +160,23 @@ def read_declared(bodies: Sequence[str], layout: TableLayout, pinned: Mapping[st
     """The rows of the records in ``bodies``.
 
     The bodies are answers that ``layout``'s format has judged to be ``found``. ``pinned`` says of some lists how wide
-    they may be; items beyond go to ``unknown``, as does every value that no column of ``layout`` holds without loss.
-    Where a provider practises is told from all items, those beyond too.
+    they may be; items beyond go to ``beyond``, and every value that no column of ``layout`` holds without loss to
+    ``unknown``. Where a provider practises is told from all items, those beyond too.
     """
-    plan = _plan_of(layout)
+    plan = _plan_of(layout, tuple(layout.widths(pinned).items()))
     try:
-        return _read(bodies, plan, pinned, fit_all=False)
+        return _read(bodies, plan, fit_all=False)
     except _NotAsDeclared:
-        return _read(bodies, plan, pinned, fit_all=True)
+        return _read(bodies, plan, fit_all=True)
 
 
-def _read(bodies: Sequence[str], plan: _Plan, pinned: Mapping[str, int], *, fit_all: bool) -> Rows:
+def _read(bodies: Sequence[str], plan: _Plan, *, fit_all: bool) -> Rows:
     texts: dict[str, list[pl.Series]] = {name: [] for name in plan.texts}
     booleans: dict[tuple[str, str], list[bool | None]] = {key: [] for key in plan.boolean_of}
     counts: dict[str, list[int]] = {part.name: [] for part in plan.lists}
-    unknown: list[Unknown] = []
-    for start in range(0, len(bodies), RUN):
-        records = [_record(body, plan, pinned, unknown, fit=fit_all) for body in bodies[start : start + RUN]]
+    rest: list[tuple[Unknown, Unknown]] = []
+    for run in _runs(bodies):
+        records = [_record(body, plan, rest, fit=fit_all) for body in run]
         groups = _groups(records, plan, counts)
         _take_texts(groups, plan, texts)
         for key, value_of in plan.boolean_of.items():
@@ -181,16 +192,29 @@ def _read(bodies: Sequence[str], plan: _Plan, pinned: Mapping[str, int], *, fit_
             part.name,
             [columns[part.name, f.name].alias(f.name) for f in part.fields],
             counts[part.name],
-            pinned.get(part.name),
+            plan.widths[part.name],
         )
         for part in plan.lists
     ]
     return Rows(
         frame=pl.DataFrame([*scalars, *lists]),
-        unknown=unknown,
+        unknown=[unknown for unknown, _ in rest],
+        beyond=[beyond for _, beyond in rest],
         practice=_practice(columns, counts, plan.layout, len(bodies)),
-        widths={name: min(max(of_list, default=0), pinned.get(name, sys.maxsize)) for name, of_list in counts.items()},
+        widths={name: min(max(of_list, default=0), plan.widths[name]) for name, of_list in counts.items()},
     )
+
+
+def _runs(bodies: Sequence[str]) -> Iterator[Sequence[str]]:
+    """``bodies`` in runs of RUN at most, and of RUN_CHARACTERS at most where they are more than one."""
+    start = size = 0
+    for place, body in enumerate(bodies):
+        if place - start == RUN or (size + len(body) > RUN_CHARACTERS and place > start):
+            yield bodies[start:place]
+            start, size = place, 0
+        size += len(body)
+    if bodies:
+        yield bodies[start:]
 
 
 def _take_texts(groups: dict[str, list[Any]], plan: _Plan, texts: dict[str, list[pl.Series]]) -> None:
@@ -220,19 +244,18 @@ def _columns(
     return columns
 
 
-def _record(body: str, plan: _Plan, pinned: Mapping[str, int], unknown: list[Unknown], *, fit: bool) -> Any:
-    if not fit:
+def _record(body: str, plan: _Plan, rest: list[tuple[Unknown, Unknown]], *, fit: bool) -> Any:
+    # A NUL, which no file may hold, can only stand in JSON like this.
+    if not fit and not ("\\" in body and "\\u0000" in body):
         try:
             record = plan.record_in(plan.decode(body))
         except ValueError:
-            fit = True
+            pass
         else:
-            fit = bool(pinned) and any(len(plan.part_of[name](record)) > width for name, width in pinned.items())
-    if not fit:
-        unknown.append(NOTHING_UNKNOWN)
-        return record
-    fit_record, rest = fitted(parsed(body), plan.layout, pinned)
-    unknown.append(rest)
+            rest.append((NOTHING_UNKNOWN, NOTHING_UNKNOWN))
+            return record
+    fit_record, unknown, beyond = fitted(parsed(body), plan.layout, plan.widths)
+    rest.append((unknown, beyond))
     return msgspec.convert(fit_record, plan.record_type)
 
 
@@ -276,7 +299,8 @@ def _practice(columns: Columns, counts: dict[str, list[int]], layout: TableLayou
     of_rows: list[tuple[Address, ...]] = [()] * height
     for addresses in layout.practice_addresses:
         part = addresses.path[0]
-        found: Iterable[Address] = zip(*(columns[part, field].to_list() for field in ADDRESS_FIELDS), strict=True)
+        texts = (columns[part, field].str.head(LONGEST_TEXT + 1).to_list() for field in ADDRESS_FIELDS)
+        found: Iterable[Address] = zip(*texts, strict=True)
         if part not in counts:
             of_rows = [(*before, address) for before, address in zip(of_rows, found, strict=True)]
             continue
@@ -314,7 +338,7 @@ def _milliseconds(epochs: pl.Series) -> pl.Series:
     return milliseconds
 
 
-def _list_column(name: str, fields: list[pl.Series], counts: list[int], width: int | None) -> pl.Series:
+def _list_column(name: str, fields: list[pl.Series], counts: list[int], width: int) -> pl.Series:
     """A column of lists of objects, given their fields one item below the other, and how many items each row has.
 
     No more than the first ``width`` items of a row are taken.
@@ -322,7 +346,7 @@ def _list_column(name: str, fields: list[pl.Series], counts: list[int], width: i
     rows = pl.DataFrame({"row": pl.int_range(len(counts), dtype=pl.UInt32, eager=True), "count": counts})
     row_of_item = rows.select(pl.col("row").repeat_by("count").explode().set_sorted())
     items = row_of_item.with_columns(pl.DataFrame(fields).to_struct(name))
-    if width is not None and max(counts, default=0) > width:
+    if max(counts, default=0) > width:
         items = items.filter(pl.int_range(pl.len()).over("row") < width)
     lists = items.group_by("row", maintain_order=True).agg(name)
     return rows.join(lists, on="row", how="left", maintain_order="left")[name]

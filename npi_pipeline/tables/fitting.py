@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from npi_pipeline.tables.columns import Field, FieldType, ListFields, PickedFields, TableLayout
-from npi_pipeline.tables.paths import ROOT, Path, leaves, text_of
+from npi_pipeline.tables.paths import NUL, ROOT, Path, leaves, text_of, without_nul
 from npi_pipeline.tables.rows import Unknown
 
 MOST_EPOCH = 10**15 - 1
@@ -24,24 +23,47 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 Json = dict[str, Any]
 
 
-def fitted(answer: Json, layout: TableLayout, pinned: Mapping[str, int]) -> tuple[Json, Unknown]:
-    """The record in ``answer`` as ``layout`` declares it, and everything else by its path.
+def fitted(answer: Json, layout: TableLayout, widths: Mapping[str, int]) -> tuple[Json, Unknown, Unknown]:
+    """The record in ``answer`` as ``layout`` declares it; everything else by its path; and what is beyond ``widths``.
 
-    Items of a list beyond its ``pinned`` width are among everything else, for they get no columns; they stay in the
-    record too, where a provider practises depends on them. What stands beside the record in the answer counts as
-    something else (its path begins with ``$``). A null is a missing value wherever something is declared.
+    Those are the items for which a list has no columns left. They stay in the record too: where a provider practises
+    depends on them. What stands beside the record in the answer counts as something else (its path begins with ``$``).
+    A null is a missing value wherever something is declared, and of a text with a NUL the column has no more than a
+    readable likeness.
     """
     unknown: dict[Path, Any] = {}
+    beyond: dict[Path, Any] = {}
     if layout.envelope:
         for key in answer.keys() - set(layout.envelope):
             unknown.update(leaves(answer[key], (ROOT, key)))
     record: Any = answer
     for step in layout.record_path:
         record = record[step]
-    return _fitted_record(record, layout, pinned, unknown), unknown
+    for part in layout.lists_of_records():
+        items = record.get(part.name)
+        if isinstance(items, list):
+            beyond |= {(part.name, place): items[place] for place in _places_beyond(items, part, widths)}
+    return _fitted_record(record, layout, beyond, unknown), unknown, beyond
 
 
-def _fitted_record(record: Json, layout: TableLayout, pinned: Mapping[str, int], unknown: dict[Path, Any]) -> Json:
+def _places_beyond(items: list[Any], part: ListFields | PickedFields, widths: Mapping[str, int]) -> Iterator[int]:
+    """The places of the ``items`` that get no columns."""
+    if isinstance(part, ListFields):
+        yield from range(widths[part.name], len(items))
+        return
+    free = {value for value, _ in part.picks}
+    width = widths[part.rest]
+    for place, item in enumerate(items):
+        value = item.get(part.key) if isinstance(item, dict) else None
+        if isinstance(value, str) and value in free:
+            free.remove(value)
+        elif width:
+            width -= 1
+        else:
+            yield place
+
+
+def _fitted_record(record: Json, layout: TableLayout, beyond: Unknown, unknown: dict[Path, Any]) -> Json:
     rest = dict(record)
     fit: Json = {}
     own: tuple[Field, ...] = ()
@@ -52,17 +74,13 @@ def _fitted_record(record: Json, layout: TableLayout, pinned: Mapping[str, int],
             fit[part.name] = _fitted(rest.pop(part.name, None), part.fields, (part.name,), unknown)
     for lists in layout.lists_of_records():
         if isinstance(rest.get(lists.name, []), list | None):
-            fit[lists.name] = _fitted_items(rest.pop(lists.name, None) or [], lists, pinned, unknown)
+            items = rest.pop(lists.name, None) or []
+            fit[lists.name] = [
+                # What is beyond is kept whole: nothing of it need be kept apart.
+                _fitted(item, lists.fields, (lists.name, place), {} if (lists.name, place) in beyond else unknown)
+                for place, item in enumerate(items)
+            ]
     return _fitted(rest, own, (), unknown) | fit
-
-
-def _fitted_items(
-    values: list[Any], part: ListFields | PickedFields, pinned: Mapping[str, int], unknown: dict[Path, Any]
-) -> list[Json]:
-    width = pinned.get(part.name, sys.maxsize)
-    for position, value in enumerate(values[width:], start=width):
-        unknown.update(leaves(value, (part.name, position)))
-    return [_fitted(value, part.fields, (part.name, position), unknown) for position, value in enumerate(values)]
 
 
 def _fitted(value: Any, fields: tuple[Field, ...], at: Path, unknown: dict[Path, Any]) -> Json:
@@ -79,8 +97,11 @@ def _fitted(value: Any, fields: tuple[Field, ...], at: Path, unknown: dict[Path,
         held = None if field is None or scalar is None else _READERS[field.type](scalar)
         if field is None or (held is None and scalar is not None):
             unknown.update(leaves(scalar, (*at, key)))
-        else:
-            fit[field.name] = held
+            continue
+        if isinstance(held, str) and NUL in held:
+            unknown.update(leaves(scalar, (*at, key)))
+            held = without_nul(held)
+        fit[field.name] = held
     return fit
 
 

@@ -24,6 +24,9 @@ UNRECOGNISED_STATES = "unrecognised_states"
 RESERVED = frozenset((*LEADING_COLUMNS, UNKNOWN_FIELDS, STATES, UNRECOGNISED_STATES))
 
 
+NUL = "\0"
+NUL_SIGN = "\N{SYMBOL FOR NULL}"
+
 ROOT: Final = -1
 """The first step of a path that leads from the answer, and not from the record in it; neither key nor position."""
 
@@ -87,6 +90,11 @@ def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
 def json_text(value: Any) -> str:
     """``value`` as JSON, numbers as they came."""
     return msgspec.json.encode(value).decode()
+
+
+def without_nul(text: str) -> str:
+    """``text`` as a file may hold it: databases take no NUL, so the sign for it stands in its place."""
+    return text.replace(NUL, NUL_SIGN)
 
 
 def text_of(value: Any) -> str | None:

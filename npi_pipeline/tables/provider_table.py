@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as File
 from typing import Any
 
@@ -28,11 +28,18 @@ from npi_pipeline.tables.paths import (
     UNRECOGNISED_STATES,
     Path,
     column_of,
+    name_of,
     order_of,
     pattern_of,
 )
-from npi_pipeline.tables.rows import Rows, list_beyond_width, unknown_text
-from npi_pipeline.tables.undeclared import merged_type, read_undeclared
+from npi_pipeline.tables.rows import Rows, Unknown, runs_of, unknown_texts
+from npi_pipeline.tables.undeclared import (
+    MOST_PATHS,
+    TooManyPathsError,
+    merged_type,
+    most_common_columns,
+    read_undeclared,
+)
 
 NO_STATE = "None"
 """Stands for the state in the name of the file of providers without a usable practice state."""
@@ -41,6 +48,7 @@ EXAMPLES = 5
 # In none of the texts: they are single lines.
 _SEPARATOR = "\n"
 MOST_NOTICED = 1000
+_LONGEST_NOTICED = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +65,8 @@ class ProviderTable:
     """What is known of a day's provider table once all its parts are written.
 
     ``columns`` is the header of the day's files. ``widths`` says how wide each declared list is.
-    ``unknown_fields`` are paths that the declared schema lacks, ``beyond_width`` lists that are longer than a setting
-    allows; both are kept in the column ``unknown_fields``. ``rows_per_state`` counts a record once in each of its
+    ``unknown_fields`` are paths that no column holds, ``beyond_width`` lists that are longer than they have columns;
+    both are kept in the column ``unknown_fields``. ``rows_per_state`` counts a record once in each of its
     states, or under ``None``. ``journal_digest`` is that of the journal that the rows were made from; None when that is
     not known, as in tables of earlier releases.
     """
@@ -96,6 +104,7 @@ class _Tally:
         self._examples: dict[str, list[str]] = {}
 
     def add(self, what: str, npi: str) -> None:
+        what = what[:_LONGEST_NOTICED]
         if what not in self._counts and len(self._counts) >= MOST_NOTICED:
             what = "(others)"
         self._counts[what] = self._counts.get(what, 0) + 1
@@ -113,7 +122,6 @@ class _Summary:
 
     def __init__(self, layout: TableLayout, pinned: Mapping[str, int]) -> None:
         self._layout = layout
-        self._pinned = pinned
         self._widths: dict[str, int] = {part.name: pinned.get(part.name, 0) for part in layout.lists_of_columns()}
         self._paths: dict[Path, ColumnType | None] = {}
         self._rows = 0
@@ -126,27 +134,21 @@ class _Summary:
             self._widths[name] = max(self._widths[name], width)
         for path, type_ in rows.paths.items():
             self._paths[path] = merged_type(self._paths.get(path), type_)
+        if len(self._paths) > MOST_PATHS:
+            raise TooManyPathsError
         for states, records in Counter(states for states, _ in rows.practice).items():
             for state in states or (NO_STATE,):
                 self._per_state[state] = self._per_state.get(state, 0) + records
-        for npi, unknown, (_, unrecognised) in zip(npis, rows.unknown, rows.practice, strict=True):
+        for npi, unknown, beyond, (_, unrecognised) in zip(npis, rows.unknown, rows.beyond, rows.practice, strict=True):
             for text in unrecognised:
                 self._unrecognised.add(text, npi)
-            if unknown:
-                self._notice(npi, unknown)
+            if unknown or beyond:
+                self._notice(npi, unknown, beyond)
 
-    def _notice(self, npi: str, unknown: Iterable[Path]) -> None:
-        beyond: set[str] = set()
-        patterns: set[str] = set()
-        for path in unknown:
-            list_name = list_beyond_width(path, self._pinned)
-            if list_name is None:
-                patterns.add(pattern_of(path))
-            else:
-                beyond.add(list_name)
-        for name in sorted(beyond):
+    def _notice(self, npi: str, unknown: Unknown, beyond: Unknown) -> None:
+        for name in sorted({name_of(path) for path in {path[:-1] for path in beyond}}):
             self._beyond.add(name, npi)
-        for pattern in sorted(patterns):
+        for pattern in sorted(set(map(pattern_of, unknown))):
             self._unknown.add(pattern, npi)
 
     def table(self) -> ProviderTable:
@@ -173,46 +175,61 @@ def refuse_unknown_lists(layout: TableLayout, names: Iterable[str]) -> None:
 
     A format without a declared schema has whatever lists the day's records have: of it nothing is refused.
     """
-    lists = [part.name for part in layout.lists]
+    lists = [part.name for part in layout.lists_of_columns()]
     strange = sorted(set(names) - set(lists))
     if layout.declared and strange:
         raise ValueError(f"no list is called {', '.join(strange)}: a width can be given to {', '.join(lists)}")
 
 
 def write_provider_table(
-    outcomes: Iterable[pl.DataFrame],
+    read_outcomes: Callable[[], Iterable[pl.DataFrame]],
     layout: TableLayout,
     folder: File,
     *,
     list_widths: Mapping[str, int] | None = None,
-    store: Callable[[File], None] | None = None,
 ) -> ProviderTable:
-    """Write the provider table of the journal's ``outcomes`` as ``part-00000.parquet``, ... into ``folder``.
+    """Write the provider table of the journal's outcomes as ``part-00000.parquet``, ... into ``folder``.
 
-    ``outcomes`` are frames of the sealed journal, in the order of their NPIs; rows that are not ``found`` are passed
-    over. ``list_widths`` pins how many columns a list gets. ``store`` is given each part when it is whole, and may move
-    it away. Raises ValueError when a list of ``list_widths`` does not exist, when the NPIs are out of order,
-    or when a body cannot be read.
+    ``read_outcomes`` gives the frames of the sealed journal, in the order of their NPIs; rows that are not ``found``
+    are passed over. It is called again where the records have more paths than a table may have columns, to find out
+    which of them most records have. ``list_widths`` pins how many columns a list gets. Raises ValueError when a list
+    of ``list_widths`` does not exist, when the NPIs are out of order, or when a body cannot be read.
     """
     pinned = dict(list_widths or {})
     refuse_unknown_lists(layout, pinned)
+    try:
+        return _written(_found(read_outcomes()), layout, folder, pinned)
+    except TooManyPathsError:
+        for part in folder.glob("part-*.parquet"):
+            part.unlink()
+    bodies = (body for found in _found(read_outcomes()) for body in found["body"].to_list())
+    columns = most_common_columns(bodies, pinned)
+    return _written(_found(read_outcomes()), layout, folder, pinned, columns)
+
+
+def _written(
+    frames: Iterable[pl.DataFrame],
+    layout: TableLayout,
+    folder: File,
+    pinned: Mapping[str, int],
+    columns: Collection[str] | None = None,
+) -> ProviderTable:
     summary = _Summary(layout, pinned)
     number = 0
-    for found in _found(outcomes):
+    for found in frames:
         start = 0
-        for rows in _read(found, layout, pinned):
+        for rows in _read(found, layout, pinned, columns):
             leading = found.slice(start, len(rows.practice))
             part = folder / f"part-{number:05d}.parquet"
             _with_internals(leading, rows).write_parquet(part, compression="zstd", compression_level=1)
             summary.add(leading["npi"].to_list(), rows)
-            if store:
-                store(part)
             start += leading.height
             number += 1
     return summary.table()
 
 
 def _found(outcomes: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The rows of found NPIs, as many at a time as are handled at once."""
     # Not "": that is an NPI of the journal, when the list has a line whose NPI column is empty.
     last: str | None = None
     for frame in outcomes:
@@ -224,16 +241,20 @@ def _found(outcomes: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         last = npis[-1]
         found = frame.filter(pl.col("outcome") == "found")
         if not found.is_empty():
-            yield found
+            yield from (found[run] for run in runs_of(found["body"].str.len_bytes().fill_null(0).to_list()))
 
 
-def _read(found: pl.DataFrame, layout: TableLayout, pinned: Mapping[str, int]) -> Iterator[Rows]:
+def _read(
+    found: pl.DataFrame, layout: TableLayout, pinned: Mapping[str, int], columns: Collection[str] | None
+) -> Iterator[Rows]:
     bodies = found["body"].to_list()
     try:
         if layout.declared:
             yield read_declared(bodies, layout, pinned)
         else:
-            yield from read_undeclared(bodies, layout, pinned)
+            yield from read_undeclared(bodies, layout, pinned, columns)
+    except TooManyPathsError:
+        raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         between = f"between NPIs {found['npi'][0]} and {found['npi'][-1]}"
         raise ValueError(f"an answer {between} is not what its format found: fetch the day again ({error})") from error
@@ -241,12 +262,11 @@ def _read(found: pl.DataFrame, layout: TableLayout, pinned: Mapping[str, int]) -
 
 def _with_internals(found: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     leading = found.select("npi", "outcome", "reason", fetched_on=pl.col("fetched_at").dt.date())
-    unknown = [unknown_text(unknown) for unknown in rows.unknown]
     return pl.DataFrame(
         [
             *leading.select(LEADING_COLUMNS).get_columns(),
             *rows.frame.get_columns(),
-            pl.Series(UNKNOWN_FIELDS, unknown, dtype=pl.String),
+            pl.Series(UNKNOWN_FIELDS, unknown_texts(rows), dtype=pl.String),
             _lists_of_text(STATES, [states for states, _ in rows.practice]),
             _lists_of_text(UNRECOGNISED_STATES, [texts for _, texts in rows.practice]),
         ]

@@ -17,7 +17,7 @@ import polars as pl
 from npi_pipeline.storage.manifest import StateFile
 from npi_pipeline.tables.columns import Column, ColumnType
 from npi_pipeline.tables.formulas import defused
-from npi_pipeline.tables.paths import LEADING_COLUMNS, STATES
+from npi_pipeline.tables.paths import LEADING_COLUMNS, NUL, NUL_SIGN, STATES
 from npi_pipeline.tables.provider_table import NO_STATE, ProviderTable
 from npi_pipeline.tables.rows import MOST_CELLS
 from npi_pipeline.tables.states import STATES as RECOGNISED
@@ -154,9 +154,13 @@ def _selected(rows: pl.DataFrame, columns: Sequence[Column], *, defuse: bool) ->
 def _failed_lines(outcomes: Iterable[pl.DataFrame], *, defuse: bool) -> Iterator[list[bytes]]:
     for frame in outcomes:
         rows = frame.filter(pl.col("outcome") != "found").select(
-            "npi", "outcome", "reason", fetched_on=pl.col("fetched_at").dt.date()
+            _without_nul("npi"), "outcome", _without_nul("reason"), fetched_on=pl.col("fetched_at").dt.date()
         )
         yield _lines(defused(rows, ("npi", "outcome", "reason")) if defuse else rows)
+
+
+def _without_nul(name: str) -> pl.Expr:
+    return pl.col(name).str.replace_all(NUL, NUL_SIGN, literal=True)
 
 
 def _csv(frame: pl.DataFrame, *, include_header: bool) -> bytes:

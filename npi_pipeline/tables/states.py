@@ -7,11 +7,12 @@ Not here: files (``state_files``).
 from __future__ import annotations
 
 import functools
+import string
 from collections.abc import Iterable
 from typing import Any
 
 from npi_pipeline.tables.columns import EACH, PracticeAddresses
-from npi_pipeline.tables.paths import text_of
+from npi_pipeline.tables.paths import text_of, without_nul
 
 # The United States Postal Service's codes. UM (minor outlying islands) is not one of them: nobody practises there.
 _NAMES = {
@@ -88,8 +89,17 @@ _TERRITORIES = frozenset({"PR", "VI", "GU", "AS", "MP", "FM", "MH", "PW"})
 # What the country of an address in a recognised state may be called. No country at all is taken for the United States.
 _COUNTRIES = frozenset({"", "US", "USA", "UNITED STATES", "UNITED STATES OF AMERICA", "UM"}) | _TERRITORIES
 
+LONGEST_TEXT = 100
+"""A text that is longer is no state, country or type of an address, and is not read beyond this."""
+
+# A record with more addresses is not remembered: what comes from outside must not fill the memory.
+_MOST_REMEMBERED = 50
+
 STATES = frozenset(_NAMES)
 """Every state that a file can be named after."""
+
+# ASCII alone: letters of other scripts fold to these too (a ligature to FL, a long s to S), and are in no state's name.
+_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 
 _CODES = {code: code for code in _NAMES} | {name.upper(): code for code, name in _NAMES.items()} | _OTHER_NAMES
 
@@ -103,18 +113,21 @@ Practice = tuple[tuple[str, ...], tuple[str, ...]]
 
 def recognised(state: str, country: str = "", address_type: str = "") -> str | None:
     """The code of the state that an address is in, or None for a foreign address and for text that is no state."""
-    if _plain(address_type) == "FGN" or _plain(country) not in _COUNTRIES:
+    if _plain(address_type) == "FGN" or _plain(country) not in _COUNTRIES or len(state) > LONGEST_TEXT:
         return None
     return _CODES.get(_plain(state))
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.upper().replace(".", "").replace(",", " ").split())
+    return " ".join(text.translate(_UPPER).replace(".", "").replace(",", " ").split())
 
 
-@functools.lru_cache(maxsize=8192)
 def practice_of(addresses: tuple[Address, ...]) -> Practice:
     """Where a provider with the practice ``addresses`` practises. An address without any state text is nowhere."""
+    return _remembered(addresses) if len(addresses) <= _MOST_REMEMBERED else _practice_of(addresses)
+
+
+def _practice_of(addresses: tuple[Address, ...]) -> Practice:
     codes: set[str] = set()
     unrecognised: set[str] = set()
     for state, country, address_type in addresses:
@@ -126,8 +139,11 @@ def practice_of(addresses: tuple[Address, ...]) -> Practice:
     return tuple(sorted(codes)), tuple(sorted(unrecognised))
 
 
+_remembered = functools.lru_cache(maxsize=8192)(_practice_of)
+
+
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return without_nul(" ".join(text.split()))
 
 
 def addresses_in(record: Any, practice: Iterable[PracticeAddresses]) -> tuple[Address, ...]:
@@ -144,9 +160,8 @@ def addresses_in(record: Any, practice: Iterable[PracticeAddresses]) -> tuple[Ad
 
 def _text(place: dict[str, Any], key: str) -> str | None:
     value = place.get(key)
-    if isinstance(value, str):
-        return value
-    return None if isinstance(value, (dict, list)) else text_of(value)
+    text = None if isinstance(value, (dict, list)) else text_of(value)
+    return text and text[: LONGEST_TEXT + 1]
 
 
 def _at(record: Any, path: tuple[str, ...]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Why NPIs failed, told from the journal. Not here: what the checks claim of a day (``test_checks``)."""
+"""Why NPIs failed and which records hold more than their columns. Not here: the checks as such (``test_checks``)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
-from npi_pipeline.day.accounting import failure_reasons
+from npi_pipeline.day.accounting import failure_reasons, no_unknown_fields
 from npi_pipeline.enrichment.journal import JournalWriter, seal_journal
 from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.storage.day_lock import day_lock
 from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline_tests.day.complete_days import complete
+from npi_pipeline_tests.tables.flattened import nppes_body, taxonomy
 
 DAY = dt.date(2026, 11, 23)
 FOUND = [f"10000000{number}" for number in range(10, 15)]
@@ -48,3 +50,18 @@ def test_a_day_on_which_nothing_failed_has_no_reasons(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
     sealed(root, dict.fromkeys(FOUND))
     assert failure_reasons(root, DAY).is_empty()
+
+
+def test_a_record_with_more_items_than_columns_is_told_with_its_npi_and_the_remedy(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    many = [taxonomy(f"T{number}", desc="d" * 100) for number in range(40)]
+    complete(root, DAY, {FOUND[0]: nppes_body(FOUND[0], taxonomies=many), FOUND[1]: nppes_body(FOUND[1])})
+    finding = no_unknown_fields(root, DAY)
+    assert not finding.holds
+    assert finding.line.startswith(f"1 records hold fields without a column, kept in `unknown_fields`: {FOUND[0]}: {{")
+    assert f"taxonomies is longer than its columns in 1 of them ({FOUND[0]}): give it more with NPI_LIST_WIDTHS" in (
+        finding.line
+    )
+    assert len(finding.line) < 500, "one line, however much there is"
+    complete(root, DAY, {FOUND[1]: nppes_body(FOUND[1])})
+    assert no_unknown_fields(root, DAY).holds

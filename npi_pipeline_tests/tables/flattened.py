@@ -20,6 +20,9 @@ from npi_pipeline.storage.manifest import StateFile
 from npi_pipeline.tables.provider_table import ProviderTable, write_provider_table
 from npi_pipeline.tables.state_files import write_state_files
 
+# A cell may be as long as an answer, and Python's reader takes 128 KiB unless told.
+csv.field_size_limit(2**31 - 1)
+
 RESPONSES = Path(__file__).parent.parent / "data" / "registry" / "responses"
 FETCHED_AT = dt.datetime(2026, 11, 23, 6, 30, tzinfo=dt.timezone.utc)
 
@@ -125,7 +128,7 @@ def day(
     parts.mkdir(parents=True)
     files.mkdir()
     frames = journal(outcomes, cuts)
-    table = write_provider_table(frames, FORMATS[format_name].layout, parts, list_widths=list_widths)
+    table = write_provider_table(lambda: frames, FORMATS[format_name].layout, parts, list_widths=list_widths)
     kept = sorted(parts.iterdir())
     written = write_state_files(
         ProviderTable.from_json(table.to_json()),

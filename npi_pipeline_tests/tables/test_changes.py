@@ -154,7 +154,7 @@ def test_items_beyond_a_pinned_width_are_part_of_what_no_column_holds(tmp_path: 
     old = nppes_body(A, taxonomies=[taxonomy("A"), {"code": "B"}])
     new = nppes_body(A, taxonomies=[taxonomy("A"), {"code": "C"}])
     assert rows_between(tmp_path, found({A: old}), found({A: new}), list_widths={"taxonomies": 1}) == [
-        (A, "field", "unknown_fields", '{"taxonomies[1].code":"B"}', '{"taxonomies[1].code":"C"}')
+        (A, "field", "unknown_fields", '{"taxonomies[1]":{"code":"B"}}', '{"taxonomies[1]":{"code":"C"}}')
     ]
 
 

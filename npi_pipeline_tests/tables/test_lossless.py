@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from npi_pipeline.enrichment.formats import FORMATS
+from npi_pipeline.tables.columns import MOST_COLUMNS, file_columns, record_columns
 from npi_pipeline_tests.tables.flattened import Day, address, day, found, nppes_body, real_bodies, taxonomy
 
 PICKS = {"LOCATION": "location_address", "MAILING": "mailing_address"}
@@ -180,7 +182,7 @@ def test_a_list_longer_than_its_pinned_width_keeps_the_rest_and_says_so(tmp_path
     assert "taxonomies[2].code" not in names
     assert "identifiers[0].code" in names, "a pinned list has its columns on a day without any item"
     kept = json.loads(one.row("1000000004")["unknown_fields"])
-    assert kept["taxonomies[2].code"] == "C"
+    assert kept["taxonomies[2]"] == taxonomy("C")
     assert one.table.unknown_fields == ()
     assert [(n.what, n.records, n.examples) for n in one.table.beyond_width] == [("taxonomies", 1, ("1000000004",))]
 
@@ -208,9 +210,9 @@ def test_a_pinned_width_leaves_a_provider_in_every_state_where_it_practises(tmp_
     spread = [row[f"practiceLocations[{place}].state"] for place in range(width)]
     assert spread == ["FL", "TX", "Ontario", *[""] * 6][:width]
     kept = json.loads(row["unknown_fields"] or "{}")
-    beyond = {path: value for path, value in kept.items() if path.endswith(".state")}
+    beyond = {path: value["state"] for path, value in kept.items()}
     states = enumerate(["FL", "TX", "Ontario"])
-    assert beyond == {f"practiceLocations[{place}].state": state for place, state in states if place >= width}
+    assert beyond == {f"practiceLocations[{place}]": state for place, state in states if place >= width}
     lists = pl.read_parquet(tmp_path / "pinned" / "table")["practiceLocations"].list.len().to_list()
     assert lists == [min(3, width) or None, min(1, width) or None, None]
 
@@ -259,3 +261,97 @@ def test_whatever_is_put_into_an_answer_wherever_is_found_again(
     unknown = list(json.loads(row["unknown_fields"] or "{}").values())
     for mark in kept_marks:
         assert mark in cells or mark in unknown
+
+
+def test_one_record_with_very_many_items_gives_the_day_no_more_columns_than_databases_take(tmp_path: Path) -> None:
+    many, ordinary = "1000000004", "1000000012"
+    bodies = {
+        many: nppes_body(
+            many,
+            taxonomies=[taxonomy(f"T{place}") for place in range(2_000)],
+            practiceLocations=[address("LOCATION", "TX" if place < 169 else "WY") for place in range(170)],
+            addresses=[address(purpose, "CA") for purpose in ["LOCATION", "MAILING", *["OTHER"] * 20]],
+        ),
+        ordinary: nppes_body(ordinary),
+    }
+    one = day(tmp_path, found(bodies))
+    names = [column.name for column in one.table.columns]
+    assert len(names) <= MOST_COLUMNS
+    assert one.table.widths == {
+        "taxonomies": 15,
+        "identifiers": 0,
+        "other_names": 0,
+        "practiceLocations": 40,
+        "endpoints": 0,
+        "other_addresses": 5,
+    }
+    row = one.row(many)
+    assert [row[f"taxonomies[{place}].code"] for place in range(15)] == [f"T{place}" for place in range(15)]
+    kept = json.loads(row["unknown_fields"])
+    assert [kept.pop(f"taxonomies[{place}]")["code"] for place in range(15, 2_000)] == [
+        f"T{place}" for place in range(15, 2_000)
+    ]
+    assert [kept.pop(f"practiceLocations[{place}]")["state"] for place in range(40, 170)] == [*["TX"] * 129, "WY"]
+    assert [kept.pop(f"addresses[{place}]") for place in range(7, 22)] == [address("OTHER", "CA")] * 15
+    assert kept == {}
+    assert one.states_of(many) == ["CA", "TX", "WY"], "a state beyond the width counts as any other"
+    assert [(noticed.what, noticed.examples) for noticed in one.table.beyond_width] == [
+        ("addresses", (many,)),
+        ("practiceLocations", (many,)),
+        ("taxonomies", (many,)),
+    ]
+    assert one.row(ordinary)["unknown_fields"] == ""
+
+
+def test_every_list_at_its_full_width_fits_into_a_table_of_postgresql() -> None:
+    layout = FORMATS["nppes"].layout
+    widths = layout.widths({})
+    assert (widths["taxonomies"], widths["identifiers"]) == (15, 50), "what the registry's bulk files have room for"
+    assert len(file_columns(record_columns(layout, widths))) <= MOST_COLUMNS
+
+
+def test_a_list_may_be_given_more_room_than_it_has_by_default(tmp_path: Path) -> None:
+    body = nppes_body("1000000004", taxonomies=[taxonomy(f"T{place}") for place in range(20)])
+    one = day(tmp_path, found({"1000000004": body}), list_widths={"taxonomies": 20, "other_addresses": 1})
+    row = one.row("1000000004")
+    assert (row["taxonomies[19].code"], row["other_addresses[0].city"], row["unknown_fields"]) == ("T19", "", "")
+
+
+NUL_BODIES = {
+    "nppes": nppes_body(
+        "1000000004",
+        basic={"last_name": "LO\0VE", "stra\0nge": "a\0b"},
+        taxonomies=[taxonomy("A"), taxonomy("\0B")],
+        addresses=[address("LOCATION", "C\0A")],
+    ),
+    "affiliated_practices": json.dumps(
+        {
+            "affiliatedPractices": {"items": [{"name": "LO\0VE", "address": {"state": "C\0A"}}]},
+            "stra\0nge": ["a\0b"],
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("format_name", NUL_BODIES)
+def test_a_nul_reaches_no_file_is_readable_in_its_cell_and_kept_as_json_beside_it(
+    tmp_path: Path, format_name: str
+) -> None:
+    outcomes = [*found({"1000000004": NUL_BODIES[format_name]}), ("1000000012", "failed", "wh\0y", None)]
+    one = day(tmp_path, outcomes, format_name=format_name)
+    assert not any(b"\0" in content for content in one.files.values())
+    row = one.row("1000000004")
+    kept = json.loads(row["unknown_fields"])
+    name = "basic.last_name" if format_name == "nppes" else "affiliatedPractices.items[0].name"
+    assert (row[name], kept[name]) == ("LO␀VE", "LO\0VE")
+    assert any("a␀b" in cell or "a\\u0000b" in cell for cell in row.values())
+    assert one.states_of("1000000004") == ["None"]
+    assert "C␀A (US)" in [noticed.what for noticed in one.table.unrecognised_states] or format_name != "nppes"
+    assert one.row("1000000012")["reason"] == "wh␀y"
+    assert not any("\0" in str(pl.read_parquet(part).to_dicts()) for part in one.parts)
+
+
+def test_a_backslash_before_u0000_is_no_nul(tmp_path: Path) -> None:
+    body = nppes_body("1000000004", basic={"last_name": "\\u0000"})
+    row = day(tmp_path, found({"1000000004": body})).row("1000000004")
+    assert (row["basic.last_name"], row["unknown_fields"]) == ("\\u0000", "")

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import random
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -28,9 +27,6 @@ from npi_pipeline_tests.tables.flattened import (
     real_bodies,
     taxonomy,
 )
-
-# Python's own reader, with which the tests read the files again, takes no NUL before 3.11.
-NUL = ["\0"] if sys.version_info >= (3, 11) else []
 
 A, B, C = "1000000004", "1000000012", "1000000020"
 FAILED: list[Outcome] = [
@@ -121,7 +117,7 @@ def test_the_same_outcomes_give_the_same_bytes_however_the_journal_was_cut_and_g
     assert cut.written == whole.written
 
 
-@pytest.mark.parametrize("state", ["../../x", "CA/../../x", "..\\x", "None", "Failed", *NUL, "C" * 5000, "=cmd", "con"])
+@pytest.mark.parametrize("state", ["../../x", "CA/../../x", "..\\x", "None", "Failed", "\0", "C" * 5000, "=cmd", "con"])
 def test_state_text_from_outside_never_becomes_a_file_name(tmp_path: Path, state: str) -> None:
     body = nppes_body(A, addresses=[address("LOCATION", state), address("MAILING", "CA")])
     one = day(tmp_path / "in" / "here", found({A: body}))
@@ -130,7 +126,7 @@ def test_state_text_from_outside_never_becomes_a_file_name(tmp_path: Path, state
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", *(f"{nul}=1" for nul in NUL), "--"]
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "--"]
 FORMULAS += [f"{full_width}1" for full_width in "\uff1d\uff0b\uff0d\uff20"]
 
 
@@ -209,7 +205,7 @@ def test_any_text_is_read_back_as_it_was(
 def test_a_very_wide_list_takes_memory_by_its_width_and_not_by_the_square_of_it(tmp_path: Path) -> None:
     wide = [taxonomy("A")] * 4000
     bodies = {A: nppes_body(A, taxonomies=wide), B: nppes_body(B, taxonomies=[]), C: nppes_body(C)}
-    one = day(tmp_path, found(bodies))
+    one = day(tmp_path, found(bodies), list_widths={"taxonomies": 4000})
     files = tmp_path / "again"
     files.mkdir()
     tracemalloc.start()
@@ -224,14 +220,14 @@ def test_a_very_wide_list_takes_memory_by_its_width_and_not_by_the_square_of_it(
 
 @pytest.mark.parametrize("name", ["None", "CA", "GU"])
 def test_the_file_of_failed_npis_cannot_be_called_as_another_file(tmp_path: Path, name: str) -> None:
-    table = write_provider_table([], FORMATS["nppes"].layout, tmp_path)
+    table = write_provider_table(list, FORMATS["nppes"].layout, tmp_path)
     with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
         write_state_files(table, [], [], tmp_path, str, failed_name=name)
 
 
 def test_a_provider_table_with_a_part_missing_is_refused(tmp_path: Path) -> None:
     frames = journal(found(real_bodies()), cuts=[40, 80])
-    table = write_provider_table(frames, FORMATS["nppes"].layout, tmp_path)
+    table = write_provider_table(lambda: frames, FORMATS["nppes"].layout, tmp_path)
     parts = sorted(tmp_path.iterdir())
     (tmp_path / "files").mkdir()
     with pytest.raises(ValueError, match="95 rows where 135 were written"):

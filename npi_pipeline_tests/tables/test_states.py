@@ -36,8 +36,12 @@ def test_case_blanks_and_full_names_are_normalised(text: str, code: str) -> None
     assert recognised(text, "US", "DOM") == code
 
 
+# Letters of other scripts that Unicode folds to `IL`, `FL`, `SC` and `WISCONSIN`.
+FOLDED = ["\u0131l", "\ufb02", "\u017fc", "Wi\u017fcon\u017fin"]
+
+
 @pytest.mark.parametrize(
-    "text", ["", " ", "XX", "../../x", "CA/..", "CAL", "None", "Failed", "NULL", "C A", "UM", "ON"]
+    "text", [*FOLDED, "", " ", "XX", "../../x", "CA/..", "CAL", "None", "Failed", "NULL", "C A", "UM", "ON"]
 )
 def test_anything_else_is_no_state(text: str) -> None:
     assert recognised(text, "US") is None

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from npi_pipeline.tables import provider_table, undeclared
 from npi_pipeline.tables import rows as rows_module
-from npi_pipeline.tables import undeclared
+from npi_pipeline.tables.columns import MOST_COLUMNS
 from npi_pipeline_tests.tables.flattened import Day, day, found
 
 NPIS = [f"{number:010}" for number in range(1_000_000_000, 1_000_000_020)]
@@ -129,10 +130,8 @@ def test_a_list_of_pinned_width_keeps_the_rest_beside_it(tmp_path: Path) -> None
     )
     assert "affiliatedPractices.items[1].name" not in header(one)
     assert json.loads(one.row(NPIS[0])["unknown_fields"]) == {
-        "affiliatedPractices.items[1].name": "P1",
-        "affiliatedPractices.items[1].address.state": "TX",
-        "affiliatedPractices.items[2].name": "P2",
-        "affiliatedPractices.items[2].address.state": "NY",
+        "affiliatedPractices.items[1]": {"name": "P1", "address": {"state": "TX"}},
+        "affiliatedPractices.items[2]": {"name": "P2", "address": {"state": "NY"}},
     }
     assert one.states_of(NPIS[0]) == ["CA", "NY", "TX"], "what is beyond the width counts all the same"
     assert [(noticed.what, noticed.records) for noticed in one.table.beyond_width] == [("affiliatedPractices.items", 1)]
@@ -184,3 +183,52 @@ def test_every_scalar_of_any_json_is_in_its_row_however_the_parts_are_cut(
     for row, body in zip(whole.rows("None"), bodies, strict=True):
         cells = sorted(cell for name, cell in row.items() if cell and name not in OWN)
         assert cells == sorted(text for text in texts(json.loads(body)) if text)
+
+
+def test_one_record_with_very_many_keys_leaves_the_columns_to_what_most_records_have(tmp_path: Path) -> None:
+    strange = practices("CA", **{f"k{number}": number for number in range(20_000)})
+    one = of_records(tmp_path, strange, *[practices("CA", code=number) for number in range(3)])
+    names = header(one)
+    assert len(names) == MOST_COLUMNS
+    assert {"affiliatedPractices.items[0].name", "code"} < set(names)
+    row = one.row(NPIS[0])
+    kept = json.loads(row["unknown_fields"])
+    assert {**kept, **{name: int(row[name]) for name in names if name.startswith("k")}} == {
+        f"k{number}": number for number in range(20_000)
+    }
+    assert one.row(NPIS[1])["unknown_fields"] == ""
+
+
+@pytest.mark.parametrize("cuts", [(), (1, 3, 4)])
+def test_keys_that_each_record_has_for_itself_are_bounded_over_the_day_however_it_was_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: tuple[int, ...]
+) -> None:
+    for module in (undeclared, provider_table):
+        monkeypatch.setattr(module, "MOST_PATHS", 5)
+    records = [practices("CA", **{f"own{number}": number, f"also{number}": 0}) for number in range(6)]
+    bodies = {npi: json.dumps(record) for npi, record in zip(NPIS, records, strict=False)}
+    assert len(bodies) == 6
+    one = day(tmp_path, found(bodies), format_name="affiliated_practices", cuts=cuts)
+    assert header(one)[4:-1] == [
+        "active",
+        "also0",
+        "also1",
+        "affiliatedPractices.items[0].address.state",
+        "affiliatedPractices.items[0].name",
+    ]
+    assert json.loads(one.row(NPIS[5])["unknown_fields"]) == {"own5": 5, "also5": 0}
+    assert json.loads(one.row(NPIS[0])["unknown_fields"]) == {"own0": 0}
+
+
+def test_a_key_as_long_as_an_answer_becomes_no_column(tmp_path: Path) -> None:
+    one = of_records(tmp_path, practices("CA", **{"k" * 100_000: "value"}))
+    assert max(map(len, header(one))) < 1000
+    assert json.loads(one.row(NPIS[0])["unknown_fields"]) == {"k" * 100_000: "value"}
+
+
+def test_a_list_of_very_many_items_keeps_the_rest_beside_it(tmp_path: Path) -> None:
+    one = of_records(tmp_path, practices(*["CA"] * 60, "WY"))
+    assert "affiliatedPractices.items[49].name" in header(one)
+    assert "affiliatedPractices.items[50].name" not in header(one)
+    assert json.loads(one.row(NPIS[0])["unknown_fields"])["affiliatedPractices.items[60]"]["name"] == "P60"
+    assert one.states_of(NPIS[0]) == ["CA", "WY"]

@@ -145,7 +145,11 @@ _LAYOUT = TableLayout(
         picks=(("LOCATION", "location_address"), ("MAILING", "mailing_address")),
         rest="other_addresses",
         fields=_ADDRESS,
+        # There is one of each purpose; no third one has been seen.
+        width=5,
     ),
+    # How wide: 15 taxonomies and 50 identifiers are all that the registry's bulk files have room for, and the others as
+    # wide as MOST_COLUMNS leaves room; of 135 real answers none has more than 3 items there.
     lists=(
         ListFields(
             "taxonomies",
@@ -157,6 +161,7 @@ _LAYOUT = TableLayout(
                 Field("state", "State of the licence."),
                 Field("taxonomy_group", "Taxonomy group, of group practices."),
             ),
+            width=15,
         ),
         ListFields(
             "identifiers",
@@ -167,6 +172,7 @@ _LAYOUT = TableLayout(
                 Field("issuer", "Who issued it."),
                 Field("state", "State of the issuer."),
             ),
+            width=50,
         ),
         ListFields(
             "other_names",
@@ -181,10 +187,12 @@ _LAYOUT = TableLayout(
                 Field("suffix", "Suffix after the name (NPI-1)."),
                 Field("credential", "Credentials (NPI-1)."),
             ),
+            width=20,
         ),
         ListFields(
             "practiceLocations",
             (*_ADDRESS, Field("update_date", "When the location was last changed, in answers until 2022.")),
+            width=40,
         ),
         ListFields(
             "endpoints",
@@ -207,6 +215,7 @@ _LAYOUT = TableLayout(
                     if field.name not in {"address_purpose", "telephone_number", "fax_number"}
                 ),
             ),
+            width=20,
         ),
     ),
     practice_addresses=(
