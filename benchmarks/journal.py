@@ -132,7 +132,7 @@ def cost_of(
 
 
 def compare_formats(count: int, rounds: int = 3) -> None:
-    rows = frame_of(list(outcomes(count)))
+    rows = frame_of(list(outcomes(count)), run=1)
     raw = int(rows["body"].str.len_bytes().sum())
     for part_rows in (20, 200, 5_000):
         parts = [rows.slice(start, part_rows) for start in range(0, count, part_rows)]
@@ -158,14 +158,14 @@ def peak_mb() -> float:
 
 def measure_journal(count: int, results: multiprocessing.Queue[dict[str, float]], folder: str, step: str) -> None:
     """One step of the journal of ``count`` NPIs, in a process of its own."""
-    pl.read_parquet(io.BytesIO(parquet(frame_of([]), 1)))
+    pl.read_parquet(io.BytesIO(parquet(frame_of([], run=1), 1)))
     before = peak_mb()
     root = LocalRoot(Path(folder))
     wall = time.perf_counter()
     if step == "append":
         made = 0.0
         start = time.process_time()
-        with JournalWriter(root, DAY) as journal:
+        with JournalWriter(root, DAY, run=1) as journal:
             source = outcomes(count)
             for _ in range(count):
                 making = time.thread_time()
@@ -235,7 +235,7 @@ def measure_durability(a_second: int, seconds: int = 4) -> None:
     source = itertools.cycle(list(outcomes(1_000)))
     with tempfile.TemporaryDirectory() as folder:
         root = Stopwatch(Path(folder))
-        with JournalWriter(root, DAY) as journal:
+        with JournalWriter(root, DAY, run=1) as journal:
             for _ in range(a_second * seconds):
                 journal.append(dataclasses.replace(next(source), fetched_at=dt.datetime.now(dt.timezone.utc)))
                 time.sleep(1 / a_second)

@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from npi_pipeline.enrichment.breaker import RegistryDownError
-from npi_pipeline.enrichment.journal import JournalError
+from npi_pipeline.enrichment.journal import ForeignJournalError, JournalError
 from npi_pipeline.settings import SettingsError
 from npi_pipeline.storage.data_root import DataRoot, StorageError, size_of
 from npi_pipeline.storage.day_lock import DayLockedError
@@ -42,7 +42,7 @@ def one_line_failures() -> Iterator[None]:
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         raise StepInterrupted(CANCELLED) from interrupt
-    except (ListUnavailableError, SettingsError, DayLockedError, ManifestError) as error:
+    except (ListUnavailableError, SettingsError, DayLockedError, ManifestError, ForeignJournalError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     except FileNotFoundError as error:
         raise dg.Failure(

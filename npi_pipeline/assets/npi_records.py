@@ -14,7 +14,7 @@ from npi_pipeline.assets.conventions import (
     one_line_failures,
     table,
 )
-from npi_pipeline.assets.repeats import began_at
+from npi_pipeline.assets.repeats import first_run_id
 from npi_pipeline.dagster_home import is_limited
 from npi_pipeline.day.accounting import failure_reasons
 from npi_pipeline.day.flatten_records import pinned_widths
@@ -82,7 +82,7 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
                 kept_npi_list(root, day),
                 registry,
                 settings,
-                asked_since=began_at(context.instance, context.run),
+                asking=first_run_id(context.instance, context.run),
                 on_progress=lambda progress: context.log.info(str(progress)),
             )
         journal = recorded.journal

@@ -13,11 +13,14 @@ from collections.abc import Callable
 
 import polars as pl
 
+from npi_pipeline import clock
 from npi_pipeline.enrichment.fetch import FetchReport, fetch
 from npi_pipeline.enrichment.journal import (
     IS_FINAL,
     JournalWriter,
     SealedJournal,
+    first_run_of_asking,
+    next_run,
     read_outcomes,
     reuse_answers,
     seal_journal,
@@ -51,7 +54,7 @@ def record_outcomes(
     registry: Registry,
     settings: FetchSettings,
     *,
-    asked_since: dt.datetime | None = None,
+    asking: str | None = None,
     stop: threading.Event | None = None,
     on_progress: Callable[[FetchProgress], None] | None = None,
 ) -> RecordedDay:
@@ -59,19 +62,25 @@ def record_outcomes(
 
     What the journal already holds is not asked for again, but as ``settings.fetch_mode`` says; what it holds of another
     registry counts for nothing. Interrupted at any moment, the journal keeps what arrived and the next call goes on
-    from there. For that the modes that ask afresh need to know where the interrupted call began: what was settled since
-    ``asked_since`` is not asked for again in any mode.
+    from there. For that the modes that ask afresh need to know which calls go on with one another: what an earlier call
+    of the same ``asking`` settled is not asked for again in any mode.
     Raises DayLockedError, RegistryDownError, StorageError, and JournalError when an NPI is left without an outcome.
     """
     npis = npi_list.npis
     with day_lock(root, day) as held:
         known = read_outcomes(root, day, registry.identity)
-        to_ask = npis_to_ask(npis, known, settings.fetch_mode, asked_since)
+        since_run: int | None = None
+        if asking is not None and settings.fetch_mode is not FetchMode.missing:
+            since_run = first_run_of_asking(root, day, registry.identity, asking, next_run(known))
+        to_ask = npis_to_ask(npis, known, settings.fetch_mode, since_run)
         reused = _reuse(root, day, to_ask, registry, settings, known=known)
         if reused:
             known = read_outcomes(root, day, registry.identity)
-            to_ask = npis_to_ask(npis, known, settings.fetch_mode, asked_since)
-        with JournalWriter(root, day, registry=registry.identity, async_writes=settings.async_writes) as journal:
+            to_ask = npis_to_ask(npis, known, settings.fetch_mode, since_run)
+        run = next_run(known)
+        with JournalWriter(
+            root, day, run=run, registry=registry.identity, async_writes=settings.async_writes
+        ) as journal:
             for outcome in _invalid_outcomes(npis, known):
                 journal.append(outcome)
             fetching = fetch(
@@ -96,19 +105,17 @@ def _reuse(
     """Take recent answers of other days over into this one; how many."""
     if settings.fetch_mode is not FetchMode.missing or not settings.reuse_hours or npis.is_empty():
         return 0
-    not_before = dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=settings.reuse_hours)
+    not_before = clock.utc_now() - dt.timedelta(hours=settings.reuse_hours)
     return reuse_answers(root, day, npis, registry.identity, not_before, known=known)
 
 
-def npis_to_ask(
-    npis: pl.DataFrame, known: pl.DataFrame, mode: FetchMode, asked_since: dt.datetime | None = None
-) -> pl.Series:
+def npis_to_ask(npis: pl.DataFrame, known: pl.DataFrame, mode: FetchMode, since_run: int | None = None) -> pl.Series:
     """The valid NPIs of the list that ``mode`` asks for, given what the journal already knows.
 
-    What has a final outcome since ``asked_since`` was asked for by the same run, before it was interrupted.
+    What has a final outcome since the run of the number ``since_run`` was asked for by one that this run goes on with.
     """
     valid = npis.filter(pl.col("reason").is_null())
-    asked_before = pl.lit(value=False) if asked_since is None else IS_FINAL & (pl.col("fetched_at") >= asked_since)
+    asked_before = pl.lit(value=False) if since_run is None else IS_FINAL & (pl.col("run") >= since_run)
     settled = {
         FetchMode.missing: IS_FINAL,
         FetchMode.failed: (pl.col("outcome") != Outcome.failed.value) | asked_before,
@@ -119,7 +126,7 @@ def npis_to_ask(
 
 def _invalid_outcomes(npis: pl.DataFrame, known: pl.DataFrame) -> list[NpiOutcome]:
     """An outcome for each invalid NPI that has none: those are never sent to the registry."""
-    now = dt.datetime.now(dt.timezone.utc)
+    now = clock.utc_now()
     invalid = npis.filter(pl.col("reason").is_not_null()).join(known, on="npi", how="anti")
     return [
         NpiOutcome(npi=npi, verdict=Verdict(Outcome.invalid, reason), fetched_at=now)

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 
+from npi_pipeline import clock
 from npi_pipeline.enrichment.breaker import Breaker, RegistryDownError
 from npi_pipeline.enrichment.limiter import Limiter
 from npi_pipeline.enrichment.outcomes import NpiOutcome
@@ -113,7 +114,7 @@ class Fetch:
         workers = Workers(self._registry, self._settings)
         try:
             for settled in self._settle(scheduler, workers, breaker):
-                yield self._tally.outcome(settled, dt.datetime.now(dt.timezone.utc))
+                yield self._tally.outcome(settled, clock.utc_now())
         finally:
             workers.stop()
             self._tally.stop()
@@ -149,7 +150,7 @@ class Fetch:
         outage = breaker.outage(time.monotonic())
         if outage is None:
             return
-        since = dt.datetime.now(dt.timezone.utc) - dt.timedelta(seconds=outage.seconds)
+        since = clock.utc_now() - dt.timedelta(seconds=outage.seconds)
         raise RegistryDownError(
             f"the registry at {self._registry.host} {outage.seen}; nothing usable came since {since:%Y-%m-%d %H:%M:%S} "
             f"UTC, last: {outage.reason}; see whether it is in maintenance and NPI_REGISTRY_URL is right, then run "

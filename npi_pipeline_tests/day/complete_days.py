@@ -38,7 +38,7 @@ def record(root: DataRoot, day: dt.date, outcomes: Outcomes, format_name: str = 
     """Seal the journal of ``day`` with these outcomes, the latest of which counts."""
     now = dt.datetime.now(dt.timezone.utc)
     with day_lock(root, day) as held:
-        with JournalWriter(root, day) as journal:
+        with JournalWriter(root, day, run=1) as journal:
             for npi, outcome in outcomes.items():
                 if isinstance(outcome, Outcome):
                     journal.append(NpiOutcome(npi, Verdict(outcome, f"it is {outcome.value}"), now, body="{}"))

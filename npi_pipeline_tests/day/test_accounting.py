@@ -25,7 +25,7 @@ TIMED_OUT = ["1000000040"]
 def sealed(root: LocalRoot, reasons: dict[str, str | None]) -> None:
     """A sealed journal of DAY: NPIs that failed for a reason, or were found where there is none."""
     now = dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc)
-    with JournalWriter(root, DAY) as journal:
+    with JournalWriter(root, DAY, run=1) as journal:
         for npi, reason in reasons.items():
             verdict = Verdict(Outcome.failed, reason, passing=True) if reason else Verdict(Outcome.found)
             journal.append(NpiOutcome(npi=npi, verdict=verdict, fetched_at=now))

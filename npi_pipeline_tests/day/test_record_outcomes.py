@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from npi_pipeline import clock
 from npi_pipeline.day.record_outcomes import RecordedDay, record_outcomes
 from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
@@ -38,7 +40,7 @@ def record(
     day: dt.date = DAY,
     npis: list[str] = NPIS,
     format_name: str = "nppes",
-    asked_since: dt.datetime | None = None,
+    asking: str | None = None,
     on_progress: Callable[[object], None] | None = None,
     **settings: object,
 ) -> RecordedDay:
@@ -52,7 +54,7 @@ def record(
         npi_list,
         Registry(FORMATS[format_name], url),
         fetch_settings,
-        asked_since=asked_since,
+        asking=asking,
         on_progress=on_progress,
     )
 
@@ -63,6 +65,7 @@ def record_until_interrupted(
     *,
     npis: list[str] = NPIS,
     format_name: str = "nppes",
+    asking: str | None = None,
     **settings: object,
 ) -> None:
     """As ``record``, but ended when ``npis`` are fetched and nothing is sealed."""
@@ -71,7 +74,7 @@ def record_until_interrupted(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record(root, registry, npis=npis, format_name=format_name, on_progress=interrupt, **settings)
+        record(root, registry, npis=npis, format_name=format_name, asking=asking, on_progress=interrupt, **settings)
 
 
 def formats_of_found(root: LocalRoot, day: dt.date = DAY) -> set[str]:
@@ -132,18 +135,60 @@ def test_a_mode_that_asks_afresh_goes_on_where_it_was_interrupted(
 ) -> None:
     if mode == "all":
         record(root, registry)
-    began = dt.datetime.now(dt.timezone.utc)
-    record_until_interrupted(root, registry, npis=NPIS[:40], fetch_mode=mode)
-    assert record(root, registry, fetch_mode=mode, asked_since=began).asked == len(NPIS) - 40
-    later = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=1)
-    assert record(root, registry, fetch_mode="all", asked_since=later).asked == len(NPIS)
+    record_until_interrupted(root, registry, npis=NPIS[:40], fetch_mode=mode, asking="one run")
+    assert record(root, registry, fetch_mode=mode, asking="one run").asked == len(NPIS) - 40
+    assert record(root, registry, fetch_mode="all", asking="another run").asked == len(NPIS)
+
+
+JUMPS = [dt.timedelta(hours=2), dt.timedelta(hours=-2), dt.timedelta(days=300), dt.timedelta(days=-300)]
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+@pytest.mark.parametrize("mode", ["all", "failed"])
+def test_a_mode_that_asks_afresh_goes_on_where_it_was_though_the_clock_jumps(
+    root: LocalRoot, registry: EmulatedRegistry, mode: str, jump: dt.timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode == "all":
+        record(root, registry)
+    now = dt.datetime.now(dt.timezone.utc)
+    monkeypatch.setattr(clock, "utc_now", lambda: now + jump)
+    record_until_interrupted(root, registry, npis=NPIS[:40], fetch_mode=mode, asking="one run")
+    monkeypatch.setattr(clock, "utc_now", lambda: now)
+    assert record(root, registry, fetch_mode=mode, asking="one run").asked == len(NPIS) - 40
+    monkeypatch.setattr(clock, "utc_now", lambda: now - jump)
+    assert record(root, registry, fetch_mode="all", asking="another run").asked == len(NPIS)
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_what_is_asked_for_again_stands_though_the_clock_jumped(
+    root: LocalRoot, jump: dt.timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = dt.datetime.now(dt.timezone.utc)
+    with emulated_registry(fault_share=0.4, fault_tries=1, fault_kinds=["500"]) as registry:
+        failed = record(root, registry).journal.outcomes["failed"]
+        monkeypatch.setattr(clock, "utc_now", lambda: now + jump)
+        again = record(root, registry)
+        assert (again.asked, again.journal.outcomes["failed"]) == (failed, 0)
+        monkeypatch.setattr(clock, "utc_now", lambda: now)
+        assert record(root, registry).asked == 0
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_clock_that_jumps_within_a_run_loses_nothing(
+    root: LocalRoot, registry: EmulatedRegistry, jump: dt.timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = dt.datetime.now(dt.timezone.utc)
+    jumps = itertools.cycle([dt.timedelta(), jump])
+    monkeypatch.setattr(clock, "utc_now", lambda: now + next(jumps))
+    first = record(root, registry)
+    assert (first.asked, first.journal.rows) == (len(NPIS), len(NPIS) + 1)
+    assert record(root, registry).asked == 0
 
 
 def test_what_failed_passingly_before_the_interruption_is_asked_for_again(root: LocalRoot) -> None:
-    began = dt.datetime.now(dt.timezone.utc)
     with emulated_registry(fault_share=0.4, fault_tries=1, fault_kinds=["500"]) as registry:
-        failed = record(root, registry, fetch_mode="all", asked_since=began).journal.outcomes["failed"]
-        assert 0 < record(root, registry, fetch_mode="all", asked_since=began).asked == failed < len(NPIS)
+        failed = record(root, registry, fetch_mode="all", asking="one run").journal.outcomes["failed"]
+        assert 0 < record(root, registry, fetch_mode="all", asking="one run").asked == failed < len(NPIS)
 
 
 def test_an_npi_that_joins_the_list_is_asked_for_alone_and_one_that_leaves_is_dropped(
@@ -216,10 +261,10 @@ def test_arrivals_of_a_release_that_did_not_tell_registries_apart_are_this_ones_
     root: LocalRoot, registry: EmulatedRegistry
 ) -> None:
     now = dt.datetime.now(dt.timezone.utc)
-    with JournalWriter(root, DAY) as journal:
+    with JournalWriter(root, DAY, run=1) as journal:
         for npi in NPIS[:40]:
             journal.append(NpiOutcome(npi, Verdict(Outcome.not_found), now, body="{}"))
     assert record(root, registry).asked == len(NPIS) - 40
-    with JournalWriter(root, DAY) as journal:
+    with JournalWriter(root, DAY, run=1) as journal:
         journal.append(NpiOutcome(NPIS[0], Verdict(Outcome.not_found), now, body="{}"))
     assert record(root, registry, format_name="affiliated_practices").asked == len(NPIS)

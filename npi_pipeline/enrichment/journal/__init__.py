@@ -6,15 +6,18 @@ Below ``journal/{day}`` lie whole Parquet files, on either kind of data root:
   are in a folder for each registry, named by a digest of its identity: what another registry said counts for nothing.
 - ``sealed/`` holds the rows of the day's list, one each, sorted by NPI, a part for every 5,000 NPIs of the list.
 - ``journal.json`` names the sealed parts and is written after them: its presence says that the journal is sealed.
-- ``damaged/`` holds parts that were found damaged. A part's name ends in a digest of its bytes, to tell for certain.
+- ``asking.json`` says from which run on NPIs were asked for afresh, for the runs that go on with that one.
+- ``damaged/`` holds parts that were found damaged. A part's name ends in a digest of its bytes, to tell for certain,
+  and begins with its day, so that a copy of another day's is refused.
 
 Whoever writes here holds the day's lock (``storage.day_lock``). Not here: fetching, and what a body means.
 """
 
-from npi_pipeline.enrichment.journal.parts import JournalError, SealedJournal, SealedPart
+from npi_pipeline.enrichment.journal.asking import first_run_of_asking
+from npi_pipeline.enrichment.journal.parts import ForeignJournalError, JournalError, SealedJournal, SealedPart
 from npi_pipeline.enrichment.journal.reading import read_outcomes, read_sealed_journal, rows_of, sealed_parts
 from npi_pipeline.enrichment.journal.reuse import reuse_answers
-from npi_pipeline.enrichment.journal.rows import IS_FINAL, SCHEMA, WITHOUT_BODY, frame_of
+from npi_pipeline.enrichment.journal.rows import IS_FINAL, SCHEMA, WITHOUT_BODY, frame_of, next_run
 from npi_pipeline.enrichment.journal.sealing import SEALED_PART_ROWS, seal_journal
 from npi_pipeline.enrichment.journal.writer import JournalWriter
 
@@ -23,11 +26,14 @@ __all__ = [
     "SCHEMA",
     "SEALED_PART_ROWS",
     "WITHOUT_BODY",
+    "ForeignJournalError",
     "JournalError",
     "JournalWriter",
     "SealedJournal",
     "SealedPart",
+    "first_run_of_asking",
     "frame_of",
+    "next_run",
     "read_outcomes",
     "read_sealed_journal",
     "reuse_answers",

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import secrets
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import polars as pl
 
+from npi_pipeline import clock
+from npi_pipeline.enrichment.journal.rows import SCHEMA
 from npi_pipeline.enrichment.registry import identity_of_today
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import JOURNAL_NAME, journal_folder
@@ -28,11 +31,16 @@ logger = logging.getLogger(__name__)
 # By measurement (benchmarks/journal.py): higher levels cost three times the time and win a tenth of the size.
 _ZSTD_LEVEL = 1
 _READ_AHEAD = 8
+_DAY_OF_PART = re.compile(r"(\d{4}-\d\d-\d\d)-", re.ASCII)
 _VERSION = 1
 
 
 class JournalError(Exception):
     """The journal cannot serve. One line names the day, what is wrong and the remedy."""
+
+
+class ForeignJournalError(JournalError):
+    """What lies in a day's folder was written for another day. It is the same when tried again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +97,9 @@ def sealed_folder(day: dt.date) -> str:
     return f"{journal_folder(day)}/sealed"
 
 
-def new_stem() -> str:
-    """The first part of the names of one writer's parts, which no other writer has: sorted by when it began."""
-    return f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+def new_stem(day: dt.date) -> str:
+    """The first part of the names of one writer's parts of ``day``, which no other writer has."""
+    return f"{day}-{clock.utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
 def write_part(root: DataRoot, folder: str, stem: str, rows: pl.DataFrame) -> str:
@@ -109,9 +117,11 @@ def part_paths(root: DataRoot, day: dt.date, registry: str = "") -> list[str]:
 
     With a ``registry``, only what it answered: each registry's arrivals are in a folder of their own. Those that an
     earlier release left in none are taken for its, unless another's are sealed.
+    Raises ForeignJournalError when an arrival is another day's.
     """
     sealed = load_sealed_journal(root, day)
     arrived = [file.path for file in root.list(arrivals_folder(day))]
+    _refuse_parts_of_another_day(root, day, arrived)
     sealed_paths = [] if sealed is None else sealed.paths
     if not registry:
         return sealed_paths + arrived
@@ -141,8 +151,9 @@ def read_parts(root: DataRoot, day: dt.date, paths: list[str], columns: list[str
 
 
 def rows_in(content: bytes, columns: list[str]) -> pl.DataFrame:
-    """The ``columns`` of a whole part."""
-    return pl.read_parquet(io.BytesIO(content), columns=columns)
+    """The ``columns`` of a whole part; null where it is of a release that had not all of them."""
+    rows = pl.scan_parquet(io.BytesIO(content), schema=SCHEMA, missing_columns="insert")
+    return rows.select(columns).collect()
 
 
 def contents(root: DataRoot, paths: list[str]) -> Iterator[tuple[str, bytes | None]]:
@@ -168,11 +179,16 @@ def is_whole(path: str, content: bytes) -> bool:
 
 
 def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
-    """What ``journal.json`` says; None when there is none. Raises JournalError when it is not to be understood."""
+    """What ``journal.json`` says; None when there is none.
+
+    Raises JournalError when it is not to be understood, ForeignJournalError when it is another day's.
+    """
     path = f"{journal_folder(day)}/{JOURNAL_NAME}"
     try:
         content = json.loads(root.read(path))
         if content["version"] == _VERSION:
+            if content["day"] != day.isoformat():
+                raise _foreign(root, day, path, content["day"])
             return SealedJournal(
                 day=day,
                 sealed_at=dt.datetime.fromisoformat(content["sealed_at"]),
@@ -200,6 +216,21 @@ def save_sealed_journal(root: DataRoot, sealed: SealedJournal) -> None:
         "parts": [dataclasses.asdict(part) for part in sealed.parts],
     }
     root.write(f"{journal_folder(sealed.day)}/{JOURNAL_NAME}", (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _refuse_parts_of_another_day(root: DataRoot, day: dt.date, paths: list[str]) -> None:
+    """Raise ForeignJournalError for the first part whose name has another day; earlier releases wrote none there."""
+    for path in paths:
+        named = _DAY_OF_PART.match(path.rpartition("/")[2])
+        if named and named[1] != day.isoformat():
+            raise _foreign(root, day, path, named[1])
+
+
+def _foreign(root: DataRoot, day: dt.date, path: str, other: str) -> ForeignJournalError:
+    return ForeignJournalError(
+        f"{root.uri(path)} is of {other} and not of {day}: a copy of that day's journal lies in the place of this one; "
+        f"move {root.uri(journal_folder(day))} away and materialise npi_records of {day} again"
+    )
 
 
 def _content(root: DataRoot, path: str) -> bytes | None:

@@ -10,6 +10,7 @@ import logging
 
 import polars as pl
 
+from npi_pipeline import clock
 from npi_pipeline.enrichment.journal.parts import (
     JournalError,
     SealedJournal,
@@ -21,7 +22,7 @@ from npi_pipeline.enrichment.journal.parts import (
     rows_in,
     write_part,
 )
-from npi_pipeline.enrichment.journal.rows import SCHEMA
+from npi_pipeline.enrichment.journal.rows import SCHEMA, next_run
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import days_sealed_since
@@ -39,12 +40,15 @@ def reuse_answers(
     """Take answers about ``npis`` into the journal of ``day`` from other days' sealed journals; how many it were.
 
     Only what ``registry`` (as given to ``seal_journal``) answered not before ``not_before`` is taken, the latest
-    first; the rows keep their ``fetched_at``. ``known`` is what ``read_outcomes`` gives for ``day``: an answer older
-    than that would not stand and is not taken. The caller holds the day's lock. Raises StorageError.
+    first, and nothing that is dated in the future: how old it is nobody knows. The rows keep their ``fetched_at`` and
+    are those of a run of their own. ``known`` is what ``read_outcomes`` gives for ``day``: an answer older than that
+    is not taken. The caller holds the day's lock. Raises StorageError.
     """
     wanted = npis.unique()
     known_since = known.select("npi", known_at="fetched_at")
-    stem = new_stem()
+    is_young = pl.col("fetched_at").is_between(not_before, clock.utc_now() + clock.MACHINES_APART)
+    run = pl.lit(next_run(known), SCHEMA["run"]).alias("run")
+    stem = new_stem(day)
     taken = 0
     for journal in _recent_journals(root, day, registry, not_before):
         for path, content in contents(root, journal.paths):
@@ -54,10 +58,12 @@ def reuse_answers(
             answers = rows_in(content, list(SCHEMA)).filter(
                 pl.col("npi").is_in(wanted.implode()),
                 pl.col("outcome").is_in(_ANSWERS),
-                pl.col("fetched_at") >= not_before,
+                is_young,
             )
             may_stand = pl.col("known_at").is_null() | (pl.col("fetched_at") >= pl.col("known_at"))
-            rows = answers.join(known_since, on="npi", how="left").filter(may_stand).select(list(SCHEMA))
+            rows = (
+                answers.join(known_since, on="npi", how="left").filter(may_stand).with_columns(run).select(list(SCHEMA))
+            )
             if rows.is_empty():
                 continue
             write_part(root, arrivals_folder(day, registry), f"{stem}-{taken:07}", rows)

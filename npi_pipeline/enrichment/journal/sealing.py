@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from npi_pipeline import clock
 from npi_pipeline.enrichment.journal.parts import (
     JournalError,
     SealedJournal,
@@ -39,7 +40,7 @@ _FAN_OUT = 16
 def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, *, registry: str = "") -> SealedJournal:
     """Merge everything that arrived for ``day`` into sealed parts: one row for each of ``npis``, the day's list.
 
-    Of several rows of an NPI the one fetched last stands; rows of NPIs that are not on the list are dropped, and so is
+    Of several rows of an NPI that of the last run stands; rows of NPIs that are not on the list are dropped, and so is
     what another ``registry`` answered, if one is named. Killed at any point it loses nothing, and the next call
     completes it. ``held`` is the day's lock.
     Raises JournalError when an NPI has no outcome, StorageError, LockedError when the lock was lost.
@@ -48,7 +49,7 @@ def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, 
     slices = [npis.slice(start, SEALED_PART_ROWS) for start in range(0, npis.len(), SEALED_PART_ROWS)]
     arrived = {file.path for file in root.list(arrivals_folder(day))}
     merged = part_paths(root, day, registry)
-    stem = new_stem()
+    stem = new_stem(day)
     parts: list[SealedPart] = []
     outcomes = {outcome.value: 0 for outcome in Outcome}
     with tempfile.TemporaryDirectory(prefix="npi-journal-") as scratch:
@@ -61,7 +62,7 @@ def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, 
             parts.append(SealedPart(name, part.height, wanted[0], wanted[-1]))
             for outcome, count in part["outcome"].value_counts().iter_rows():
                 outcomes[outcome] += count
-    sealed = SealedJournal(day, dt.datetime.now(dt.timezone.utc), registry, outcomes, tuple(parts))
+    sealed = SealedJournal(day, clock.utc_now(), registry, outcomes, tuple(parts))
     held.ensure_held()
     # From here on the new parts are the sealed ones; until here, what they were made from is.
     save_sealed_journal(root, sealed)

@@ -34,16 +34,20 @@ _SMALL_BYTES = 256 << 10
 class JournalWriter:
     """Appends outcomes to the journal of a day. A context manager; ``append`` may be called from any thread.
 
+    ``run`` is the number of this run among those of the day (``rows.next_run``): its rows stand before earlier ones.
     ``registry`` names whom the outcomes come from; none of another's are read or sealed with them.
     With ``async_writes`` parts are written while the fetch goes on, else ``append`` waits while one is written.
     When a part cannot be written (a full disk, S3 down), the next ``append``, or the end, raises the StorageError.
     """
 
-    def __init__(self, root: DataRoot, day: dt.date, *, registry: str = "", async_writes: bool = True) -> None:
+    def __init__(
+        self, root: DataRoot, day: dt.date, *, run: int, registry: str = "", async_writes: bool = True
+    ) -> None:
         self._root = root
         self._folder = arrivals_folder(day, registry)
         self._async_writes = async_writes
-        self._stem = new_stem()
+        self._run = run
+        self._stem = new_stem(day)
         self._parts_written = 0
         self._gathered: dict[str, pl.DataFrame] = {}
         # Guards all that follows, and tells of every change to it.
@@ -101,7 +105,7 @@ class JournalWriter:
         """The writing thread."""
         try:
             while outcomes := self._next_part():
-                rows = frame_of(outcomes)
+                rows = frame_of(outcomes, self._run)
                 self._gather(self._write(rows), rows)
         except Exception as error:  # noqa: BLE001 - handed to whoever appends
             with self._changed:

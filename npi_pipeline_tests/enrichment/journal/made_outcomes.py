@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterable
 
 import polars as pl
@@ -12,6 +13,7 @@ from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.storage.data_root import DataRoot
 
 DAY = dt.date(2026, 11, 23)
+_runs = itertools.count(1)
 MORNING = dt.datetime(2026, 11, 23, 6, tzinfo=dt.timezone.utc)
 
 
@@ -34,7 +36,7 @@ def made(number: int, kind: Outcome = Outcome.found, *, second: float = 0, body:
 
 def write(root: DataRoot, outcomes: Iterable[NpiOutcome], day: dt.date = DAY) -> None:
     """A run that keeps these outcomes."""
-    with JournalWriter(root, day) as journal:
+    with JournalWriter(root, day, run=next(_runs)) as journal:
         for outcome in outcomes:
             journal.append(outcome)
 
@@ -45,10 +47,10 @@ def npis(numbers: Iterable[int]) -> pl.Series:
 
 
 def sealed_rows(root: DataRoot, day: dt.date = DAY) -> list[tuple[object, ...]]:
-    """All rows of the sealed journal."""
-    return [row for part in sealed_parts(root, day) for row in part.iter_rows()]
+    """All rows of the sealed journal, whichever run wrote them."""
+    return [row for part in sealed_parts(root, day) for row in part.drop("run").iter_rows()]
 
 
 def rows_of(*outcomes: NpiOutcome) -> list[tuple[object, ...]]:
-    """These outcomes as the journal's rows."""
-    return frame_of(list(outcomes)).rows()
+    """These outcomes as the journal's rows, whichever run wrote them."""
+    return frame_of(list(outcomes), run=1).drop("run").rows()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from npi_pipeline.enrichment.journal import (
     IS_FINAL,
     SCHEMA,
     WITHOUT_BODY,
+    ForeignJournalError,
     JournalError,
     read_outcomes,
     read_sealed_journal,
@@ -140,6 +142,25 @@ def test_a_sealed_part_that_is_gone_is_said_and_mended(root: DataRoot, caplog: p
     root.delete(only_part(root, "sealed").path)
     assert read_outcomes(root, DAY).is_empty()
     assert "missing" in caplog.text
+
+
+@pytest.mark.parametrize("copied", ["", "arrivals", "journal.json"])
+def test_a_copy_of_another_days_journal_is_refused_in_one_line(root: DataRoot, copied: str) -> None:
+    other = DAY - dt.timedelta(days=1)
+    write(root, [made(1)], other)
+    with day_lock(root, other) as held:
+        seal_journal(root, other, npis([1]), held)
+    write(root, [made(1, Outcome.not_found)], other)
+    write(root, [made(2)])
+    for file in root.list(f"{journal_folder(other)}/{copied}".rstrip("/")):
+        root.write(file.path.replace(str(other), str(DAY), 1), root.read(file.path))
+    if copied == "journal.json":
+        root.write(f"{FOLDER}/{copied}", root.read(f"{journal_folder(other)}/{copied}"))
+    with pytest.raises(ForeignJournalError, match=rf"is of {other} and not of {DAY}.*move .*{DAY} away") as refused:
+        read_outcomes(root, DAY)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(ForeignJournalError):
+        seal(root, range(1, 2))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"version": 99}', b"\xff"])

@@ -65,6 +65,23 @@ def test_answers_that_are_too_old_are_not_taken(root: DataRoot) -> None:
     assert read_outcomes(root, DAY)["npi"].to_list() == [npi(2)]
 
 
+@pytest.mark.parametrize("ahead", [dt.timedelta(hours=2), dt.timedelta(days=300)])
+def test_answers_that_are_dated_in_the_future_are_not_taken(root: DataRoot, ahead: dt.timedelta) -> None:
+    now = dt.datetime.now(dt.timezone.utc)
+    second = (now - MORNING).total_seconds()
+    sealed_day(root, EARLIER, made(1, second=second + ahead.total_seconds()), made(2, second=second))
+    assert reuse(root, 1, 2) == 1
+    assert read_outcomes(root, DAY)["npi"].to_list() == [npi(2)]
+
+
+def test_answers_that_are_taken_stand_before_what_the_day_had(root: DataRoot) -> None:
+    write(root, [made(1, Outcome.failed)])
+    sealed_day(root, EARLIER, made(1, second=30))
+    assert reuse(root, 1) == 1
+    outcomes = read_outcomes(root, DAY)
+    assert outcomes["outcome"].to_list() == ["found"]
+
+
 def test_answers_of_another_registry_are_not_taken(root: DataRoot) -> None:
     sealed_day(root, EARLIER, made(1), registry="another")
     assert reuse(root, 1) == 0

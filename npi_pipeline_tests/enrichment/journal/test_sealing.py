@@ -48,18 +48,42 @@ def files_below(root: DataRoot, folder: str) -> list[str]:
     return [file.path for file in root.list(f"{FOLDER}/{folder}")]
 
 
-def test_of_several_rows_of_an_npi_the_one_fetched_last_stands(tmp_path: Path) -> None:
+def write_as_earlier_releases(root: DataRoot, outcomes: list[NpiOutcome]) -> None:
+    rows = frame_of(outcomes, run=1).drop("run")
+    parts.write_part(root, parts.arrivals_folder(DAY), parts.new_stem(DAY).removeprefix(f"{DAY}-"), rows)
+
+
+@pytest.mark.parametrize("jump", [dt.timedelta(hours=2), dt.timedelta(days=300)])
+@pytest.mark.parametrize("direction", [-1, 1])
+def test_of_several_rows_of_an_npi_that_of_the_last_run_stands_whatever_the_clock_said(
+    tmp_path: Path, jump: dt.timedelta, direction: int
+) -> None:
     root = LocalRoot(tmp_path)
+    later = direction * jump.total_seconds()
     write(root, [made(1, second=5), made(2, Outcome.failed, second=9)])
-    write(root, [made(1, Outcome.failed, second=3), made(2, second=11)])
+    write(root, [made(1, Outcome.failed, second=later), made(2, second=later)])
+    expected = rows_of(made(1, Outcome.failed, second=later), made(2, second=later))
     seal(root, [1, 2])
-    assert sealed_rows(root) == rows_of(made(1, second=5), made(2, second=11))
+    assert sealed_rows(root) == expected
+    seal(root, [1, 2])
+    assert sealed_rows(root) == expected
+
+
+def test_of_rows_of_an_earlier_release_the_one_fetched_last_stands_and_any_runs_stands_before_them(
+    tmp_path: Path,
+) -> None:
+    root = LocalRoot(tmp_path)
+    write_as_earlier_releases(root, [made(1, second=5), made(2, Outcome.failed, second=9), made(3, second=900)])
+    write_as_earlier_releases(root, [made(1, Outcome.failed, second=3), made(2, second=11)])
+    write(root, [made(3, Outcome.not_found)])
+    seal(root, [1, 2, 3])
+    assert sealed_rows(root) == rows_of(made(1, second=5), made(2, second=11), made(3, Outcome.not_found))
 
 
 def test_of_an_answer_and_a_failure_of_the_same_moment_the_answer_stands(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
-    write(root, [made(1, Outcome.failed), made(2)])
-    write(root, [made(1), made(2, Outcome.failed)])
+    write_as_earlier_releases(root, [made(1, Outcome.failed), made(2)])
+    write_as_earlier_releases(root, [made(1), made(2, Outcome.failed)])
     seal(root, [1, 2])
     assert sealed_rows(root) == rows_of(made(1), made(2))
 
@@ -170,7 +194,7 @@ def test_neither_the_order_nor_the_parts_nor_a_sealing_in_between_change_what_is
         with tempfile.TemporaryDirectory() as folder, day_lock(LocalRoot(Path(folder)), DAY) as held:
             root = LocalRoot(Path(folder))
             for batch in batches:
-                parts.write_part(root, parts.arrivals_folder(DAY), parts.new_stem(), frame_of(batch))
+                parts.write_part(root, parts.arrivals_folder(DAY), parts.new_stem(DAY), frame_of(batch, run=1))
                 seal_journal(root, DAY, read_outcomes(root, DAY)["npi"], held)
             seal_journal(root, DAY, wanted, held)
             return sealed_rows(root)

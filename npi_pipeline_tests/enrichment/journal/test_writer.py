@@ -41,7 +41,7 @@ class WatchedRoot(LocalRoot):
 @pytest.mark.parametrize("async_writes", [True, False])
 def test_what_was_appended_is_read_back_as_it_came(root: DataRoot, async_writes: bool) -> None:
     outcomes = [made(number, kind) for number, kind in enumerate(Outcome)]
-    with JournalWriter(root, DAY, async_writes=async_writes) as journal:
+    with JournalWriter(root, DAY, run=1, async_writes=async_writes) as journal:
         for outcome in outcomes:
             journal.append(outcome)
     with day_lock(root, DAY) as held:
@@ -51,7 +51,7 @@ def test_what_was_appended_is_read_back_as_it_came(root: DataRoot, async_writes:
 
 def test_an_outcome_is_durable_while_the_fetch_goes_on(tmp_path: Path) -> None:
     root = WatchedRoot(tmp_path)
-    with JournalWriter(root, DAY) as journal:
+    with JournalWriter(root, DAY, run=1) as journal:
         journal.append(made(1))
         assert root.written.wait(60)
         assert read_outcomes(LocalRoot(tmp_path), DAY)["npi"].to_list() == [npi(1)]
@@ -69,7 +69,7 @@ def test_outcomes_may_be_appended_from_many_threads(tmp_path: Path) -> None:
         for number in range(first, first + 50):
             journal.append(made(number))
 
-    with JournalWriter(root, DAY) as journal:
+    with JournalWriter(root, DAY, run=1) as journal:
         threads = [threading.Thread(target=append, args=(50 * number,)) for number in range(8)]
         for thread in threads:
             thread.start()
@@ -79,7 +79,7 @@ def test_outcomes_may_be_appended_from_many_threads(tmp_path: Path) -> None:
 
 
 def interrupted(root: DataRoot, interrupt: type[BaseException]) -> None:
-    with JournalWriter(root, DAY) as journal:
+    with JournalWriter(root, DAY, run=1) as journal:
         journal.append(made(1))
         raise interrupt
 
@@ -120,7 +120,7 @@ def test_a_root_slower_than_the_registry_holds_up_the_fetch_and_not_the_memory(
             journal.append(made(number, body="x" * 500))
             next(appended)
 
-    with JournalWriter(root, DAY, async_writes=async_writes) as journal:
+    with JournalWriter(root, DAY, run=1, async_writes=async_writes) as journal:
         appending = threading.Thread(target=append_all)
         appending.start()
         # However long one waits, the thread cannot end before a write may.
@@ -136,7 +136,7 @@ def test_many_small_parts_are_gathered_into_one(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(writer, "_PART_BYTES", 1)
     monkeypatch.setattr(writer, "_GATHERED_PARTS", 5)
     root = WatchedRoot(tmp_path)
-    with JournalWriter(root, DAY, async_writes=False) as journal:
+    with JournalWriter(root, DAY, run=1, async_writes=False) as journal:
         for number in range(17):
             root.written.clear()
             journal.append(made(number))
@@ -150,7 +150,7 @@ def test_large_parts_are_not_written_twice(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(writer, "_GATHERED_PARTS", 2)
     monkeypatch.setattr(writer, "_SMALL_BYTES", 1)
     root = WatchedRoot(tmp_path)
-    with JournalWriter(root, DAY) as journal:
+    with JournalWriter(root, DAY, run=1) as journal:
         for number in range(4):
             root.written.clear()
             journal.append(made(number))
@@ -162,9 +162,9 @@ def write_without_room(folder: str) -> None:
     root = LocalRoot(Path(folder))
     # The kernel refuses to let a file grow beyond this, as it does on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-    with pytest.raises(StorageError, match="make room"), JournalWriter(root, DAY) as journal:
+    with pytest.raises(StorageError, match="make room"), JournalWriter(root, DAY, run=1) as journal:
         journal.append(made(2, body="".join(map(str, range(20_000)))))
-    with JournalWriter(root, DAY) as journal:
+    with JournalWriter(root, DAY, run=1) as journal:
         journal.append(made(3))
 
 
@@ -182,7 +182,7 @@ def test_an_error_stops_the_fetch_at_its_next_outcome(tmp_path: Path, monkeypatc
     (tmp_path / "journal").write_bytes(b"in the way of the folder")
 
     def append_for_ever() -> None:
-        with JournalWriter(LocalRoot(tmp_path), DAY) as journal:
+        with JournalWriter(LocalRoot(tmp_path), DAY, run=1) as journal:
             for number in itertools.count():
                 journal.append(made(number))
 
