@@ -20,9 +20,10 @@ import urllib3
 
 from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
-from npi_pipeline.enrichment.client import Client, Network
+from npi_pipeline.enrichment.client import Client
 from npi_pipeline.enrichment.fetch import fetch
 from npi_pipeline.enrichment.formats import FORMATS
+from npi_pipeline.enrichment.network import Network
 from npi_pipeline.enrichment.registry import Registry
 from npi_pipeline.settings import FetchSettings
 

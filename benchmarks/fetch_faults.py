@@ -15,9 +15,10 @@ from typing import Any
 from npi_pipeline.demo.behaviour import FAULTS
 from npi_pipeline.demo.providers import answer, npi_numbers, outcome_of
 from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
-from npi_pipeline.enrichment.client import Client, Network
+from npi_pipeline.enrichment.client import Client
 from npi_pipeline.enrichment.fetch import fetch
 from npi_pipeline.enrichment.formats import FORMATS
+from npi_pipeline.enrichment.network import Network
 from npi_pipeline.enrichment.registry import Registry
 from npi_pipeline.settings import FetchSettings
 
@@ -36,7 +37,7 @@ def show(name: str, registry: EmulatedRegistry, count: int, settings: FetchSetti
             registry.configure(down="closed", down_seconds=registry_is_closed_for)
     seconds = time.monotonic() - started
     least = registry.behaviour.least_requests(npis)
-    asked = fetching.report.attempts
+    asked = registry.stats().requests
     print(f"| {name} | {right} of {count} | {asked} | {least} | {asked / least:.3f} | {seconds:.1f} |", flush=True)
 
 

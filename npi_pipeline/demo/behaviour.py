@@ -21,6 +21,7 @@ FAULTS = (
     "502",
     "503_html",
     "reset",
+    "closed",
     "truncated",
     "slow_drip",
     "html_200",
@@ -35,10 +36,11 @@ FAULTS = (
 """Every fault that one answer can have:
 
 ``429``, ``429_retry_after`` (of ``retry_after`` seconds, or 1), ``500``, ``502``, ``503_html`` (as CloudFront's);
-``reset`` (TCP), ``truncated`` (half of the announced body, then the end), ``slow_drip`` (a byte now and then, for
-ever), ``hang`` (no byte at all, for ever); ``html_200``, ``empty``, ``another_npi`` (a good body about another
-provider); ``huge_body`` (100 MB), ``gzip_bomb`` (100 MB in 100 kB); ``redirect_loop``, ``redirect_elsewhere``
-(to another host name, where a good answer waits for who follows).
+``reset`` (TCP), ``closed`` (the same in good order, as a peer ends a connection that it has kept for long),
+``truncated`` (half of the announced body, then the end), ``slow_drip`` (a byte now and then, for ever), ``hang`` (no
+byte at all, for ever); ``html_200``, ``empty``, ``another_npi`` (a good body about another provider); ``huge_body``
+(100 MB), ``gzip_bomb`` (100 MB in 100 kB); ``redirect_loop``, ``redirect_elsewhere`` (to another host name, where a
+good answer waits for who follows).
 """
 
 DOWN = ("", "refusing", "closed")

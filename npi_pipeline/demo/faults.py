@@ -62,6 +62,10 @@ def _reset(lookup: Lookup) -> None:
     lookup.connection.reset()
 
 
+def _closed(lookup: Lookup) -> None:
+    lookup.connection.end()
+
+
 def _truncated(lookup: Lookup) -> None:
     body = lookup.make_answer(lookup.npi, lookup.behaviour)
     lookup.connection.write_head(len(body))
@@ -124,6 +128,7 @@ _PLAYED: dict[str, Callable[[Lookup], None]] = {
     "502": functools.partial(_status, 502),
     "503_html": _503_html,
     "reset": _reset,
+    "closed": _closed,
     "truncated": _truncated,
     "slow_drip": _slow_drip,
     "html_200": _html_200,

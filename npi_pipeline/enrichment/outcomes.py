@@ -37,8 +37,9 @@ class Verdict:
 class NpiOutcome:
     """The outcome of one NPI: one row of the journal.
 
-    ``body`` is the registry's answer as it came (UTF-8 text) for every outcome but ``failed`` and ``invalid``.
-    ``status`` is the HTTP status of the last answer, if there was one; ``attempts`` counts the requests made.
+    ``body`` is the registry's answer as it came (as UTF-8 text) for every outcome but ``failed`` and ``invalid``.
+    ``status`` is the HTTP status of the last answer, if there was one; ``attempts`` counts the requests made, but for
+    those that were sent again because the kept connection was stale.
     """
 
     npi: str

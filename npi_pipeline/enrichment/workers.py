@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator
 
 from npi_pipeline.enrichment.answer import Answer
-from npi_pipeline.enrichment.client import Client, Network
+from npi_pipeline.enrichment.client import Client
+from npi_pipeline.enrichment.network import Network
 from npi_pipeline.enrichment.registry import Registry
 from npi_pipeline.enrichment.scheduler import Attempt
 from npi_pipeline.settings import FetchSettings

@@ -7,12 +7,8 @@ import datetime as dt
 import email.utils
 import gzip
 import logging
-import shutil
 import socket
 import ssl
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,118 +17,11 @@ import npi_pipeline
 from npi_pipeline.demo.providers import answer as answer_about
 from npi_pipeline.demo.providers import npi_numbers, outcome_of
 from npi_pipeline.demo.registry import EmulatedRegistry
-from npi_pipeline.enrichment.answer import Answer, Sign
-from npi_pipeline.enrichment.client import Client, Network
-from npi_pipeline.enrichment.formats import FORMATS
+from npi_pipeline.enrichment.answer import Sign
+from npi_pipeline.enrichment.client import Client
 from npi_pipeline.enrichment.outcomes import Outcome
-from npi_pipeline.enrichment.registry import Registry
-from npi_pipeline.settings import FetchSettings, SettingsError
-
-NPI = next(npi for npi in npi_numbers(100) if outcome_of(npi) is Outcome.found)
-BODY = answer_about(NPI)
-
-
-class ScriptedServer:
-    """Gives every connection to ``play`` and keeps the heads of the requests that it read."""
-
-    def __init__(self, play: Play) -> None:
-        self.heads: list[bytes] = []
-        self.connections = 0
-        self.is_closed = threading.Event()
-        self._play = play
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def read_head(self, connection: socket.socket) -> bool:
-        """Read one request; False when the client has closed the connection."""
-        head = b""
-        while b"\r\n\r\n" not in head:
-            part = connection.recv(65536)
-            if not part:
-                return False
-            head += part
-        self.heads.append(head)
-        return True
-
-    def close(self) -> None:
-        self.is_closed.set()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            self._play(self, connection)
-
-
-Play = Callable[[ScriptedServer, socket.socket], None]
-Serve = Callable[[Play], ScriptedServer]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    with contextlib.ExitStack() as stack:
-
-        def start(play: Play) -> ScriptedServer:
-            server = ScriptedServer(play)
-            stack.callback(server.close)
-            return server
-
-        yield start
-
-
-def always(response: bytes) -> Play:
-    def play(server: ScriptedServer, connection: socket.socket) -> None:
-        while server.read_head(connection):
-            connection.sendall(response)
-
-    return play
-
-
-def http(status: str, *headers: str, body: bytes = b"") -> bytes:
-    lines = "".join(f"{header}\r\n" for header in headers)
-    return f"HTTP/1.1 {status}\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-def client_of(url: str, **settings: float) -> Client:
-    registry = Registry(FORMATS["nppes"], url)
-    return Client(registry, FetchSettings.model_validate(settings), Network.from_environment(registry))
-
-
-def ask(port: int, **settings: float) -> Answer:
-    with contextlib.closing(client_of(f"http://127.0.0.1:{port}/api/?number={{npi}}", **settings)) as client:
-        return client.ask(NPI)
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
-    """A server's TLS context for 127.0.0.1, and the file of its certificate."""
-    if shutil.which("openssl") is None:
-        pytest.skip("makes a certificate with openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    names = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"]
-    making = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names]
-    subprocess.run([*making, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context, certificate
-
-
-def securely(context: ssl.SSLContext, play: Play) -> Play:
-    def play_securely(server: ScriptedServer, connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as secure:
-            play(server, secure)
-
-    return play_securely
+from npi_pipeline_tests.enrichment.asking import BODY, NPI, ask, client_of
+from npi_pipeline_tests.scripted_server import ScriptedServer, Serve, always, http, securely
 
 
 def test_a_good_answer_is_kept_as_it_came_and_the_connection_is_reused(registry: EmulatedRegistry) -> None:
@@ -159,24 +48,89 @@ def test_the_request_says_who_asks_and_sends_no_more_than_is_needed(serve: Serve
     }
 
 
-@pytest.mark.parametrize("name", ["gzip", "x-gzip"])
-def test_a_compressed_answer_is_decompressed(serve: Serve, name: str) -> None:
-    server = serve(always(http("200 OK", f"Content-Encoding: {name}", body=gzip.compress(BODY))))
-
-    assert ask(server.port).body == BODY.decode()
+def chunked(*parts: bytes, extension: bytes = b"") -> bytes:
+    return b"".join(b"%x%b\r\n%b\r\n" % (len(part), extension, part) for part in parts)
 
 
-def test_a_chunked_answer_and_one_that_ends_with_the_connection_are_read_whole(serve: Serve) -> None:
-    half = len(BODY) // 2
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BODY[:half], BODY[half:]))
-    chunked = serve(always(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"))
+HALVES = (BODY[:100], BODY[100:])
+LENGTH = f"Content-Length: {len(BODY)}\r\n".encode()
 
-    def until_close(server: ScriptedServer, connection: socket.socket) -> None:
-        server.read_head(connection)
-        connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + BODY)
 
-    assert ask(chunked.port).body == BODY.decode()
-    assert ask(serve(until_close).port).body == BODY.decode()
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+GOOD_ANSWERS = {
+    "chunked": CHUNKED + b"\r\n" + chunked(*HALVES) + b"0\r\n\r\n",
+    "chunked with extensions and trailers": CHUNKED.replace(b"chunked", b"Chunked")
+    + b"Trailer: X-A, X-B\r\n\r\n"
+    + chunked(*HALVES, extension=b' ;name="value"')
+    + b"0\r\nX-A: 1\r\nX-B: 2\r\n\r\n",
+    # Forbidden, but what counts is known.
+    "chunked with a length": CHUNKED + b"Content-Length: 3\r\n\r\n" + chunked(BODY) + b"0\r\n\r\n",
+    "closed": b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + LENGTH + b"\r\n" + BODY,
+    "closed, without a length": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY,
+    "HTTP/1.0": b"HTTP/1.0 200 OK\r\nConnection: close\r\n" + LENGTH + b"\r\n" + BODY,
+    "HTTP/1.0, kept": b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n" + LENGTH + b"\r\n" + BODY,
+    "the length twice": b"HTTP/1.1 200 OK\r\n" + 2 * LENGTH + b"\r\n" + BODY,
+    "lines that end in LF": b"HTTP/1.1 200 OK\n" + LENGTH.lower() + b"\n" + BODY,
+    "an empty phrase": b"HTTP/1.1 200 \r\n" + LENGTH + b"\r\n" + BODY,
+    "no phrase": b"HTTP/1.1 200\r\n" + LENGTH + b"\r\n" + BODY,
+    "an odd phrase": b"HTTP/1.1 200 Tr\xc3\xa8s \xff bien: \x07\r\n" + LENGTH + b"\r\n" + BODY,
+    "203": http("203 Non-Authoritative Information", body=BODY),
+    "empty headers": http("200 OK", "Content-Type:", "Content-Encoding:", "X-Empty:", body=BODY),
+    "many headers": http("200 OK", "X-Folded: a\r\n b", *(f"X-{n}: {'é' * 250}" for n in range(90)), body=BODY),
+    "cookies": http("200 OK", "Set-Cookie: a=b", "Set-Cookie: c=d; Secure", body=BODY),
+    "an unknown charset": http("200 OK", "Content-Type: text/html; charset=no-such", body=BODY),
+    "blanks after the JSON": http("200 OK", body=BODY + b"\r\n \t"),
+    "a line after the body": http("200 OK", body=BODY) + b"\r\n",
+    "garbage after the body": http("200 OK", body=BODY) + b"<!-- garbage -->" * 1000,
+    "another answer after the body": http("200 OK", body=BODY) + http("200 OK", body=answer_about("1999999984")),
+}
+
+
+@pytest.mark.parametrize("response", GOOD_ANSWERS.values(), ids=GOOD_ANSWERS)
+def test_a_good_answer_is_taken_as_servers_send_it(
+    serve: Serve, caplog: pytest.LogCaptureFixture, response: bytes
+) -> None:
+    def play(server: ScriptedServer, connection: socket.socket) -> None:
+        while server.read_head(connection):
+            connection.sendall(response)
+            if b"Connection: close" in response:
+                return
+
+    server = serve(play)
+    with contextlib.closing(client_of(f"http://127.0.0.1:{server.port}/{{npi}}")) as client:
+        answers = [client.ask(NPI) for _ in range(3)]
+
+    assert {(answer.verdict.outcome, answer.verdict.reason) for answer in answers} == {(Outcome.found, None)}
+    assert {(answer.body or "").rstrip() for answer in answers} == {BODY.decode()}
+    assert len(server.heads) == 3
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "kept"),
+    [
+        ("application/json", b"\xef\xbb\xbf" + BODY, "\ufeff" + BODY.decode()),
+        ("application/json; charset=utf-16", BODY.decode().encode("utf-16"), BODY.decode()),
+        ("application/json", BODY.decode().encode("utf-16-le"), BODY.decode()),
+        (
+            "application/json;charset=ISO-8859-1",
+            BODY.replace(b'"results"', b'"\xe9":1,"results"'),
+            BODY.decode().replace('"results"', '"é":1,"results"'),
+        ),
+        (
+            "application/json",
+            BODY.replace(b'"results"', rb'"\ud800":"\\ud800","results"'),
+            BODY.decode().replace('"results"', r'"\ufffd":"\\ud800","results"'),
+        ),
+    ],
+    ids=["byte-order mark", "UTF-16", "UTF-16 without a mark", "Latin-1", "a lone surrogate"],
+)
+def test_an_answer_is_kept_as_utf8_text(serve: Serve, content_type: str, body: bytes, kept: str) -> None:
+    answer = ask(serve(always(http("200 OK", f"Content-Type: {content_type}", body=body))).port)
+
+    assert (answer.verdict.outcome, answer.verdict.reason) == (Outcome.found, None)
+    assert answer.body == kept
+    assert kept.encode().decode() == kept
 
 
 @pytest.mark.parametrize(
@@ -192,21 +146,33 @@ def test_a_chunked_answer_and_one_that_ends_with_the_connection_are_read_whole(s
         (http("503 Busy", "Retry-After: 0"), "HTTP 503 Service Unavailable", True, Sign.refused),
         (http("599 Odd"), "HTTP 599", True, Sign.trouble),
         (http("204 No Content"), "HTTP 204 No Content", True, Sign.trouble),
+        (http("206 Partial Content", body=BODY), "HTTP 206 Partial Content", True, Sign.trouble),
+        (http("304 Not Modified"), "HTTP 304 Not Modified", True, Sign.trouble),
+        (http("407 No"), "HTTP 407 Proxy Authentication Required", True, Sign.trouble),
         (http("200 OK", body=b"<html>"), "the answer is no JSON", True, Sign.trouble),
         (http("200 OK", body=b""), "the answer is no JSON", True, Sign.trouble),
+        (http("200 OK", body=b'{"a": "\xe9"}'), "the answer is not UTF-8", True, Sign.trouble),
+        (b"HTTP/2.0 200 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
+        (b"HTTP/1.1 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
         (
-            http("200 OK", "Content-Encoding: br", body=b"?"),
-            "the answer cannot be decompressed",
+            http("200 OK", *(f"X-{n}: x" for n in range(200)), body=BODY),
+            "the head of the answer cannot be read",
             True,
             Sign.trouble,
         ),
         (
-            http("200 OK", "Content-Encoding: gzip", body=b"?"),
-            "the answer cannot be decompressed",
+            http("200 OK", f"X-Long: {'x' * 70_000}", body=BODY),
+            "the head of the answer cannot be read",
             True,
             Sign.trouble,
         ),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the connection broke or the answer is not HTTP", True, Sign.trouble),
+        (
+            http("200 OK", "Content-Length: 3", body=BODY),
+            "the head of the answer cannot be read",
+            True,
+            Sign.trouble,
+        ),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
     ],
 )
 def test_a_bad_answer_is_a_failure_with_one_reason(
@@ -314,6 +280,25 @@ def test_a_drip_can_be_broken_off_from_another_thread(
     assert answer.verdict.passing
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        http("200 OK", body=BODY)[:-1],
+        CHUNKED + b"\r\n" + chunked(*HALVES)[:-10],
+        CHUNKED + b"\r\n" + chunked(*HALVES),
+        CHUNKED + b"\r\nnonsense\r\n",
+    ],
+    ids=["in the body", "in a chunk", "before the last chunk", "no chunk"],
+)
+def test_an_answer_that_ends_too_early_is_cut_short(serve: Serve, response: bytes) -> None:
+    def play(server: ScriptedServer, connection: socket.socket) -> None:
+        server.read_head(connection)
+        connection.sendall(response)
+
+    answer = ask(serve(play).port)
+    assert (answer.verdict.reason, answer.verdict.passing) == ("the answer was cut short", True)
+
+
 def test_a_broken_connection_is_replaced_for_the_next_request(serve: Serve) -> None:
     def break_the_first(server: ScriptedServer, connection: socket.socket) -> None:
         server.read_head(connection)
@@ -355,38 +340,6 @@ def test_retry_after_is_understood_as_seconds_and_as_a_date(serve: Serve) -> Non
     assert retry_after_of(serve, f"Retry-After: {in_a_minute}") == 0
     for nonsense in ("soon", "-5", "1e9", "Mon, 99 Foo 2026"):
         assert retry_after_of(serve, f"Retry-After: {nonsense}") is None
-
-
-def test_proxies_come_from_the_environment(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy = serve(always(http("200 OK", body=BODY)))
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
-    url = "http://user:secret@registry.example/api/?number={npi}"
-
-    assert client_of(url).ask(NPI).verdict.outcome is Outcome.found
-    head = proxy.heads[0].decode()
-    assert head.startswith(f"GET http://registry.example/api/?number={NPI} HTTP/1.1\r\n")
-    assert "Authorization: Basic dXNlcjpzZWNyZXQ=\r\n" in head
-
-
-def test_tls_certificates_are_verified(
-    serve: Serve, tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"https://127.0.0.1:{serve(securely(tls[0], always(http('200 OK', body=BODY)))).port}/{{npi}}"
-    answer = client_of(url).ask(NPI)
-    assert answer.verdict.passing
-    assert answer.verdict.reason == "TLS: the registry's certificate is not accepted or the handshake failed"
-
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls[1]))
-    assert client_of(url).ask(NPI).verdict.outcome is Outcome.found
-    # The certificate is of 127.0.0.1 only.
-    answer = client_of(url.replace("127.0.0.1", "localhost")).ask(NPI)
-    assert answer.verdict.reason == "TLS: the registry's certificate is not accepted or the handshake failed"
-
-
-def test_a_bundle_of_authorities_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
-    with pytest.raises(SettingsError, match="CURL_CA_BUNDLE: /no/such/bundle"):
-        client_of("https://127.0.0.1:9/{npi}")
 
 
 def test_a_status_counts_though_its_body_is_cut_short(serve: Serve) -> None:

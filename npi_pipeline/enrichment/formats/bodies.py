@@ -1,10 +1,14 @@
 """Reading the body of an answer so far as every registry format needs it before it judges.
 
-Not here: what the answer says (one module per format).
+Not here: what the answer says (one module per format), nor how it was compressed (``content_coding``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import email.message
+import json
+import re
 from typing import Any
 
 import msgspec
@@ -15,10 +19,40 @@ from npi_pipeline.enrichment.outcomes import Outcome, Verdict
 # can do so at any depth of its own stack.
 _DEEPEST = 100
 
+# One escape of a JSON text: a pair of surrogates, a lone one (the group), or any other.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
 
 def passing(reason: str) -> Verdict:
     """A failed verdict whose reason may pass."""
     return Verdict(Outcome.failed, reason, passing=True)
+
+
+def text_of(body: bytes, content_type: str) -> str:
+    """The JSON text that ``body`` is, with nothing in it that UTF-8 cannot hold. Raises UnicodeDecodeError.
+
+    JSON is UTF-8 (RFC 8259); UTF-16 and UTF-32, which it could be until then, show in the first bytes. A body that is
+    none of them is in the charset that the header ``Content-Type`` declares. The escape of half a character, left where
+    a text was cut, stands for nothing that can be kept: it becomes that of U+FFFD.
+    """
+    text = body.decode(json.detect_encoding(body)) if b"\0" in body[:4] else _decoded(body, content_type)
+    # Most answers have no escape at all, which is found out in no time.
+    if "\\" in text and ("\\ud" in text or "\\uD" in text):
+        return _ESCAPE.sub(lambda escape: r"\ufffd" if escape[1] else escape[0], text)
+    return text
+
+
+def _decoded(body: bytes, content_type: str) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        header = email.message.Message()
+        header["Content-Type"] = content_type
+        with contextlib.suppress(LookupError):
+            return body.decode(header.get_content_charset("utf-8"))
+        raise
 
 
 def json_object(body: bytes) -> dict[str, Any] | Verdict:
