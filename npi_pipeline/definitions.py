@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping
 
 import dagster as dg
-from dagster_aws.s3 import S3Resource
 
 from npi_pipeline.assets.npi_list import npi_list_asset
 from npi_pipeline.assets.npi_records import npi_records_asset
@@ -25,6 +24,7 @@ from npi_pipeline.enrichment.registry import Registry
 from npi_pipeline.launchpad import settings_resource
 from npi_pipeline.partitions import daily_partitions
 from npi_pipeline.resources import DayStorage, NpiListSource, ProviderRegistry
+from npi_pipeline.s3_resource import S3
 from npi_pipeline.schedules import audit_schedule, daily_schedule
 from npi_pipeline.sensors import failed_run_sensor, late_list_sensor, lost_run_sensor
 from npi_pipeline.settings import Settings, unknown_variables
@@ -64,7 +64,7 @@ def build_definitions(
             failed_run_sensor(alert or alert_of(settings.watch.alert_webhook_url)),
         ],
         resources={
-            "s3": S3Resource(),
+            "s3": S3(),
             "npi_list_source": settings_resource(NpiListSource, settings.npi_list),
             "provider_registry": settings_resource(ProviderRegistry, settings.registry),
             "day_storage": settings_resource(DayStorage, settings.files),

@@ -14,21 +14,29 @@ from pydantic import model_validator
 from npi_pipeline.enrichment.registry import Registry
 from npi_pipeline.settings import FileSettings, ListSettings, RegistrySettings
 from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.list_object import no_client
 from npi_pipeline.storage.open_root import open_data_root
 
 if TYPE_CHECKING:
-    from dagster_aws.s3 import S3Resource
     from mypy_boto3_s3 import S3Client
+
+    from npi_pipeline.s3_resource import S3
 
 
 class NpiListSource(dg.ConfigurableResource[None], ListSettings):
     """Where the day's NPI list is."""
 
-    def client(self, s3: S3Resource) -> S3Client:
-        """A client of ``s3`` for the list's bucket, without credentials when the list is said to be public."""
-        is_unsigned = self.list_unsigned or s3.use_unsigned_session
-        client: S3Client = s3.model_copy(update={"use_unsigned_session": is_unsigned}).get_client()
-        return client
+    def client(self, s3: S3) -> S3Client:
+        """A client of ``s3`` for the list's bucket, without credentials when the list is said to be public.
+
+        Raises ListUnavailableError when none can be made.
+        """
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            return s3.get_client(unsigned=self.list_unsigned, requester_pays=self.list_requester_pays)
+        except BotoCoreError as error:
+            raise no_client(self.list_bucket, error) from error
 
 
 class ProviderRegistry(dg.ConfigurableResource[None], RegistrySettings):

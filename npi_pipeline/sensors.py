@@ -7,10 +7,10 @@ import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
-from dagster_aws.s3 import S3Resource
 
 from npi_pipeline.daily_job import JOB_NAME
 from npi_pipeline.resources import DayStorage, NpiListSource
+from npi_pipeline.s3_resource import S3
 from npi_pipeline.schedules import RUN_TAGS
 from npi_pipeline.settings import Settings
 from npi_pipeline.storage.list_object import FoundList, find_list_object
@@ -35,7 +35,7 @@ def late_list_sensor(settings: Settings) -> dg.SensorDefinition:
         "the list at a key without a date is written over before the day ends.",
     )
     def npi_late_list_sensor(
-        context: dg.SensorEvaluationContext, s3: S3Resource, npi_list_source: NpiListSource, day_storage: DayStorage
+        context: dg.SensorEvaluationContext, s3: S3, npi_list_source: NpiListSource, day_storage: DayStorage
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         root = day_storage.open()
         days = days_looked_after(settings, dt.datetime.now(dt.timezone.utc).date())

@@ -20,7 +20,7 @@ import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 ENVIRONMENT_PREFIX = "NPI_"
@@ -118,6 +118,10 @@ class ListSettings(SettingsGroup):
         default=False,
         description="Read the bucket without credentials (a public bucket).",
     )
+    list_requester_pays: bool = Field(
+        default=False,
+        description="Pay for the requests to the bucket (a requester-pays bucket).",
+    )
 
     @field_validator("list_key")
     @classmethod
@@ -127,6 +131,12 @@ class ListSettings(SettingsGroup):
         except (KeyError, IndexError, ValueError, AttributeError) as error:
             raise ValueError(f"only `{{date:...}}` may stand in braces ({error})") from error
         return value
+
+    @model_validator(mode="after")
+    def _who_pays_is_known(self) -> ListSettings:
+        if self.list_requester_pays and self.list_unsigned:
+            raise ValueError("NPI_LIST_REQUESTER_PAYS takes credentials to pay with: set NPI_LIST_UNSIGNED=false")
+        return self
 
     def key_of(self, day: dt.date) -> str:
         """The key of the list of ``day``."""

@@ -20,6 +20,9 @@ from npi_pipeline.tables.columns import Column, ColumnType
 GROUP = "npi"
 OWNERS = ["team:provider-data"]
 
+# S3 is asked again within seconds, and if it stays away the sensor for late lists runs the day again.
+S3_RETRIES = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+
 # For a crash or a registry that is down; what an HTTP repetition can mend is repeated inside the fetch.
 NETWORK_RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
@@ -42,13 +45,13 @@ def one_line_failures() -> Iterator[None]:
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         raise StepInterrupted(CANCELLED) from interrupt
-    except (ListUnavailableError, SettingsError, DayLockedError, ManifestError, ForeignJournalError) as error:
+    except (SettingsError, DayLockedError, ManifestError, ForeignJournalError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     except FileNotFoundError as error:
         raise dg.Failure(
             f"{error}: materialise the assets before this one for that day", allow_retries=False
         ) from error
-    except StorageError as error:
+    except (ListUnavailableError, StorageError) as error:
         raise dg.Failure(str(error), allow_retries=error.passing) from error
     except (RegistryDownError, JournalError) as error:
         raise dg.Failure(str(error)) from error

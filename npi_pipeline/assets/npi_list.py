@@ -2,13 +2,13 @@
 
 import dagster as dg
 import polars as pl
-from dagster_aws.s3 import S3Resource
 
-from npi_pipeline.assets.conventions import GROUP, NETWORK_RETRIES, OWNERS, one_line_failures, table
+from npi_pipeline.assets.conventions import GROUP, OWNERS, S3_RETRIES, one_line_failures, table
 from npi_pipeline.day.keep_npi_list import keep_npi_list
 from npi_pipeline.enrichment.npi_list import NpiList
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, NpiListSource
+from npi_pipeline.s3_resource import S3
 from npi_pipeline.storage.days import list_path
 from npi_pipeline.storage.list_object import HowChosen, ListObject
 
@@ -33,10 +33,10 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         owners=OWNERS,
         kinds={"s3", "text"},
         description=DESCRIPTION,
-        retry_policy=NETWORK_RETRIES,
+        retry_policy=S3_RETRIES,
     )
     def npi_list(
-        context: dg.AssetExecutionContext, s3: S3Resource, npi_list_source: NpiListSource, day_storage: DayStorage
+        context: dg.AssetExecutionContext, s3: S3, npi_list_source: NpiListSource, day_storage: DayStorage
     ) -> dg.MaterializeResult[None]:
         day = day_of(context)
         root = day_storage.open()

@@ -18,9 +18,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from npi_pipeline.storage.object_history import NO_ID, ObjectHistory, ObjectVersion, object_history
+from npi_pipeline.storage.s3_client import is_unsigned
+from npi_pipeline.storage.s3_errors import Use, code_of, explain
+from npi_pipeline.storage.s3_passing import may_pass
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
@@ -32,33 +35,17 @@ _MISSING = (
     "there is no such object; if the list comes late, materialise the day again once it is there, "
     "else correct NPI_LIST_KEY"
 )
-_DENIED = (
-    "access is denied; grant s3:GetObject on it to these credentials (S3 also says this of an object that is missing)"
+_USE = Use(
+    "NPI_LIST_BUCKET",
+    "s3:GetObject",
+    denied_else=" (S3 also denies an object that is missing to who may not list the bucket, and one of a "
+    "requester-pays bucket without NPI_LIST_REQUESTER_PAYS=true)",
+    no_credentials_else=", or NPI_LIST_UNSIGNED=true for a public bucket",
 )
-_CREDENTIALS = "S3 does not accept the credentials; renew AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_NO_CREDENTIALS = (
-    "there are no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or NPI_LIST_UNSIGNED=true for a public bucket"
-)
-_NO_BUCKET_NAME = "that is no bucket name; correct NPI_LIST_BUCKET"
-_REGION = "the bucket is in another region; set AWS_REGION to it"
-# S3's error codes that no repetition mends:
-# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-_REMEDIES = {
-    "NoSuchBucket": "there is no such bucket; correct NPI_LIST_BUCKET, or AWS_ENDPOINT_URL_S3 if it is elsewhere",
-    "NoSuchKey": _MISSING,
-    "AccessDenied": _DENIED,
-    "AllAccessDisabled": _DENIED,
-    "InvalidAccessKeyId": _CREDENTIALS,
-    "SignatureDoesNotMatch": _CREDENTIALS,
-    "ExpiredToken": _CREDENTIALS,
-    "InvalidToken": _CREDENTIALS,
-    "InvalidObjectState": "it is archived (Glacier); restore it first",
-    "PermanentRedirect": _REGION,
-    "AuthorizationHeaderMalformed": _REGION,
-}
+_PUBLIC_USE = dataclasses.replace(_USE, denied_else=", or to everybody for NPI_LIST_UNSIGNED=true, or turn that off")
 # Reading a version by its id takes another permission than reading the current object:
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-_VERSION_DENIED = "access to its versions is denied; grant s3:GetObjectVersion on it to these credentials"
+_VERSION_USE = dataclasses.replace(_USE, permissions="s3:GetObjectVersion")
 
 _DATE_THE_KEY = "put the date into NPI_LIST_KEY"
 _WRITTEN_OVER = (
@@ -74,7 +61,14 @@ _NOT_LISTED = {
 
 
 class ListUnavailableError(Exception):
-    """The list cannot be read and asking again will not help. One line names bucket, key and remedy."""
+    """The list cannot be read. One line names bucket, key and remedy.
+
+    ``passing`` says that asking again later may help (no connection, S3 answering 5xx), without anyone's doing.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class NoListOfDayError(ListUnavailableError):
@@ -146,7 +140,7 @@ def find_list_object(
     second one where versions cannot be listed, and one more for each further thousand versions since that day.
     Raises what ``read_list_object`` raises.
     """
-    with _one_line(bucket, key):
+    with _one_line(client, bucket, key):
         plan = _plan(client, bucket, key, day, is_dated=is_dated, now=now)
         if plan.version is not None:
             return plan.found(plan.version.etag, plan.version.version_id, plan.version.last_modified)
@@ -161,11 +155,10 @@ def read_list_object(
 ) -> ListObject:
     """What ``find_list_object`` finds, read. Today's list and one with a dated key cost one request.
 
-    Raises ListUnavailableError for what no repetition mends, NoListOfDayError among it. Any other botocore error (no
-    connection, a 5xx after botocore's own repeats, a list written over this moment) is let through, for the step to
-    be tried again.
+    Raises ListUnavailableError, NoListOfDayError among it; it is ``passing`` when S3 is not reached, answers 5xx after
+    botocore's own repeats, or the list is written over this moment.
     """
-    with _one_line(bucket, key):
+    with _one_line(client, bucket, key):
         plan = _plan(client, bucket, key, day, is_dated=is_dated, now=now)
         answer = plan.get(client)
         return ListObject(**vars(plan.found_in(answer)), body=answer["Body"].read())
@@ -186,15 +179,15 @@ class _Plan:
         """Ask for it. The body is left to be read or closed."""
         if self.version is None:
             return client.get_object(Bucket=self.bucket, Key=self.key)
-        if self.version.is_latest:
-            # Takes no permission beyond s3:GetObject; refused if it was written over since it was listed.
-            return client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.version.etag)
         try:
+            if self.version.is_latest:
+                # Takes no permission beyond s3:GetObject; refused if it was written over since it was listed.
+                return client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.version.etag)
             return client.get_object(Bucket=self.bucket, Key=self.key, VersionId=self.version.version_id)
         except _client_error() as error:
-            if _code(error) != "AccessDenied":
-                raise
-            raise ListUnavailableError(_cannot_be_read(self.bucket, self.key, _VERSION_DENIED)) from error
+            use = _USE if self.version.is_latest else _VERSION_USE
+            is_written_over = code_of(error) == "PreconditionFailed"
+            raise _unavailable(self.bucket, self.key, error, use, passing=is_written_over or may_pass(error)) from error
 
     def found_in(self, answer: GetObjectOutputTypeDef) -> FoundList:
         """What S3 answered with."""
@@ -223,7 +216,7 @@ def _plan(client: S3Client, bucket: str, key: str, day: dt.date, *, is_dated: bo
     try:
         history = object_history(client, bucket, key, end)
     except _client_error() as error:
-        doubt = _NOT_LISTED.get(_code(error))
+        doubt = _NOT_LISTED.get(code_of(error))
         if doubt is None:
             raise
         return _Plan(bucket, key, end, HowChosen.current, doubt=doubt)
@@ -254,23 +247,29 @@ def _version_of_day(history: ObjectHistory, bucket: str, key: str) -> ObjectVers
 
 
 @contextlib.contextmanager
-def _one_line(bucket: str, key: str) -> Iterator[None]:
-    """What no repetition mends becomes a ListUnavailableError."""
-    from botocore.exceptions import NoCredentialsError, ParamValidationError
+def _one_line(client: S3Client, bucket: str, key: str) -> Iterator[None]:
+    """What S3 or the way to it says becomes a ListUnavailableError."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     if not bucket:
         raise ListUnavailableError(NO_BUCKET)
     try:
         yield
-    except _client_error() as error:
-        remedy = _REMEDIES.get(_code(error))
-        if remedy is None:
-            raise
-        raise ListUnavailableError(_cannot_be_read(bucket, key, remedy)) from error
-    except NoCredentialsError as error:
-        raise ListUnavailableError(_cannot_be_read(bucket, key, _NO_CREDENTIALS)) from error
-    except ParamValidationError as error:
-        raise ListUnavailableError(_cannot_be_read(bucket, key, _NO_BUCKET_NAME)) from error
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
+        use = _PUBLIC_USE if is_unsigned(client) else _USE
+        raise _unavailable(bucket, key, error, use, passing=may_pass(error)) from error
+
+
+def no_client(bucket: str, error: BotoCoreError) -> ListUnavailableError:
+    """What is said when not even a client for the list's bucket can be made."""
+    return ListUnavailableError(f"the NPI list's bucket s3://{bucket} cannot be asked: {explain(error, _USE)}")
+
+
+def _unavailable(bucket: str, key: str, error: Exception, use: Use, *, passing: bool) -> ListUnavailableError:
+    is_missing = isinstance(error, _client_error()) and code_of(error) == "NoSuchKey"
+    why = _MISSING if is_missing else explain(error, use)
+    return ListUnavailableError(_cannot_be_read(bucket, key, why), passing=passing)
 
 
 def _cannot_be_read(bucket: str, key: str, why: str) -> str:
@@ -281,7 +280,3 @@ def _client_error() -> type[ClientError]:
     from botocore.exceptions import ClientError
 
     return ClientError
-
-
-def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")

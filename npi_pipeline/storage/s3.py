@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from npi_pipeline.storage.data_root import CHUNK_BYTES, HeldLock, StorageError, StoredFile, checked_path
+from npi_pipeline.storage.s3_errors import Use, code_of, explain, is_wordless
+from npi_pipeline.storage.s3_passing import may_pass
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
 Item = TypeVar("Item")
@@ -29,21 +32,9 @@ _ATTEMPTS = 10
 _THREADS = 8
 _DELETES_A_REQUEST = 1_000
 
-_REMEDIES = {
-    "NoSuchBucket": "there is no such bucket; correct NPI_DATA_ROOT, or AWS_ENDPOINT_URL_S3 if it is elsewhere",
-    "AccessDenied": "access is denied; grant s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on it",
-    # A transfer begins with a HEAD, whose refusal does not say why.
-    "403": "access is denied; correct AWS_PROFILE or AWS_ACCESS_KEY_ID, or grant s3:GetObject and s3:ListBucket on it",
-    "InvalidAccessKeyId": "S3 does not know the credentials; correct AWS_PROFILE or AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "S3 does not accept the credentials; correct AWS_PROFILE or AWS_SECRET_ACCESS_KEY",
-    "ExpiredToken": "the credentials have expired; renew AWS_PROFILE or AWS_SESSION_TOKEN",
-    "NotImplemented": "it does not know conditional writes, by which runs keep out of each other's way; use another S3",
-    "PermanentRedirect": "the bucket is in another region; set AWS_REGION to it",
-    "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION to it",
-}
+_USE = Use("NPI_DATA_ROOT", "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket")
 # 412: it is another object by now; 409: another write is under way; 404: there is none to replace.
 _CONDITION_BROKEN = {404, 409, 412}
-_MISSING = {"NoSuchKey", "404"}
 
 
 class S3Root:
@@ -58,18 +49,9 @@ class S3Root:
 
     @functools.cached_property
     def _made_client(self) -> S3Client:
-        import boto3
-        from botocore.config import Config
+        from npi_pipeline.storage.s3_client import s3_client
 
-        config = Config(
-            retries={"mode": "standard", "max_attempts": _ATTEMPTS},
-            max_pool_connections=2 * _THREADS,
-            connect_timeout=10,
-            read_timeout=60,
-            tcp_keepalive=True,
-        )
-        # A session of its own: boto3's default one is not safe to use from several threads.
-        return boto3.session.Session().client("s3", config=config)
+        return s3_client(attempts=_ATTEMPTS, connections=2 * _THREADS)
 
     @property
     def client(self) -> S3Client:
@@ -159,6 +141,8 @@ class S3Root:
 
     def delete(self, *paths: str) -> None:
         """See DataRoot."""
+        from botocore.exceptions import ClientError
+
         for start in range(0, len(paths), _DELETES_A_REQUEST):
             batch = paths[start : start + _DELETES_A_REQUEST]
             with self._one_line_errors("delete", batch[0]):
@@ -167,8 +151,12 @@ class S3Root:
                     Delete={"Objects": [{"Key": self.key(path)} for path in batch], "Quiet": True},
                 )
             for error in answer.get("Errors", []):
+                # S3 says AccessDenied or InternalError of a key, and nothing else.
+                told: Any = {"Error": error}
+                refusal = ClientError(told, "DeleteObjects")
                 raise StorageError(
-                    f"cannot delete s3://{self.bucket}/{error.get('Key')}: {error.get('Message')}", passing=True
+                    f"cannot delete s3://{self.bucket}/{error.get('Key')}: {explain(refusal, _USE)}",
+                    passing=error.get("Code") != "AccessDenied",
                 )
 
     def replace_folder(self, folder: str, source: Path, last: str, held: HeldLock) -> None:
@@ -216,41 +204,35 @@ class S3Root:
     def _one_line_errors(self, doing: str, path: str) -> Iterator[None]:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
         from s3transfer.exceptions import RetriesExceededError
 
         try:
             yield
-        except (ClientError, BotoCoreError, Boto3Error, RetriesExceededError) as error:
+        except (ClientError, BotoCoreError, Boto3Error, RetriesExceededError, ResponseParserError) as error:
             # The error of an upload or download is wrapped once more.
-            cause = error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
+            cause: Any = error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
             # A download that always broke off tells why it did so the last time.
-            raise self._one_line(doing, path, getattr(cause, "last_exception", cause)) from error
+            raise self._as_ours(doing, path, getattr(cause, "last_exception", cause)) from error
 
-    def _one_line(self, doing: str, path: str, error: BaseException) -> Exception:
-        from botocore.exceptions import (
-            ClientError,
-            ConnectionError,  # noqa: A004
-            HTTPClientError,
-            IncompleteReadError,
-            NoCredentialsError,
-        )
+    def _as_ours(self, doing: str, path: str, error: Exception) -> Exception:
+        from botocore.exceptions import ClientError
 
-        what = f"cannot {doing} {self.uri(path)}"
-        if isinstance(error, NoCredentialsError):
-            return StorageError(f"{what}: there are no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID")
-        if not isinstance(error, ClientError):
-            reason = " ".join(str(error).split())
-            return StorageError(
-                f"{what}: {reason}; see that S3 can be reached (AWS_ENDPOINT_URL_S3, network)",
-                passing=isinstance(error, (ConnectionError, HTTPClientError, IncompleteReadError, OSError)),
-            )
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in _MISSING:
+        if isinstance(error, ClientError) and error.operation_name == "HeadObject" and is_wordless(error):
+            error = self._in_words(path, error)
+        if isinstance(error, ClientError) and code_of(error) == "NoSuchKey":
             return FileNotFoundError(f"there is no {self.uri(path)}")
-        if code in _REMEDIES:
-            return StorageError(f"{what}: {_REMEDIES[code]}")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return StorageError(f"{what}: S3 answers {status} {code}", passing=status >= 500 or status == 429)  # noqa: PLR2004
+        return StorageError(f"cannot {doing} {self.uri(path)}: {explain(error, _USE)}", passing=may_pass(error))
+
+    def _in_words(self, path: str, error: ClientError) -> Exception:
+        """Why a HEAD, by which a transfer begins, is refused: its answer has no words, so the same is asked by GET."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.client.get_object(Bucket=self.bucket, Key=self.key(path))["Body"].close()
+        except (ClientError, BotoCoreError) as in_words:
+            return in_words
+        return error
 
 
 def in_threads(do: Callable[[Item], object], items: Iterable[Item]) -> None:

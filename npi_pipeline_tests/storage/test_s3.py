@@ -84,7 +84,7 @@ def test_an_s3_that_refuses_for_good_may_be_back_later(
 ) -> None:
     monkeypatch.setattr("npi_pipeline.storage.s3._ATTEMPTS", 2)
     s3.misbehave(refused_share=1.0)
-    with pytest.raises(StorageError, match="S3 answers 503 SlowDown") as refused:
+    with pytest.raises(StorageError, match="S3 says SlowDown") as refused:
         open_data_root(f"s3://{bucket}").write("a", b"x")
     assert refused.value.passing
 
