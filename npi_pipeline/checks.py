@@ -1,7 +1,7 @@
 """The asset checks: each proves its claim about a day from the day's files.
 
 Run with a day's partition, a check is about that day. Run alone from the UI it has no partition, and audits every day
-that is materialised. Not here: what is proven and how (``day.accounting``).
+that is materialised. Not here: what is proven and how (``day.accounting``, ``day.plausibility``).
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from npi_pipeline.day import accounting
+from npi_pipeline.day import accounting, plausibility
 from npi_pipeline.day.accounting import Finding
 from npi_pipeline.resources import DayStorage
 from npi_pipeline.settings import CheckSettings, FileSettings
@@ -60,6 +60,32 @@ _CLAIMS = (
         lambda root, day, _files, checks: accounting.failed_share_is_under_the_limit(root, day, checks),
         "failed_share_is_under_the_limit",
         "Few enough NPIs failed for the day to be worth publishing.",
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, checks: plausibility.registry_knows_the_npis(root, day, checks),
+        "registry_knows_the_npis",
+        "The registry does not seem to know nobody: few enough answers are `not_found` or `deactivated`.",
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, checks: plausibility.records_tell_npis_apart(root, day, checks),
+        "records_tell_npis_apart",
+        "The registry does not give one and the same record for nearly all NPIs.",
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, checks: plausibility.not_found_is_like_recent_days(root, day, checks),
+        "not_found_is_like_recent_days",
+        "About as few answers are `not_found` and `deactivated` as on recent days.",
+        _WARN,
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, _checks: plausibility.answers_are_not_of_the_future(root, day),
+        "answers_are_not_of_the_future",
+        "No answer is dated later than now.",
+        _WARN,
     ),
     _Claim(
         "providers",

@@ -50,7 +50,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[
             npi_list_asset(days),
-            npi_records_asset(days, settings.fetch),
+            npi_records_asset(days, settings.fetch, settings.checks),
             providers_asset(days),
             state_files_asset(days, settings.watch),
             provider_changes_asset(days),

@@ -35,6 +35,7 @@ class FetchMode(str, enum.Enum):
 
     missing = "missing"
     failed = "failed"
+    not_found = "not_found"
     all = "all"
 
 
@@ -176,7 +177,8 @@ class FetchSettings(SettingsGroup):
     fetch_mode: FetchMode = Field(
         default=FetchMode.missing,
         description="`missing`: ask for NPIs without a final outcome, or that failed for a reason that may pass. "
-        "`failed`: for all that failed. `all`: for every NPI afresh.",
+        "`failed`: for all that failed. `not_found`: for these and for what the registry did not know (`not_found`, "
+        "`deactivated`). `all`: for every NPI afresh.",
     )
     reuse_hours: float = Field(
         default=12.0,
@@ -342,6 +344,21 @@ class CheckSettings(SettingsGroup):
         ge=0,
         le=1,
         description="Largest share of the list's NPIs that may end as `failed` before the day is not published.",
+    )
+    not_found_share_limit: float = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="Largest share of the registry's answers that may be `not_found` or `deactivated`. Above it the "
+        "day is believed and published only when the registry still finds NPIs that it found lately. 1: the list is "
+        "so, ask no further.",
+    )
+    not_found_change_limit: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Warn when the share of `not_found`, or of `deactivated`, is by more than this above the median of "
+        "recent days.",
     )
     list_change_limit: float = Field(
         default=0.5,

@@ -22,6 +22,8 @@ class ScriptedRegistry:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Headers and body are written apart: the second would wait for the first to be acknowledged.
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 answer = outer.answers[self.path.rpartition("=")[2]]

@@ -29,7 +29,14 @@ ASSETS = {
         "depends_on": ["npi_list"],
         "kinds": ["api", "python"],
         "retries": 3,
-        "checks": {"every_npi_has_one_outcome": "blocking", "failed_share_is_under_the_limit": "blocking"},
+        "checks": {
+            "answers_are_not_of_the_future": "WARN",
+            "every_npi_has_one_outcome": "blocking",
+            "failed_share_is_under_the_limit": "blocking",
+            "not_found_is_like_recent_days": "WARN",
+            "records_tell_npis_apart": "blocking",
+            "registry_knows_the_npis": "blocking",
+        },
     },
     "providers": {
         "depends_on": ["npi_records"],

@@ -25,7 +25,7 @@ from npi_pipeline.enrichment.progress import FetchReport
 from npi_pipeline.launchpad import launchpad_fields
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, ProviderRegistry
-from npi_pipeline.settings import FetchSettings
+from npi_pipeline.settings import CheckSettings, FetchSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.days import journal_folder
 
@@ -42,10 +42,15 @@ Every distinct NPI ends with exactly one **outcome**: `found`, `not_found` (the 
 
 Outcomes are kept about a second after they arrive. So **when it fails**, is terminated or is killed, materialise the
 day again: it asks only for what is missing, and again for what failed for a passing reason. How the registry is asked
-(speed, repeats, deadlines) can be set for one run at the launchpad."""
+(speed, repeats, deadlines) can be set for one run at the launchpad.
+
+A registry that seems to know nobody is asked for NPIs that it found lately. When it does not find them, the step fails
+as if the registry were down, and what it said is asked for again."""
 
 
-def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSettings) -> dg.AssetsDefinition:
+def npi_records_asset(
+    days: dg.DailyPartitionsDefinition, defaults: FetchSettings, checks: CheckSettings
+) -> dg.AssetsDefinition:
     """The asset, one partition for each of ``days``; ``defaults`` is what the launchpad starts from."""
 
     @dg.asset(
@@ -82,6 +87,7 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
                 kept_npi_list(root, day),
                 registry,
                 settings,
+                checks=checks,
                 asking=first_run_id(context.instance, context.run),
                 on_progress=lambda progress: context.log.info(str(progress)),
             )
@@ -98,6 +104,7 @@ def npi_records_asset(days: dg.DailyPartitionsDefinition, defaults: FetchSetting
                 "registry": registry.host,
                 "asked_in_this_run": recorded.asked,
                 "reused_from_other_days": recorded.reused,
+                **({"probed": recorded.probed} if recorded.probed else {}),
                 **_fetch_metadata(recorded.report),
             }
         )

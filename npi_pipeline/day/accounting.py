@@ -104,13 +104,13 @@ def list_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckSettin
 def every_npi_has_one_outcome(root: DataRoot, day: dt.date) -> Finding:
     """The NPIs of the list and the NPIs of the sealed journal are the same set, none twice."""
     listed = kept_npi_list(root, day).npis.select("npi")
-    recorded = _of_parts(sealed_parts(root, day), "npi")
+    recorded = recorded_rows(root, day, "npi")
     return _same_npis("the list", listed, "the journal", recorded)
 
 
 def failed_share_is_under_the_limit(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
     """No more than the allowed share of NPIs ended as failed."""
-    outcomes = _of_parts(sealed_parts(root, day), "npi", "outcome", "reason")
+    outcomes = recorded_rows(root, day, "npi", "outcome", "reason")
     failed = outcomes.filter(_IS_FAILED)
     share = failed.height / outcomes.height if outcomes.height else 0.0
     reasons = _by_reason(failed).select("reason", "npis").head(3)
@@ -131,7 +131,7 @@ def failure_reasons(root: DataRoot, day: dt.date) -> pl.DataFrame:
     ``npis`` of them for this ``reason``, which is ``share`` of all that failed, and a few as ``examples``. Reasons that
     differ in naming each its own NPI are one. Raises JournalError when the journal is not sealed.
     """
-    return _by_reason(_of_parts((part.filter(_IS_FAILED) for part in sealed_parts(root, day)), "npi", "reason"))
+    return _by_reason(recorded_rows(root, day, "npi", "outcome", "reason").filter(_IS_FAILED))
 
 
 def _by_reason(failed: pl.DataFrame) -> pl.DataFrame:
@@ -151,7 +151,7 @@ def _by_reason(failed: pl.DataFrame) -> pl.DataFrame:
 
 def one_row_per_found_npi(root: DataRoot, day: dt.date) -> Finding:
     """The NPIs that the journal has as found and the NPIs of the provider table are the same set, none twice."""
-    found = _of_parts(sealed_parts(root, day), "npi", "outcome").filter(pl.col("outcome") == Outcome.found.value)
+    found = recorded_rows(root, day, "npi", "outcome").filter(pl.col("outcome") == Outcome.found.value)
     rows = _of_files(provider_parts(root, day), "npi")
     return _same_npis("the found NPIs of the journal", found.select("npi"), "the provider table", rows)
 
@@ -320,7 +320,7 @@ def _is_journal_of(root: DataRoot, manifest: Manifest) -> bool:
 
 
 def _deactivated(root: DataRoot, day: dt.date) -> pl.DataFrame:
-    outcomes = _of_parts(sealed_parts(root, day), "npi", "outcome")
+    outcomes = recorded_rows(root, day, "npi", "outcome")
     return outcomes.filter(pl.col("outcome") == Outcome.deactivated.value).select("npi")
 
 
@@ -355,8 +355,9 @@ def _some(npis: pl.DataFrame) -> str:
     return ", ".join(shown) + (", ..." if npis.height > _EXAMPLES else "")
 
 
-def _of_parts(parts: Iterable[pl.DataFrame], *columns: str) -> pl.DataFrame:
-    frames = [part.select(columns) for part in parts]
+def recorded_rows(root: DataRoot, day: dt.date, *columns: str) -> pl.DataFrame:
+    """Some columns of the day's sealed journal."""
+    frames = list(sealed_parts(root, day, columns))
     return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
 from npi_pipeline import clock
+from npi_pipeline.day.belief import answers_in_doubt, is_believed, not_believed
+from npi_pipeline.day.doubts import Doubts
+from npi_pipeline.day.probe import Probe, read_probes
 from npi_pipeline.enrichment.fetch import FetchReport, fetch
 from npi_pipeline.enrichment.journal import (
     IS_FINAL,
@@ -29,9 +33,11 @@ from npi_pipeline.enrichment.npi_list import NpiList
 from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.enrichment.progress import FetchProgress
 from npi_pipeline.enrichment.registry import Registry
-from npi_pipeline.settings import FetchMode, FetchSettings
+from npi_pipeline.settings import CheckSettings, FetchMode, FetchSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.day_lock import day_lock
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +45,13 @@ class RecordedDay:
     """What a run did for its day: the sealed journal, and how the asking went.
 
     ``asked``: NPIs that the registry was asked for. ``reused``: NPIs whose answer another day had lately.
+    ``probed``: NPIs found lately that it was asked for besides, because its answers were in doubt.
     """
 
     journal: SealedJournal
     asked: int
     reused: int
+    probed: int
     report: FetchReport
 
 
@@ -54,6 +62,7 @@ def record_outcomes(
     registry: Registry,
     settings: FetchSettings,
     *,
+    checks: CheckSettings | None = None,
     asking: str | None = None,
     stop: threading.Event | None = None,
     on_progress: Callable[[FetchProgress], None] | None = None,
@@ -64,49 +73,77 @@ def record_outcomes(
     registry counts for nothing. Interrupted at any moment, the journal keeps what arrived and the next call goes on
     from there. For that the modes that ask afresh need to know which calls go on with one another: what an earlier call
     of the same ``asking`` settled is not asked for again in any mode.
+    What a registry says that seems to know nobody (see ``belief``, and ``checks`` for the limit) is kept and not
+    believed: then RegistryDownError is raised, and the next call asks for it again.
     Raises DayLockedError, RegistryDownError, StorageError, and JournalError when an NPI is left without an outcome.
     """
+    limit = (checks or CheckSettings()).not_found_share_limit
     npis = npi_list.npis
     with day_lock(root, day) as held:
-        known = read_outcomes(root, day, registry.identity)
+        probes = read_probes(root, day, registry.identity)
+        known = _known(root, day, registry, limit, probes)
         since_run: int | None = None
         if asking is not None and settings.fetch_mode is not FetchMode.missing:
             since_run = first_run_of_asking(root, day, registry.identity, asking, next_run(known))
         to_ask = npis_to_ask(npis, known, settings.fetch_mode, since_run)
-        reused = _reuse(root, day, to_ask, registry, settings, known=known)
+        reused = _reuse(root, day, to_ask, registry, settings, known=known, limit=limit)
         if reused:
             known = read_outcomes(root, day, registry.identity)
             to_ask = npis_to_ask(npis, known, settings.fetch_mode, since_run)
         run = next_run(known)
+        fetching = fetch(
+            to_ask, registry, settings, total=to_ask.len(), stop=stop, on_progress=on_progress if to_ask.len() else None
+        )
+        doubts = Doubts(root, day, registry, settings, limit, run=run, known=known, probes=probes, stop=stop)
         with JournalWriter(
             root, day, run=run, registry=registry.identity, async_writes=settings.async_writes
         ) as journal:
             for outcome in _invalid_outcomes(npis, known):
                 journal.append(outcome)
-            fetching = fetch(
-                to_ask,
-                registry,
-                settings,
-                total=to_ask.len(),
-                stop=stop,
-                on_progress=on_progress if to_ask.len() else None,
-            )
             # Closed at once when the journal or the run is interrupted: a traceback would keep it going.
             with contextlib.closing(iter(fetching)) as outcomes:
                 for outcome in outcomes:
                     journal.append(outcome)
+                    doubts.take_note(outcome)
+        doubts.settle()
         sealed = seal_journal(root, day, npis["npi"], held, registry=registry.identity)
-    return RecordedDay(journal=sealed, asked=to_ask.len(), reused=reused, report=fetching.report)
+    return RecordedDay(sealed, asked=to_ask.len(), reused=reused, probed=doubts.probed, report=fetching.report)
+
+
+def _known(root: DataRoot, day: dt.date, registry: Registry, limit: float, probes: Sequence[Probe]) -> pl.DataFrame:
+    """What the journal knows, once those answers that are not believed are down in it as to be asked for again."""
+    known = read_outcomes(root, day, registry.identity)
+    in_doubt = answers_in_doubt(known, limit, probes)
+    if in_doubt.is_empty():
+        return known
+    now = clock.utc_now()
+    with JournalWriter(root, day, run=next_run(known), registry=registry.identity) as journal:
+        for npi, outcome in in_doubt.select("npi", "outcome").iter_rows():
+            verdict = Verdict(Outcome.failed, not_believed(outcome), passing=True)
+            journal.append(NpiOutcome(npi=npi, verdict=verdict, fetched_at=now))
+    logger.warning("%s answers of %s are not believed: they are asked for again", f"{in_doubt.height:,}", day)
+    return read_outcomes(root, day, registry.identity)
 
 
 def _reuse(
-    root: DataRoot, day: dt.date, npis: pl.Series, registry: Registry, settings: FetchSettings, *, known: pl.DataFrame
+    root: DataRoot,
+    day: dt.date,
+    npis: pl.Series,
+    registry: Registry,
+    settings: FetchSettings,
+    *,
+    known: pl.DataFrame,
+    limit: float,
 ) -> int:
-    """Take recent answers of other days over into this one; how many."""
+    """Take recent answers of other days over into this one, of those that are believed; how many."""
     if settings.fetch_mode is not FetchMode.missing or not settings.reuse_hours or npis.is_empty():
         return 0
     not_before = clock.utc_now() - dt.timedelta(hours=settings.reuse_hours)
-    return reuse_answers(root, day, npis, registry.identity, not_before, known=known)
+
+    def may_serve(journal: SealedJournal) -> bool:
+        return is_believed(root, journal, limit)
+
+    return reuse_answers(root, day, npis, registry.identity, not_before, known=known, may_serve=may_serve)
 
 
 def npis_to_ask(npis: pl.DataFrame, known: pl.DataFrame, mode: FetchMode, since_run: int | None = None) -> pl.Series:
@@ -119,6 +156,7 @@ def npis_to_ask(npis: pl.DataFrame, known: pl.DataFrame, mode: FetchMode, since_
     settled = {
         FetchMode.missing: IS_FINAL,
         FetchMode.failed: (pl.col("outcome") != Outcome.failed.value) | asked_before,
+        FetchMode.not_found: (pl.col("outcome") == Outcome.found.value) | asked_before,
         FetchMode.all: asked_before,
     }[mode]
     return valid.join(known.filter(settled), on="npi", how="anti")["npi"]

@@ -44,7 +44,7 @@ def record(root: DataRoot, day: dt.date, outcomes: Outcomes, format_name: str = 
                     journal.append(NpiOutcome(npi, Verdict(outcome, f"it is {outcome.value}"), now, body="{}"))
                 else:
                     journal.append(NpiOutcome(npi, Verdict(Outcome.found), now, body=outcome))
-        seal_journal(root, day, pl.Series("npi", list(outcomes)), held, registry=f"{format_name} registry/api")
+        seal_journal(root, day, pl.Series("npi", list(outcomes)), held, registry=f"{format_name} registry")
 
 
 def complete(

@@ -250,7 +250,7 @@ def test_a_journal_that_is_sealed_again_with_the_same_rows_while_it_is_read_is_r
     def before(method: str, path: str) -> None:
         if method == "read" and path in read_sealed_journal(root, MONDAY).paths and first_read.acquire(blocking=False):
             with day_lock(root, MONDAY) as held:
-                seal_journal(root, MONDAY, pl.Series("npi", [A, B]), held, registry="nppes registry/api")
+                seal_journal(root, MONDAY, pl.Series("npi", [A, B]), held, registry="nppes registry")
 
     find_changes(WatchedRoot(root, before), TUESDAY, FILES)
     assert first_read.locked()

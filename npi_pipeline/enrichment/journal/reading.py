@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -39,15 +39,17 @@ def read_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal:
     return sealed
 
 
-def sealed_parts(root: DataRoot, day: dt.date) -> Iterator[pl.DataFrame]:
-    """The sealed rows of ``day`` (SCHEMA), SEALED_PART_ROWS at a time at most, in the order of their NPIs.
+def sealed_parts(root: DataRoot, day: dt.date, columns: Sequence[str] = tuple(SCHEMA)) -> Iterator[pl.DataFrame]:
+    """The sealed rows of ``day``, with some ``columns`` of SCHEMA or all, in the order of their NPIs.
+
+    They come SEALED_PART_ROWS at a time at most.
 
     Raises JournalError when the journal is not sealed, or a part of it is damaged or missing, and StorageError.
     """
-    yield from rows_of(root, read_sealed_journal(root, day))
+    yield from rows_of(root, read_sealed_journal(root, day), columns)
 
 
-def rows_of(root: DataRoot, sealed: SealedJournal) -> Iterator[pl.DataFrame]:
+def rows_of(root: DataRoot, sealed: SealedJournal, columns: Sequence[str] = tuple(SCHEMA)) -> Iterator[pl.DataFrame]:
     """The rows of this very journal, as ``sealed_parts`` gives them; of one sealed since, none.
 
     Raises JournalError when a part is damaged or missing, as it is once the journal was sealed anew, and StorageError.
@@ -58,4 +60,4 @@ def rows_of(root: DataRoot, sealed: SealedJournal) -> Iterator[pl.DataFrame]:
                 f"{root.uri(path)} is {'missing' if content is None else 'damaged'}: "
                 f"materialise npi_records for {sealed.day} again, it asks for the lost NPIs"
             )
-        yield rows_in(content, list(SCHEMA))
+        yield rows_in(content, list(columns))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 
 import polars as pl
 
@@ -35,14 +36,21 @@ _ANSWERS = [Outcome.found.value, Outcome.not_found.value, Outcome.deactivated.va
 
 
 def reuse_answers(
-    root: DataRoot, day: dt.date, npis: pl.Series, registry: str, not_before: dt.datetime, *, known: pl.DataFrame
+    root: DataRoot,
+    day: dt.date,
+    npis: pl.Series,
+    registry: str,
+    not_before: dt.datetime,
+    *,
+    known: pl.DataFrame,
+    may_serve: Callable[[SealedJournal], bool] = lambda _: True,
 ) -> int:
     """Take answers about ``npis`` into the journal of ``day`` from other days' sealed journals; how many it were.
 
     Only what ``registry`` (as given to ``seal_journal``) answered not before ``not_before`` is taken, the latest
-    first, and nothing that is dated in the future: how old it is nobody knows. The rows keep their ``fetched_at`` and
-    are those of a run of their own. ``known`` is what ``read_outcomes`` gives for ``day``: an answer older than that
-    is not taken. The caller holds the day's lock. Raises StorageError.
+    first, from journals that ``may_serve``, and nothing that is dated in the future: how old it is nobody knows. The
+    rows keep their ``fetched_at`` and are those of a run of their own. ``known`` is what ``read_outcomes`` gives for
+    ``day``: an answer older than that is not taken. The caller holds the day's lock. Raises StorageError.
     """
     wanted = npis.unique()
     known_since = known.select("npi", known_at="fetched_at")
@@ -51,6 +59,8 @@ def reuse_answers(
     stem = new_stem(day)
     taken = 0
     for journal in _recent_journals(root, day, registry, not_before):
+        if not _serves(journal, may_serve):
+            continue
         for path, content in contents(root, journal.paths):
             # Damaged, or sealed again meanwhile: then it is simply not reused.
             if content is None or not is_whole(path, content):
@@ -86,6 +96,15 @@ def _recent_journals(root: DataRoot, day: dt.date, registry: str, not_before: dt
         if journal is not None and journal.registry == registry and journal.sealed_at >= not_before
     ]
     return sorted(recent, key=lambda journal: (journal.sealed_at, journal.day), reverse=True)
+
+
+def _serves(journal: SealedJournal, may_serve: Callable[[SealedJournal], bool]) -> bool:
+    """Whether it may, as far as it can be told: of a damaged one it cannot."""
+    try:
+        return may_serve(journal)
+    except JournalError as error:
+        logger.warning("no answers are taken over from %s: %s", journal.day, error)
+        return False
 
 
 def _readable_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
