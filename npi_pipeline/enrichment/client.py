@@ -66,11 +66,16 @@ class Client:
     def ask(self, npi: str) -> Answer:
         """Ask the registry about one NPI. Never raises for what a network or a registry can do."""
         started = time.monotonic()
+        status = None
         try:
-            answer = self._ask(npi)
+            response = self._connection.get(self._url.replace(_PLACEHOLDER_IN_URL, urllib.parse.quote(npi, safe="")))
+            status = response.status
+            answer = self._answer_of(npi, response)
+        except BodyError as error:
+            answer = _trouble(str(error), status)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             self._connection.drop()
-            answer = _trouble(_reason_of(error))
+            answer = _trouble(_reason_of(error), status)
         if self._connection.is_aborted:
             # Whatever was read, it may be cut short in a way that looks whole.
             self._connection.drop()
@@ -85,31 +90,28 @@ class Client:
         """Close the connection."""
         self._connection.close()
 
-    def _ask(self, npi: str) -> Answer:
-        response = self._connection.get(self._url.replace(_PLACEHOLDER_IN_URL, urllib.parse.quote(npi, safe="")))
+    def _answer_of(self, npi: str, response: urllib3.BaseHTTPResponse) -> Answer:
         if response.status not in _ANSWERING:
             self._pass_over_body(response)
             return _not_ok(response)
-        try:
-            text = self._text_of(response)
-        except BodyError as error:
-            return _trouble(str(error), response.status)
-        except UnicodeDecodeError:
-            return _trouble("the answer is not UTF-8", response.status)
+        text = self._text_of(response)
         verdict = self._judge(npi, text.encode())
         if verdict.outcome is Outcome.failed:
             return Answer(verdict, Sign.trouble, response.status)
         return Answer(verdict, Sign.good, response.status, text)
 
     def _text_of(self, response: urllib3.BaseHTTPResponse) -> str:
-        """The text of an answer, decompressed. Raises BodyError and UnicodeDecodeError."""
+        """The text of an answer, decompressed. Raises BodyError when there is none, or too much."""
         body = _read(response, self._body_limit + 1)
         if len(body) > self._body_limit:
             self._connection.drop()
             raise BodyError(TOO_LARGE)
         headers = response.headers
         body = decoded(body, headers.get("Content-Encoding", ""), self._body_limit)
-        return text_of(body, headers.get("Content-Type", ""))
+        try:
+            return text_of(body, headers.get("Content-Type", ""))
+        except UnicodeDecodeError as error:
+            raise BodyError("the answer is not UTF-8") from error
 
     def _pass_over_body(self, response: urllib3.BaseHTTPResponse) -> None:
         """Read what nobody looks at, so that the connection can be kept; a status counts without its body too."""
@@ -148,8 +150,7 @@ def _not_ok(response: urllib3.BaseHTTPResponse) -> Answer:
     status = response.status
     reason = f"HTTP {status} {_phrase(status)}".rstrip()
     if location := response.get_redirect_location():
-        target = urllib.parse.urlsplit(location).netloc.rpartition("@")[2]
-        reason += f", a redirect to {target or 'the same host'}, not followed"
+        reason += f", a redirect to {_host_of(location)}, not followed"
     is_client_error = status // 100 == _CLIENT_ERROR
     passing = not is_client_error or status in _PASSING_4XX
     retry_after = _seconds_of(response.headers.get("Retry-After"), response.headers.get("Date"))
@@ -161,6 +162,14 @@ def _not_ok(response: urllib3.BaseHTTPResponse) -> Answer:
         status,
         retry_after=retry_after,
     )
+
+
+def _host_of(location: str) -> str:
+    """Where a redirect leads, for a reason: the rest of the URL may hold a key."""
+    try:
+        return urllib.parse.urlsplit(location).netloc.rpartition("@")[2] or "the same host"
+    except ValueError:
+        return "what is no URL"
 
 
 def _trouble(reason: str, status: int | None = None) -> Answer:

@@ -70,7 +70,7 @@ def _is_without_url(record: logging.LogRecord) -> bool:
 
 def _proxy_of(url: str, proxies: Mapping[str, str]) -> str | None:
     """The proxy by way of which ``url`` is reached. Raises SettingsError when no connection to it can even be tried."""
-    proxy = select_proxy(url, proxies)
+    proxy = (select_proxy(url, proxies) or "").strip()
     if not proxy or _is_reached_directly(url):
         return None
     # As curl takes it; requests takes "localhost" of localhost:3128 for the scheme.
@@ -79,8 +79,9 @@ def _proxy_of(url: str, proxies: Mapping[str, str]) -> str | None:
         request = requests.Request("GET", url).prepare()
         HTTPAdapter().get_connection_with_tls_context(request, verify=True, proxies={"all": proxy})
     except (requests.RequestException, LocationParseError, ValueError, TypeError) as error:
-        is_socks = proxy.lower().startswith("socks")
-        remedy = "pip install 'npi-pipeline[socks]'" if is_socks else "write it as http://host:port"
+        # Only what is not installed is an invalid scheme; what nobody knows is a wrong value.
+        is_missing = isinstance(error, requests.exceptions.InvalidSchema)
+        remedy = "pip install 'npi-pipeline[socks]'" if is_missing else "write it as http://host:port"
         # What stands before the @ may be a password.
         raise SettingsError(
             f"HTTPS_PROXY, HTTP_PROXY or ALL_PROXY: the proxy {proxy.rpartition('@')[2]} cannot be used; {remedy}"

@@ -133,6 +133,9 @@ def test_an_answer_is_kept_as_utf8_text(serve: Serve, content_type: str, body: b
     assert kept.encode().decode() == kept
 
 
+FOUND_NO_URL = "HTTP 302 Found, a redirect to what is no URL, not followed"
+
+
 @pytest.mark.parametrize(
     ("response", "reason", "passing", "sign"),
     [
@@ -150,7 +153,13 @@ def test_an_answer_is_kept_as_utf8_text(serve: Serve, content_type: str, body: b
         (http("304 Not Modified"), "HTTP 304 Not Modified", True, Sign.trouble),
         (http("407 No"), "HTTP 407 Proxy Authentication Required", True, Sign.trouble),
         (http("200 OK", body=b"<html>"), "the answer is no JSON", True, Sign.trouble),
-        (http("200 OK", body=b""), "the answer is no JSON", True, Sign.trouble),
+        (http("200 OK", body=BODY + b"x"), "the answer is no JSON", True, Sign.trouble),
+        (http("200 OK", body=b""), "the answer is empty", True, Sign.trouble),
+        (http("200 OK", body=b"\r\n "), "the answer is empty", True, Sign.trouble),
+        (http("200 OK", body=BODY[:-1]), "the answer is JSON that is cut short", True, Sign.trouble),
+        # A length that is too short, and the rest after it.
+        (http("200 OK", body=BODY[:99]) + BODY[99:], "the answer is JSON that is cut short", True, Sign.trouble),
+        (http("302 Found", "Location: http://[?key=secret"), FOUND_NO_URL, True, Sign.trouble),
         (http("200 OK", body=b'{"a": "\xe9"}'), "the answer is not UTF-8", True, Sign.trouble),
         (b"HTTP/2.0 200 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
         (b"HTTP/1.1 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
@@ -252,11 +261,12 @@ def test_silence_times_out(serve: Serve) -> None:
     "begun",
     [
         b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 103 Early Hints\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
     ],
-    ids=["in the head", "in the body", "until the connection closes", "in a chunk"],
+    ids=["in the head", "in an interim head", "in the body", "until the connection closes", "in a chunk"],
 )
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_a_drip_can_be_broken_off_from_another_thread(
@@ -297,6 +307,7 @@ def test_an_answer_that_ends_too_early_is_cut_short(serve: Serve, response: byte
 
     answer = ask(serve(play).port)
     assert (answer.verdict.reason, answer.verdict.passing) == ("the answer was cut short", True)
+    assert (answer.status, answer.sign) == (200, Sign.trouble)
 
 
 def test_a_broken_connection_is_replaced_for_the_next_request(serve: Serve) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from npi_pipeline.enrichment.answer import Sign
 from npi_pipeline.enrichment.content_coding import BodyError, decoded
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline_tests.enrichment.asking import BODY, ask
@@ -100,6 +101,7 @@ def test_what_cannot_be_decompressed_is_a_passing_failure_that_says_why(
     answer = ask(serve(always(response)).port)
 
     assert (answer.verdict.reason, answer.verdict.passing) == (reason, True)
+    assert (answer.status, answer.sign) == (200, Sign.trouble)
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,26 @@ def test_npis_that_always_fail_are_recorded_as_failed_and_do_not_end_the_fetch()
     assert len({outcome.npi for outcome in outcomes}) == 100
 
 
+def test_what_is_sent_again_has_no_more_time_than_any_request(serve: Serve) -> None:
+    def answer_drop_be_silent(server: ScriptedServer, connection: socket.socket) -> None:
+        server.read_head(connection)
+        if server.connections == 1:
+            connection.sendall(http("200 OK", body=answer_about(npis[0])))
+            server.read_head(connection)
+        else:
+            server.is_closed.wait()
+
+    npis = list(npi_numbers(2))
+    server = serve(answer_drop_be_silent)
+    settings = FetchSettings(threads=1, max_retries=0, request_timeout=0.5)
+    started = time.monotonic()
+    outcomes = list(fetch(npis, Registry(FORMATS["nppes"], f"http://127.0.0.1:{server.port}/{{npi}}"), settings))
+
+    assert outcomes[1].verdict.reason == "the answer took longer than a request may take"
+    assert len(server.heads) == 3
+    assert time.monotonic() - started < 5
+
+
 @pytest.mark.parametrize("behaviour", [{}, {"fault_share": 1.0, "fault_kinds": ["hang"]}, {"latency": 30.0}])
 def test_setting_stop_ends_the_fetch_whatever_the_registry_does(behaviour: dict[str, object]) -> None:
     stop = threading.Event()

@@ -70,7 +70,15 @@ FOUND = (Outcome.found, None)
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
 @pytest.mark.parametrize(
-    "form", ["http://127.0.0.1:{}", "127.0.0.1:{}", "localhost:{}", "//localhost:{}", "HTTP://localhost:{}/"]
+    "form",
+    [
+        "http://127.0.0.1:{}",
+        "127.0.0.1:{}",
+        "localhost:{}",
+        "//localhost:{}",
+        "HTTP://localhost:{}/",
+        " http://127.0.0.1:{}\r",
+    ],
 )
 def test_a_proxy_comes_from_the_environment_in_every_usual_form(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, variable: str, form: str
@@ -201,7 +209,14 @@ def test_a_socks_proxy_without_support_for_it_is_one_line_before_the_first_reque
 
 @pytest.mark.parametrize(
     "proxy",
-    ["ftp://user:secret@host:21", "http://", "http://user:secret@", "http://user:secret@host:port", "host:99999"],
+    [
+        "ftp://user:secret@host:21",
+        "http://",
+        "http://user:secret@",
+        "http://user:secret@host:port",
+        "host:99999",
+        "socks6://host",
+    ],
 )
 def test_a_proxy_that_cannot_be_one_is_told_on_one_line(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)

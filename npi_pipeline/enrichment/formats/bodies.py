@@ -59,13 +59,20 @@ def json_object(body: bytes) -> dict[str, Any] | Verdict:
     """The JSON object that ``body`` is, or the verdict on a body that is none."""
     try:
         answer = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError):
-        return passing("the answer is no JSON")
+    except (ValueError, RecursionError) as error:
+        return passing(_why_no_json(body, error))
     if not isinstance(answer, dict):
         return passing("the answer is no JSON object")
     if body.count(b"[") + body.count(b"{") > _DEEPEST and _depth_exceeds(answer, _DEEPEST):
         return passing("the answer is nested too deeply")
     return answer
+
+
+def _why_no_json(body: bytes, error: Exception) -> str:
+    if not body.strip():
+        return "the answer is empty"
+    # As the decoder puts it: all of it is JSON so far, but more must follow.
+    return "the answer is JSON that is cut short" if "truncated" in str(error) else "the answer is no JSON"
 
 
 def _depth_exceeds(value: Any, depth: int) -> bool:
