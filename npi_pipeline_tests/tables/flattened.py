@@ -86,7 +86,7 @@ def found(bodies: Mapping[str, str]) -> list[Outcome]:
 def journal(outcomes: Iterable[Outcome], cuts: Sequence[int] = ()) -> list[pl.DataFrame]:
     """Sealed journal parts of ``outcomes``, cut before the rows ``cuts``."""
     rows = [
-        (npi, outcome, reason, False, 200, 1, FETCHED_AT, body)
+        (npi, 1, outcome, reason, False, 200, 1, FETCHED_AT, body)
         for npi, outcome, reason, body in sorted(outcomes, key=lambda row: row[0])
     ]
     bounds = [0, *sorted(cuts), len(rows)]
