@@ -31,7 +31,7 @@ from npi_pipeline.enrichment.network import Network
 
 # A firewall on the way forgets a connection without a word after some minutes, and then a request is lost in silence.
 _LONGEST_IDLE_SECONDS = 60.0
-_INTERIM = frozenset({http.HTTPStatus.CONTINUE, http.HTTPStatus.PROCESSING, http.HTTPStatus.EARLY_HINTS})
+_INTERIM = 1
 
 
 class Connection(HTTPAdapter):
@@ -150,6 +150,8 @@ class _Answer(http.client.HTTPResponse):
         if self.fp.peek(1):
             self._on_first_byte()
         super().begin()
-        while self.status in _INTERIM:
+        while self.status // 100 == _INTERIM:
+            if self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                raise http.client.UnknownProtocol("nobody asked for another")
             self.headers = None  # type: ignore[assignment] # as before the first
             super().begin()

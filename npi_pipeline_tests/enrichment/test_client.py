@@ -162,6 +162,12 @@ FOUND_NO_URL = "HTTP 302 Found, a redirect to what is no URL, not followed"
         (http("302 Found", "Location: http://[?key=secret"), FOUND_NO_URL, True, Sign.trouble),
         (http("200 OK", body=b'{"a": "\xe9"}'), "the answer is not UTF-8", True, Sign.trouble),
         (b"HTTP/2.0 200 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n" + http("200 OK", body=BODY),
+            "the answer is not HTTP/1.1",
+            True,
+            Sign.trouble,
+        ),
         (b"HTTP/1.1 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
         (
             http("200 OK", *(f"X-{n}: x" for n in range(200)), body=BODY),

@@ -205,9 +205,10 @@ def test_a_connection_that_was_idle_for_long_is_not_trusted(serve: Serve, monkey
         b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
         b"HTTP/1.1 102 Processing\r\n\r\n",
         b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n",
+        b"HTTP/1.1 199 Whatever\r\nContent-Length: 5\r\n\r\n",
         b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2 + b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n",
     ],
-    ids=["100", "102", "103", "all"],
+    ids=["100", "102", "103", "unknown", "all"],
 )
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_interim_answers_are_passed_over_and_every_request_gets_its_own_answer(
