@@ -51,20 +51,23 @@ class Probe:
 
 def read_probes(root: DataRoot, day: dt.date, registry: str) -> list[Probe]:
     """The probes of the day's runs, oldest first. What cannot be understood proves nothing: it is as good as none."""
+    return [probe for probe in _probes_of_all(root, day) if probe.registry == registry]
+
+
+def _probes_of_all(root: DataRoot, day: dt.date) -> list[Probe]:
     path = f"{journal_folder(day)}/{_NAME}"
     try:
-        probes = [Probe(**probe) for probe in json.loads(root.read(path))]
+        return [Probe(**probe) for probe in json.loads(root.read(path))]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError) as error:
         logger.warning("%s cannot be understood (%s): it counts for nothing", root.uri(path), error)
         return []
-    return [probe for probe in probes if probe.registry == registry]
 
 
 def keep_probe(root: DataRoot, day: dt.date, probe: Probe) -> None:
     """Add a probe to those of the day. The caller holds the day's lock. Raises StorageError."""
-    probes = [*read_probes(root, day, probe.registry), probe]
+    probes = [*_probes_of_all(root, day), probe]
     content = json.dumps([dataclasses.asdict(each) for each in probes], indent=2) + "\n"
     root.write(f"{journal_folder(day)}/{_NAME}", content.encode())
 

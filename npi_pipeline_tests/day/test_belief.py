@@ -21,7 +21,9 @@ from npi_pipeline.enrichment.breaker import RegistryDownError
 from npi_pipeline.enrichment.journal import JournalError, read_outcomes, read_sealed_journal
 from npi_pipeline.enrichment.npi_list import parse_npi_list
 from npi_pipeline.settings import CheckSettings, FetchSettings
+from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline_tests.day.moody_registry import DEACTIVATED, NOT_FOUND, MoodyRegistry, moody_registry
 from npi_pipeline_tests.days import DAY
 
@@ -45,7 +47,7 @@ def moody() -> Iterator[MoodyRegistry]:
 
 
 def record(
-    root: LocalRoot,
+    root: DataRoot,
     moody: MoodyRegistry,
     npis: list[str],
     day: dt.date = DAY,
@@ -58,14 +60,25 @@ def record(
     return record_outcomes(root, day, npi_list, moody.registry, fetch, checks=checks)
 
 
-def recorded_with_everybody_known(root: LocalRoot, moody: MoodyRegistry, day: dt.date = YESTERDAY) -> None:
+def recorded_with_everybody_known(root: DataRoot, moody: MoodyRegistry, day: dt.date = YESTERDAY) -> None:
     moody.memory.know(*NPIS)
     record(root, moody, NPIS, day)
     moody.memory.asked.clear()
 
 
-def outcomes(root: LocalRoot, day: dt.date = DAY) -> dict[str, int]:
+def outcomes(root: DataRoot, day: dt.date = DAY) -> dict[str, int]:
     return {outcome: count for outcome, count in read_sealed_journal(root, day).outcomes.items() if count}
+
+
+def test_on_either_kind_of_root_a_broken_registrys_day_is_repaired(data_root: str, moody: MoodyRegistry) -> None:
+    root = open_data_root(data_root)
+    recorded_with_everybody_known(root, moody)
+    moody.memory.lost = range(sys.maxsize)
+    with pytest.raises(RegistryDownError):
+        record(root, moody, NPIS)
+    moody.memory.lost = range(0)
+    assert record(root, moody, NPIS).asked == len(NPIS)
+    assert outcomes(root) == {"found": len(NPIS)}
 
 
 @pytest.mark.parametrize("says", [NOT_FOUND, DEACTIVATED])

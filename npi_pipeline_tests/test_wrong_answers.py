@@ -1,8 +1,9 @@
-"""A day on which the registry knows nobody: it is not published, says why, and the next run of the day repairs it."""
+"""Days with wrong answers: of a registry that knows nobody, of a clock that is ahead, of another day's journal."""
 
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,21 @@ def test_a_first_day_on_which_nobody_is_known_is_published_when_someone_says_tha
     asked = len(moody.memory.asked)
     assert told.run().ok
     assert len(moody.memory.asked) == asked, "it is not asked again"
+
+
+def test_a_copy_of_another_days_journal_is_refused_in_one_line_and_not_tried_again(
+    pipeline: Pipeline, moody: MoodyRegistry
+) -> None:
+    moody.memory.know(*NPIS)
+    assert pipeline.run().ok
+    journals = pipeline.data_root / "journal"
+    shutil.copytree(journals / str(DAY), journals / str(NEXT_DAY))
+    run = pipeline.run(NEXT_DAY)
+    (problem,) = run.problems
+    assert f"journal.json is of {DAY} and not of {NEXT_DAY}" in problem
+    assert len(moody.memory.asked) == len(NPIS)
+    shutil.move(journals / str(NEXT_DAY), journals / "aside")
+    assert pipeline.run(NEXT_DAY).ok, "the remedy works"
 
 
 @pytest.mark.parametrize("ahead", [dt.timedelta(hours=2), dt.timedelta(days=300)])
