@@ -14,7 +14,6 @@ from npi_pipeline.storage.days import provider_changes_folder
 from npi_pipeline.tables.changes import COLUMNS
 
 _SHOWN_FIELDS = 10
-_SHOWN_CHARACTERS = 200
 _NOT_COMPARED = "not compared: the two days were recorded in different registry formats"
 
 DESCRIPTION = """What changed against the complete day right before: NPIs that joined or left the list, outcomes that
@@ -97,7 +96,7 @@ def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
         **kept.counts,
         **({"outcome_changes": table(_outcome_table(found))} if changes.outcome_changes else {}),
         **({"fields_changed_most": table(_field_table(found))} if changes.fields else {}),
-        **({"preview": table(changes.preview.with_columns(_shortened()))} if kept.file.rows else {}),
+        **({"preview": table(changes.preview)} if kept.file.rows else {}),
         "dagster/column_schema": dg.TableSchema(
             columns=[dg.TableColumn(column.name, column.type.value, column.description) for column in COLUMNS]
         ),
@@ -113,9 +112,4 @@ def _outcome_table(found: FoundChanges) -> pl.DataFrame:
 def _field_table(found: FoundChanges) -> pl.DataFrame:
     rows = [(of.field, of.providers, of.npi, of.old, of.new) for of in found.changes.fields[:_SHOWN_FIELDS]]
     columns = ["field", "providers", "for example", "old", "new"]
-    return pl.DataFrame(rows, schema=columns, orient="row").with_columns(_shortened())
-
-
-def _shortened() -> pl.Expr:
-    """Texts come from outside, and the event log is no place for long ones."""
-    return pl.col("old", "new").str.head(_SHOWN_CHARACTERS)
+    return pl.DataFrame(rows, schema=columns, orient="row")

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 import statistics
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from npi_pipeline.storage.kept_table import provider_parts, read_provider_table
 from npi_pipeline.storage.list_object import HowChosen, is_certain
 from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import read_manifest, verify_published
+from npi_pipeline.tables.changes import COLUMNS
+from npi_pipeline.tables.csv_files import csv_rows, leading_columns
 from npi_pipeline.tables.paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
 from npi_pipeline.tables.provider_table import NO_STATE
 from npi_pipeline.tables.states import STATES as RECOGNISED
@@ -44,6 +46,7 @@ _EXAMPLES = 10
 _EXAMPLES_OF_A_REASON = 3
 _SHOWN_CHARACTERS = 200
 _RECENT_DAYS = 7
+_IS_ABOUT_A_FIELD = re.compile(rb"[^,]*,field,")
 # An invalid NPI may look like a formula; a list's NPIs never begin with the quote that defuses it.
 _NOT_DEFUSED = pl.col("npi").fill_null("").str.strip_prefix("'")
 
@@ -325,12 +328,9 @@ def _deactivated(root: DataRoot, day: dt.date) -> pl.DataFrame:
 
 
 def _rows_of_outcomes(root: DataRoot, path: str) -> pl.DataFrame:
-    """The rows of a day's changes that are about outcomes: npi, change and new."""
-    with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
-        local = Path(scratch) / "changes.csv"
-        root.download(path, local)
-        rows = pl.scan_csv(local, infer_schema=False).select("npi", "change", "new")
-        return rows.filter(pl.col("change") != "field").with_columns(_NOT_DEFUSED).collect()
+    """The rows of a day's changes that are about outcomes."""
+    rows = (row for row in csv_rows(root.chunks(path)) if not _IS_ABOUT_A_FIELD.match(row))
+    return leading_columns(rows, *(column.name for column in COLUMNS)).with_columns(_NOT_DEFUSED)
 
 
 def _same_npis(one_name: str, one: pl.DataFrame, other_name: str, other: pl.DataFrame) -> Finding:
@@ -370,8 +370,4 @@ def _of_files(parts: Iterable[Path], *columns: str) -> pl.DataFrame:
 
 
 def _rows_of_csv(root: DataRoot, path: str, *columns: str) -> pl.DataFrame:
-    with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
-        local = Path(scratch) / "state_file.csv"
-        root.download(path, local)
-        rows = pl.scan_csv(local, infer_schema=False).select(columns).collect()
-    return rows.with_columns(_NOT_DEFUSED)
+    return leading_columns(csv_rows(root.chunks(path)), *columns).with_columns(_NOT_DEFUSED)

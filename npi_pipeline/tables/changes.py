@@ -22,7 +22,9 @@ import polars as pl
 from npi_pipeline.storage.kept_changes import ChangesFile
 from npi_pipeline.tables.changed_fields import Cells, changed_fields
 from npi_pipeline.tables.columns import Column, ColumnType, TableLayout
+from npi_pipeline.tables.csv_files import csv_of
 from npi_pipeline.tables.formulas import defused
+from npi_pipeline.tables.rows import runs_of
 
 COLUMNS = (
     Column("npi", ColumnType.string, "The NPI that something changed about."),
@@ -36,12 +38,15 @@ COLUMNS = (
     Column("new", ColumnType.string, "Its cell on this day; empty when there is nothing any more."),
 )
 PREVIEW_ROWS = 10
+SHOWN_CHARACTERS = 200
 
 _SCHEMA = pl.Schema([(column.name, pl.String()) for column in COLUMNS])
 _FOUND, _DEACTIVATED = "found", "deactivated"
 _NOBODY = pl.DataFrame(schema={"npi": pl.String, "outcome": pl.String, "body": pl.String})
-# So many differing NPIs are gathered before they are compared: with few at a time polars' own cost prevails.
+# So many differing NPIs are gathered before they are compared, or so many characters of their answers: with few at a
+# time polars' own cost prevails.
 _GATHERED = 2_000
+_GATHERED_CHARACTERS = 8 << 20
 _PAIRS_AT_A_TIME = 2_500
 
 
@@ -63,7 +68,7 @@ class Changes:
     ``counts``: NPIs that ``joined`` or ``left`` the list, ``outcomes_changed`` of NPIs on both lists, how many of these
     are ``deactivated`` now, ``providers_changed`` and ``fields_changed`` of those found on both days.
     ``outcome_changes`` counts NPIs by old and new outcome. ``fields`` are the changed columns, those of most providers
-    first. ``preview`` has the first rows of the file.
+    first. ``preview`` has the first rows of the file. Cells of both are shortened to SHOWN_CHARACTERS.
     """
 
     counts: dict[str, int]
@@ -99,11 +104,11 @@ def _contents(
     summary: _Summary,
 ) -> Iterator[bytes]:
     """The file piece by piece."""
-    yield _SCHEMA.to_frame().write_csv().encode()
+    yield csv_of(_SCHEMA.to_frame(), include_header=True)
     for differing in _gathered(_in_step(old, new), compare_bodies=layout is not None):
         rows = _rows(differing, layout, cells)
         summary.add(rows)
-        yield rows.write_csv(include_header=False).encode()
+        yield csv_of(rows)
 
 
 def _in_step(old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -139,28 +144,47 @@ class _Differing:
     npis: list[str] = dataclasses.field(default_factory=list)
     bodies: list[str] = dataclasses.field(default_factory=list)
 
+    characters: int = 0
+
+    def add(self, marked: pl.DataFrame) -> None:
+        self.outcomes.append(marked.filter("has_other_outcome").select("npi", old="outcome", new="outcome_new"))
+        # As Python's strings: a filtered column keeps all the bodies of its part in memory.
+        for npi, *bodies in marked.filter("has_other_answer").select("npi", "body", "body_new").iter_rows():
+            self.npis.append(npi)
+            self.bodies += bodies
+            self.characters += sum(map(len, bodies))
+
     @property
     def count(self) -> int:
         return len(self.npis) + sum(frame.height for frame in self.outcomes)
+
+    @property
+    def is_enough(self) -> bool:
+        return self.count >= _GATHERED or self.characters >= _GATHERED_CHARACTERS
 
 
 def _gathered(runs: Iterable[tuple[pl.DataFrame, pl.DataFrame]], *, compare_bodies: bool) -> Iterator[_Differing]:
     differing = _Differing()
     for old, new in runs:
         both = old.join(new, on="npi", how="full", coalesce=True, suffix="_new").sort("npi")
-        has_other_outcome = both["outcome"].ne_missing(both["outcome_new"])
-        differing.outcomes.append(both.filter(has_other_outcome).select("npi", old="outcome", new="outcome_new"))
-        if compare_bodies:
-            has_other_answer = ~has_other_outcome & (both["outcome"] == _FOUND) & (both["body"] != both["body_new"])
-            # As Python's strings: a filtered column keeps all the bodies of its part in memory.
-            for npi, *bodies in both.filter(has_other_answer).select("npi", "body", "body_new").iter_rows():
-                differing.npis.append(npi)
-                differing.bodies += bodies
-        if differing.count >= _GATHERED:
-            yield differing
-            differing = _Differing()
+        has_other_answer = (pl.col("outcome") == _FOUND) & (pl.col("body") != pl.col("body_new"))
+        marked = both.with_columns(has_other_outcome=pl.col("outcome").ne_missing(pl.col("outcome_new"))).with_columns(
+            has_other_answer=~pl.col("has_other_outcome") & has_other_answer & pl.lit(compare_bodies)
+        )
+        for some in _cut_by_size(marked.filter(pl.col("has_other_outcome") | pl.col("has_other_answer"))):
+            differing.add(some)
+            if differing.is_enough:
+                yield differing
+                differing = _Differing()
     if differing.count:
         yield differing
+
+
+def _cut_by_size(marked: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The same rows, as many at a time as are gathered."""
+    sizes = marked["body"].str.len_bytes().fill_null(0) + marked["body_new"].str.len_bytes().fill_null(0)
+    for run in runs_of(sizes.to_list(), _GATHERED_CHARACTERS):
+        yield marked[run]
 
 
 def _rows(differing: _Differing, layout: TableLayout | None, cells: Cells) -> pl.DataFrame:
@@ -193,6 +217,11 @@ def _field_rows(differing: _Differing, start: int, layout: TableLayout, cells: C
     return changed.with_columns(npis.gather(changed["pair"]), change=pl.lit("field")).select(*_SCHEMA)
 
 
+def _shown(name: str) -> pl.Expr:
+    """A cell as it is shown: the texts come from outside, and may be as long as an answer."""
+    return pl.col(name).str.head(SHOWN_CHARACTERS)
+
+
 class _Summary:
     """What adds up over the rows."""
 
@@ -201,7 +230,7 @@ class _Summary:
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._providers = 0
         self._fields: dict[str, ChangedField] = {}
-        self._preview = _SCHEMA.to_frame()
+        self._preview: list[tuple[str | None, ...]] = []
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take the next rows; all of one NPI come at once."""
@@ -212,11 +241,13 @@ class _Summary:
             self._outcomes[old, new] += count
         fields = rows.filter(pl.col("change") == "field")
         self._providers += fields["npi"].n_unique()
-        by_field = fields.group_by("field").agg(pl.len(), pl.first("npi"), pl.first("old"), pl.first("new"))
+        by_field = fields.group_by("field").agg(pl.len(), pl.first("npi"), _shown("old").first(), _shown("new").first())
         for field, providers, npi, old, new in by_field.iter_rows():
             known = self._fields.get(field) or ChangedField(field, 0, npi, old or "", new or "")
             self._fields[field] = dataclasses.replace(known, providers=known.providers + providers)
-        self._preview = pl.concat([self._preview, rows.head(PREVIEW_ROWS - self._preview.height)])
+        shown = rows.head(PREVIEW_ROWS - len(self._preview)).with_columns(_shown("old"), _shown("new"))
+        # As Python's strings: a column keeps the texts that its own are cut from in memory.
+        self._preview += shown.rows()
 
     def changes(self, name: str, size: int, sha256: str) -> Changes:
         """All of it; ``name``, ``size`` and ``sha256`` are the file's."""
@@ -231,6 +262,6 @@ class _Summary:
             },
             outcome_changes=dict(sorted(self._outcomes.items())),
             fields=tuple(sorted(self._fields.values(), key=lambda changed: (-changed.providers, changed.field))),
-            preview=self._preview,
+            preview=pl.DataFrame(self._preview, schema=_SCHEMA, orient="row"),
             file=ChangesFile(name, self._by_change.total(), size, sha256),
         )

@@ -26,8 +26,8 @@ Json = dict[str, Any]
 def fitted(answer: Json, layout: TableLayout, widths: Mapping[str, int]) -> tuple[Json, Unknown, Unknown]:
     """The record in ``answer`` as ``layout`` declares it; everything else by its path; and what is beyond ``widths``.
 
-    Those are the items for which a list has no columns left. They stay in the record too: where a provider practises
-    depends on them. What stands beside the record in the answer counts as something else (its path begins with ``$``).
+    Those are the items for which a list has no columns left. Where a provider practises depends on them, they stay in
+    the record too. What stands beside the record in the answer counts as something else (its path begins with ``$``).
     A null is a missing value wherever something is declared, and of a text with a NUL the column has no more than a
     readable likeness.
     """
@@ -72,13 +72,16 @@ def _fitted_record(record: Json, layout: TableLayout, beyond: Unknown, unknown: 
             own = part.fields
         elif isinstance(rest.get(part.name, {}), dict | None):
             fit[part.name] = _fitted(rest.pop(part.name, None), part.fields, (part.name,), unknown)
+    practice = {addresses.path[0] for addresses in layout.practice_addresses}
     for lists in layout.lists_of_records():
+        is_practice = isinstance(lists, PickedFields) or lists.name in practice
         if isinstance(rest.get(lists.name, []), list | None):
             items = rest.pop(lists.name, None) or []
             fit[lists.name] = [
                 # What is beyond is kept whole: nothing of it need be kept apart.
                 _fitted(item, lists.fields, (lists.name, place), {} if (lists.name, place) in beyond else unknown)
                 for place, item in enumerate(items)
+                if is_practice or (lists.name, place) not in beyond
             ]
     return _fitted(rest, own, (), unknown) | fit
 

@@ -21,7 +21,7 @@ NOTHING_UNKNOWN: Unknown = {}
 MOST_CELLS = 4_000_000
 """Rows are handled so many at a time that their cells stay below this: wide records must not fill the memory."""
 
-MOST_BYTES = 16 << 20
+MOST_BYTES = 12 << 20
 """And so many that they take no more bytes than this, if they are more than one."""
 
 

@@ -7,7 +7,6 @@ Not here: which states a record is in (``states``), names and publishing of the 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path as File
 from typing import BinaryIO
@@ -16,6 +15,7 @@ import polars as pl
 
 from npi_pipeline.storage.manifest import StateFile
 from npi_pipeline.tables.columns import Column, ColumnType
+from npi_pipeline.tables.csv_files import csv_of, csv_rows
 from npi_pipeline.tables.formulas import defused
 from npi_pipeline.tables.paths import LEADING_COLUMNS, NUL, NUL_SIGN, STATES
 from npi_pipeline.tables.provider_table import NO_STATE, ProviderTable
@@ -23,6 +23,8 @@ from npi_pipeline.tables.rows import MOST_CELLS
 from npi_pipeline.tables.states import STATES as RECOGNISED
 
 _BUFFER = 1 << 18
+# Rows become text so many bytes at a time: they are in memory several times over on the way.
+_BYTES_AT_A_TIME = 8 << 20
 
 
 class _Writer:
@@ -85,7 +87,7 @@ def write_state_files(
     """
     if failed_name == NO_STATE or failed_name in RECOGNISED:
         raise ValueError(f"the file of failed NPIs cannot be called {failed_name!r}: it is the name of another file")
-    header = _csv(pl.DataFrame({column.name: [] for column in table.columns}), include_header=True)
+    header = csv_of(pl.DataFrame({column.name: [] for column in table.columns}), include_header=True)
     writers = _Writers(folder, file_name, header)
     for always in (NO_STATE, failed_name):
         writers.of(always)
@@ -103,7 +105,8 @@ def write_state_files(
 
 def _write_part(part: File, table: ProviderTable, writers: _Writers, *, defuse: bool) -> int:
     frame = pl.read_parquet(part)
-    step = max(1, MOST_CELLS // len(table.columns))
+    rows_of_some_bytes = _BYTES_AT_A_TIME * frame.height // max(int(frame.estimated_size()), 1)
+    step = max(1, min(MOST_CELLS // len(table.columns), rows_of_some_bytes))
     for start in range(0, frame.height, step):
         rows = frame.slice(start, step)
         by_state: dict[str, list[bytes]] = {}
@@ -163,27 +166,11 @@ def _without_nul(name: str) -> pl.Expr:
     return pl.col(name).str.replace_all(NUL, NUL_SIGN, literal=True)
 
 
-def _csv(frame: pl.DataFrame, *, include_header: bool) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_csv(buffer, include_header=include_header)
-    return buffer.getvalue()
-
-
 def _lines(frame: pl.DataFrame) -> list[bytes]:
     """The rows of ``frame`` as CSV, without line ends."""
     if frame.is_empty():
         return []
-    lines = _csv(frame, include_header=False)[:-1].split(b"\n")
-    return lines if len(lines) == frame.height else list(_rejoined(lines))
-
-
-def _rejoined(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines that were cut inside a quoted cell, put together again: a whole row has an even number of quotes."""
-    row: list[bytes] = []
-    quotes = 0
-    for line in lines:
-        row.append(line)
-        quotes += line.count(b'"')
-        if quotes % 2 == 0:
-            yield b"\n".join(row)
-            row = []
+    content = csv_of(frame)
+    lines = content[:-1].split(b"\n")
+    # More lines than rows: some cell holds a line feed.
+    return lines if len(lines) == frame.height else list(csv_rows([content]))

@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 
 # By measurement (benchmarks/journal.py): higher levels cost three times the time and win a tenth of the size.
 _ZSTD_LEVEL = 1
+# So many parts are read ahead at most, and no more than so many bytes of them.
 _READ_AHEAD = 8
+_READ_AHEAD_BYTES = 12 << 20
 _DAY_OF_PART = re.compile(r"(\d{4}-\d\d-\d\d)-", re.ASCII)
 _VERSION = 1
 
@@ -157,17 +159,23 @@ def rows_in(content: bytes, columns: list[str]) -> pl.DataFrame:
 
 
 def contents(root: DataRoot, paths: list[str]) -> Iterator[tuple[str, bytes | None]]:
-    """The bytes of each file, None for one that is not there. A few are read ahead, for S3's latency."""
+    """The bytes of each file, None for one that is not there. A few are read ahead, for S3's latency.
+
+    The files of a journal are of about the same size: by the last one it is judged how many fit in memory.
+    """
     left = deque(paths)
+    most_ahead = 2
     ahead: deque[tuple[str, Future[bytes | None]]] = deque()
     pool = ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="journal-read")
     try:
         while left or ahead:
-            while left and len(ahead) < _READ_AHEAD:
+            while left and len(ahead) < most_ahead:
                 path = left.popleft()
                 ahead.append((path, pool.submit(_content, root, path)))
-            path, content = ahead.popleft()
-            yield path, content.result()
+            path, future = ahead.popleft()
+            content = future.result()
+            most_ahead = max(1, min(_READ_AHEAD, _READ_AHEAD_BYTES // max(len(content or b""), 1)))
+            yield path, content
     finally:
         # Not waited for: an interrupted run need not hear what S3 says.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -31,7 +31,9 @@ from npi_pipeline.enrichment.journal.rows import NO_ROWS, SCHEMA, latest
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.storage.data_root import DataRoot, HeldLock
 
+# A part has so many rows, and where they are more than one no more than so many bytes of answers.
 SEALED_PART_ROWS = 5_000
+SEALED_PART_BYTES = 12 << 20
 # So many bytes of rows are held in memory; more go to files in a temporary folder, split so many ways at a time.
 _BYTES_IN_MEMORY = 16 << 20
 _FAN_OUT = 16
@@ -46,20 +48,16 @@ def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, 
     Raises JournalError when an NPI has no outcome, StorageError, LockedError when the lock was lost.
     """
     npis = npis.unique().sort()
-    slices = [npis.slice(start, SEALED_PART_ROWS) for start in range(0, npis.len(), SEALED_PART_ROWS)]
     arrived = {file.path for file in root.list(arrivals_folder(day))}
     merged = part_paths(root, day, registry)
     stem = new_stem(day)
     parts: list[SealedPart] = []
     outcomes = {outcome.value: 0 for outcome in Outcome}
     with tempfile.TemporaryDirectory(prefix="npi-journal-") as scratch:
-        by_slice = _by_slice(read_parts(root, day, merged, list(SCHEMA)), slices, Path(scratch))
-        for number, (wanted, rows) in enumerate(by_slice):
-            part = latest(rows.join(wanted.to_frame("npi"), on="npi", how="semi"))
-            if part.height < wanted.len():
-                raise _no_outcome(day, wanted, part)
+        standing = _standing(day, read_parts(root, day, merged, list(SCHEMA)), npis, Path(scratch))
+        for number, part in enumerate(_in_parts(standing)):
             name = write_part(root, sealed_folder(day), f"{stem}-{number:05}", part)
-            parts.append(SealedPart(name, part.height, wanted[0], wanted[-1]))
+            parts.append(SealedPart(name, part.height, part["npi"][0], part["npi"][-1]))
             for outcome, count in part["outcome"].value_counts().iter_rows():
                 outcomes[outcome] += count
     sealed = SealedJournal(day, clock.utc_now(), registry, outcomes, tuple(parts))
@@ -71,34 +69,61 @@ def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, 
     return sealed
 
 
-def _by_slice(
-    frames: Iterable[pl.DataFrame], slices: list[pl.Series], scratch: Path
-) -> Iterator[tuple[pl.Series, pl.DataFrame]]:
-    """Each of ``slices``, which are runs of the sorted NPIs, with all rows from its first NPI up to the next slice.
+def _in_parts(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows as the parts in which they are kept: the same rows are always cut the same way."""
+    held: list[pl.DataFrame] = []
+    rows = size = 0
+    for frame in frames:
+        start = 0
+        for place, body_bytes in enumerate(frame["body"].str.len_bytes().fill_null(0).to_list()):
+            if rows == SEALED_PART_ROWS or (rows and size + body_bytes > SEALED_PART_BYTES):
+                yield pl.concat([*held, frame[start:place]], rechunk=True)
+                held, rows, size, start = [], 0, 0, place
+            rows += 1
+            size += body_bytes
+        held.append(frame[start:])
+    if rows:
+        yield pl.concat(held, rechunk=True)
 
-    Rows that do not fit in memory go to files in ``scratch``, one for each group of slices, and from there the same
-    way again. Groups, because a file for each slice would be many and small, which costs three times the time.
+
+def _standing(day: dt.date, frames: Iterable[pl.DataFrame], npis: pl.Series, scratch: Path) -> Iterator[pl.DataFrame]:
+    """The row that stands of each of the sorted ``npis``, in order, as many at a time as are held in memory.
+
+    Rows that do not fit in memory go to files in ``scratch``, one for each run of NPIs, and from there the same way
+    again. Runs, because a file for each part would be many and small, which costs three times the time.
     """
+    if npis.is_empty():
+        return
     batches = _batches(frames)
     begun = list(itertools.islice(batches, 2))
-    if len(begun) < 2 or len(slices) == 1:  # noqa: PLR2004 - there is a second one: it does not fit
-        rows = pl.concat([NO_ROWS, *begun, *batches])
-        yield from zip(slices, _split(rows, slices), strict=True)
+    # Popped: the first two would stay in memory for as long as the name does.
+    all_batches = itertools.chain((begun.pop(0) for _ in range(len(begun))), batches)
+    if len(begun) < 2 or npis.len() == 1:  # noqa: PLR2004 - there is a second one: it does not fit
+        standing = NO_ROWS
+        for batch in all_batches:
+            standing = latest(pl.concat([standing, batch.join(npis.to_frame("npi"), on="npi", how="semi")]))
+        if standing.height < npis.len():
+            raise _no_outcome(day, npis, standing)
+        yield standing
         return
-    width = -(-len(slices) // _FAN_OUT)
-    groups = [slices[start : start + width] for start in range(0, len(slices), width)]
-    folders = [scratch / str(number) for number in range(len(groups))]
+    runs = _runs(npis)
+    folders = [scratch / str(number) for number in range(len(runs))]
     for folder in folders:
         folder.mkdir()
-    # Popped: the first two would stay in memory for as long as the name does.
-    first_two = (begun.pop(0) for _ in range(2))
-    for number, batch in enumerate(itertools.chain(first_two, batches)):
-        for folder, rows in zip(folders, _split(batch, [group[0] for group in groups]), strict=True):
+    for number, batch in enumerate(all_batches):
+        for folder, rows in zip(folders, _split(batch, runs), strict=True):
             rows.write_parquet(folder / f"{number}.parquet", compression_level=1, statistics=False)
-    for folder, group in zip(folders, groups, strict=True):
+    for folder, run in zip(folders, runs, strict=True):
         spilled = sorted(folder.glob("*.parquet"))
-        yield from _by_slice((pl.read_parquet(path) for path in spilled), group, folder)
+        yield from _standing(day, (pl.read_parquet(path) for path in spilled), run, folder)
         shutil.rmtree(folder)
+
+
+def _runs(npis: pl.Series) -> list[pl.Series]:
+    """The sorted ``npis`` cut into runs, of whole parts where there are enough."""
+    unit = SEALED_PART_ROWS if npis.len() > SEALED_PART_ROWS else 1
+    width = unit * -(-npis.len() // (unit * _FAN_OUT))
+    return [npis.slice(start, width) for start in range(0, npis.len(), width)]
 
 
 def _batches(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -115,16 +140,16 @@ def _batches(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         yield pl.concat(held)
 
 
-def _split(rows: pl.DataFrame, slices: list[pl.Series]) -> list[pl.DataFrame]:
-    """The rows of each slice: those from its first NPI up to the first of the next."""
-    starts = pl.Series("npi", [wanted[0] for wanted in slices[1:]], dtype=pl.String)
-    numbered = rows.with_columns(slice=starts.search_sorted(rows["npi"], side="right"))
-    parts = numbered.partition_by("slice", as_dict=True, include_key=False)
-    return [parts.get((number,), NO_ROWS) for number in range(len(slices))]
+def _split(rows: pl.DataFrame, runs: list[pl.Series]) -> list[pl.DataFrame]:
+    """The rows of each run: those from its first NPI up to the first of the next."""
+    starts = pl.Series("npi", [run[0] for run in runs[1:]], dtype=pl.String)
+    numbered = rows.with_columns(run=starts.search_sorted(rows["npi"], side="right"))
+    parts = numbered.partition_by("run", as_dict=True, include_key=False)
+    return [parts.get((number,), NO_ROWS) for number in range(len(runs))]
 
 
-def _no_outcome(day: dt.date, wanted: pl.Series, part: pl.DataFrame) -> JournalError:
-    without = wanted.filter(~wanted.is_in(part["npi"].implode()))
+def _no_outcome(day: dt.date, npis: pl.Series, standing: pl.DataFrame) -> JournalError:
+    without = npis.filter(~npis.is_in(standing["npi"].implode()))
     return JournalError(
         f"the journal of {day} has no outcome for {without[0]} (nor, from there on, for {without.len() - 1} or more "
         "NPIs of the list): materialise npi_records for that day again, it asks for them"

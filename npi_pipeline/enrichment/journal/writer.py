@@ -119,9 +119,19 @@ class JournalWriter:
             self._changed.notify_all()
             while not (self._is_closing or self._is_due()):
                 self._changed.wait(max(self._due - time.monotonic(), 0) if self._waiting else None)
-            outcomes, self._waiting, self._waiting_bytes = self._waiting, [], 0
+            outcomes = self._take()
             self._is_writing = True
             return outcomes
+
+    def _take(self) -> list[NpiOutcome]:
+        """Those that have waited longest, up to the size of a part; what is left stays due."""
+        count = size = 0
+        while count < len(self._waiting) and size < _PART_BYTES:
+            size += len(self._waiting[count].body or "")
+            count += 1
+        outcomes, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._waiting_bytes -= size
+        return outcomes
 
     def _is_due(self) -> bool:
         return bool(self._waiting) and (self._waiting_bytes >= _PART_BYTES or time.monotonic() >= self._due)
