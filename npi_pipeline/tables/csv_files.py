@@ -57,7 +57,7 @@ def leading_columns(rows: Iterable[bytes], *names: str) -> pl.DataFrame:
     for row in rows:
         head = leading.match(row)
         if head is None:
-            raise ValueError(f"row {len(heads) + 1} has fewer than {len(names)} cells")
+            raise ValueError(f"row {len(heads)} has fewer than {len(names)} cells")
         heads.append(head.group())
     frame = pl.read_csv(b"\n".join([*heads, b""]), infer_schema=False)
     if frame.columns != list(names):

@@ -89,8 +89,8 @@ def _in_parts(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 def _standing(day: dt.date, frames: Iterable[pl.DataFrame], npis: pl.Series, scratch: Path) -> Iterator[pl.DataFrame]:
     """The row that stands of each of the sorted ``npis``, in order, as many at a time as are held in memory.
 
-    Rows that do not fit in memory go to files in ``scratch``, one for each run of NPIs, and from there the same way
-    again. Runs, because a file for each part would be many and small, which costs three times the time.
+    Rows that do not fit in memory go to files in ``scratch``, one for each slice of the NPIs, and from there the same
+    way again. Slices of several parts, because many small files cost three times the time.
     """
     if npis.is_empty():
         return
@@ -106,21 +106,21 @@ def _standing(day: dt.date, frames: Iterable[pl.DataFrame], npis: pl.Series, scr
             raise _no_outcome(day, npis, standing)
         yield standing
         return
-    runs = _runs(npis)
-    folders = [scratch / str(number) for number in range(len(runs))]
+    slices = _slices(npis)
+    folders = [scratch / str(number) for number in range(len(slices))]
     for folder in folders:
         folder.mkdir()
     for number, batch in enumerate(all_batches):
-        for folder, rows in zip(folders, _split(batch, runs), strict=True):
+        for folder, rows in zip(folders, _split(batch, slices), strict=True):
             rows.write_parquet(folder / f"{number}.parquet", compression_level=1, statistics=False)
-    for folder, run in zip(folders, runs, strict=True):
+    for folder, wanted in zip(folders, slices, strict=True):
         spilled = sorted(folder.glob("*.parquet"))
-        yield from _standing(day, (pl.read_parquet(path) for path in spilled), run, folder)
+        yield from _standing(day, (pl.read_parquet(path) for path in spilled), wanted, folder)
         shutil.rmtree(folder)
 
 
-def _runs(npis: pl.Series) -> list[pl.Series]:
-    """The sorted ``npis`` cut into runs, of whole parts where there are enough."""
+def _slices(npis: pl.Series) -> list[pl.Series]:
+    """The sorted ``npis`` in slices, of whole parts where there are enough."""
     unit = SEALED_PART_ROWS if npis.len() > SEALED_PART_ROWS else 1
     width = unit * -(-npis.len() // (unit * _FAN_OUT))
     return [npis.slice(start, width) for start in range(0, npis.len(), width)]
@@ -140,12 +140,12 @@ def _batches(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         yield pl.concat(held)
 
 
-def _split(rows: pl.DataFrame, runs: list[pl.Series]) -> list[pl.DataFrame]:
-    """The rows of each run: those from its first NPI up to the first of the next."""
-    starts = pl.Series("npi", [run[0] for run in runs[1:]], dtype=pl.String)
-    numbered = rows.with_columns(run=starts.search_sorted(rows["npi"], side="right"))
-    parts = numbered.partition_by("run", as_dict=True, include_key=False)
-    return [parts.get((number,), NO_ROWS) for number in range(len(runs))]
+def _split(rows: pl.DataFrame, slices: list[pl.Series]) -> list[pl.DataFrame]:
+    """The rows of each slice: those from its first NPI up to the first of the next."""
+    starts = pl.Series("npi", [wanted[0] for wanted in slices[1:]], dtype=pl.String)
+    numbered = rows.with_columns(slice=starts.search_sorted(rows["npi"], side="right"))
+    parts = numbered.partition_by("slice", as_dict=True, include_key=False)
+    return [parts.get((number,), NO_ROWS) for number in range(len(slices))]
 
 
 def _no_outcome(day: dt.date, npis: pl.Series, standing: pl.DataFrame) -> JournalError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -266,3 +267,29 @@ def test_journal_json_is_for_people_too(tmp_path: Path) -> None:
     content = json.loads(root.read(f"{FOLDER}/journal.json"))
     assert (content["day"], content["rows"], content["outcomes"]["found"]) == ("2026-11-23", 1, 1)
     assert dt.datetime.fromisoformat(content["sealed_at"]).tzinfo is not None
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_parts_are_bounded_in_bytes_and_cut_the_same_way_whatever_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(sealing, "SEALED_PART_BYTES", 10_000)
+    monkeypatch.setattr(sealing, "_BYTES_IN_MEMORY", 15_000)
+    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 20)
+    draw = random.Random(seed)
+    outcomes = [made(number, body="b" * draw.choice([10, 10, 3_000, 12_000])) for number in range(90)]
+    root, other = LocalRoot(tmp_path / "1"), LocalRoot(tmp_path / "2")
+    write(root, outcomes)
+    # More rows of one NPI than memory holds, before the one that stands.
+    for _ in range(5):
+        write(other, [made(3, body="x" * 9_000), made(1, body="y" * 9_000)])
+    for outcome in draw.sample(outcomes, len(outcomes)):
+        write(other, [outcome])
+    sealed = seal(root, range(90))
+    assert sealed_rows(root) == rows_of(*outcomes)
+    bodies = [part["body"].str.len_bytes().to_list() for part in sealed_parts(root, DAY)]
+    assert all(len(of_part) == 1 or sum(of_part) <= 10_000 for of_part in bodies)
+    assert max(map(len, bodies)) <= 20
+    seal(other, range(90))
+    assert sealed_rows(other) == sealed_rows(root)
+    assert [part.rows for part in read_sealed_journal(other, DAY).parts] == [part.rows for part in sealed.parts]

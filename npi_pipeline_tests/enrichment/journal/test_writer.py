@@ -7,6 +7,7 @@ import resource
 import threading
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from npi_pipeline.demo.s3 import LocalS3
@@ -228,3 +229,19 @@ def test_a_run_killed_at_any_point_leaves_whole_parts_without_a_gap(data_root: s
     assert known[0] == 0
     assert known[-1] == 40
     assert len(set(known)) > 5
+
+
+def test_parts_are_bounded_in_bytes_however_fast_answers_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_PART_BYTES", 10_000)
+    root = WatchedRoot(tmp_path)
+    root.may_write.clear()
+    outcomes = [made(number, body="b" * 3_000) for number in range(40)]
+    with JournalWriter(root, DAY, run=1) as journal:
+        for outcome in outcomes:
+            journal.append(outcome)
+        root.may_write.set()
+    rows = [pl.read_parquet(tmp_path / file.path).height for file in root.list(ARRIVALS)]
+    assert sum(rows) == 40
+    assert max(rows) == 4, "the one that fills a part is in it"
