@@ -23,7 +23,7 @@ from npi_pipeline.settings import Settings, SettingsError
 from npi_pipeline.storage.days import is_published
 from npi_pipeline.storage.list_object import NO_BUCKET
 from npi_pipeline.storage.open_root import open_data_root
-from npi_pipeline.watch.failures import broken_checks, step_failures
+from npi_pipeline.watch.failures import NOT_KNOWN, broken_checks, reasons
 from npi_pipeline.watch.lost_runs import HOST_TAG, end_lost_runs
 
 
@@ -107,10 +107,7 @@ def _run_day(
         raise_on_error=False,
     )
     evaluations = result.get_asset_check_evaluations()
-    problems = (
-        *broken_checks(evaluations, dg.AssetCheckSeverity.ERROR),
-        *step_failures(result.get_step_failure_events()),
-    )
+    problems = tuple(reasons(result.all_events)) or (() if result.success else (NOT_KNOWN,))
     warnings = tuple(broken_checks(evaluations, dg.AssetCheckSeverity.WARN))
     status = status_of_day(open_data_root(settings.files.data_root), settings.files, day)
     return DayRun(status, result.run_id, time.monotonic() - started, problems, warnings)

@@ -11,6 +11,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.execution.plan.objects import ErrorSource
 
+from npi_pipeline.watch.failures import why_again
+
 
 @dg.logger(
     config_schema={"log_level": dg.Field(str, default_value="INFO", description="DEBUG, INFO, WARNING or ERROR.")},
@@ -18,27 +20,38 @@ from dagster._core.execution.plan.objects import ErrorSource
 )
 def terminal_logger(context: dg.InitLoggerContext) -> logging.Logger:
     """Time, asset and message; Dagster's own events are told only when they are errors."""
+    wanted = logging.getLevelName(context.logger_config["log_level"])
     logger = logging.getLogger("npi_pipeline.run")
-    logger.setLevel(context.logger_config["log_level"])
+    # Dagster tells at the lowest level that a step is tried again.
+    logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.handlers.clear()
     handler = logging.StreamHandler()
     handler.setFormatter(_ShortLines())
-    handler.addFilter(_is_said_by_an_asset_or_unexpected)
+    handler.addFilter(lambda record: _level(record) >= wanted and _is_said_by_an_asset_or_news(record))
     logger.addHandler(handler)
     return logger
 
 
-def _is_said_by_an_asset_or_unexpected(record: logging.LogRecord) -> bool:
-    """Dagster tells every event of a run; of these only an error that nobody foresaw is news on a terminal."""
+def _is_said_by_an_asset_or_news(record: logging.LogRecord) -> bool:
+    """Dagster tells every event of a run; news on a terminal is an error that nobody foresaw, and another try."""
     event = _meta(record).get("dagster_event")
     if event is None:
         # Of a step that is not executed because another failed, Dagster says so at the level of an error.
         return not record.getMessage().endswith("Not executing.")
     if not event.is_step_failure:
-        return False
+        return _is_another_try(record)
     data = event.step_failure_data
     return data.user_failure_data is None and data.error_source is not ErrorSource.INTERRUPT
+
+
+def _is_another_try(record: logging.LogRecord) -> bool:
+    event = _meta(record).get("dagster_event")
+    return event is not None and event.is_step_up_for_retry
+
+
+def _level(record: logging.LogRecord) -> int:
+    return logging.WARNING if _is_another_try(record) else record.levelno
 
 
 class _ShortLines(logging.Formatter):
@@ -47,9 +60,13 @@ class _ShortLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         meta = _meta(record)
         step = f"{meta['step_key']}: " if meta.get("step_key") else ""
-        level = "" if record.levelno <= logging.INFO else f"{record.levelname} "
-        # An error's trace is in Dagster's own message.
-        message = record.getMessage() if meta.get("dagster_event") else meta.get("orig_message", record.getMessage())
+        level = "" if _level(record) <= logging.INFO else f"{logging.getLevelName(_level(record))} "
+        if _is_another_try(record):
+            message = why_again(meta["dagster_event"])
+        else:
+            # An error's trace is in Dagster's own message.
+            own = record.getMessage()
+            message = own if meta.get("dagster_event") else meta.get("orig_message", own)
         return f"{self.formatTime(record, '%H:%M:%S')} {level}{step}{message}"
 
 

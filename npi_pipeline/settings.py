@@ -472,7 +472,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(groups)
         except ValidationError as error:
-            raise SettingsError(one_line(error)) from error
+            raise SettingsError(one_line(error)) from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> str | None:

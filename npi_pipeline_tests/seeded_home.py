@@ -108,3 +108,16 @@ class SeededHome:
     def why_nothing(self, now: dt.datetime, **settings: Any) -> str:
         """What the daily schedule says when it asks for nothing."""
         return self.tick(now, **settings).skip_message or ""
+
+
+def queued_run(instance: dg.DagsterInstance, day: str) -> dg.DagsterRun:
+    """A run of a day that waits in the queue for the daemon."""
+    run = create_run_for_test(
+        instance,
+        job_name="npi_daily",
+        status=dg.DagsterRunStatus.QUEUED,
+        tags={PARTITION_TAG: day},
+        remote_job_origin=_REPOSITORY.get_job_origin("npi_daily"),
+    )
+    instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run_id=run.run_id)
+    return run

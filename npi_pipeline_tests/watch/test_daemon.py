@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from npi_pipeline.day.accounting import every_npi_is_accounted_for, state_files_match_the_manifest
@@ -14,7 +17,9 @@ from npi_pipeline.demo.providers import npi_numbers
 from npi_pipeline.demo.registry import EmulatedRegistry
 from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline.storage.open_root import open_data_root
+from npi_pipeline.watch.failures import why_failed
 from npi_pipeline_tests.deployment import Deployment
+from npi_pipeline_tests.seeded_home import queued_run
 from npi_pipeline_tests.webhook import webhook
 
 pytestmark = pytest.mark.daemon
@@ -161,3 +166,35 @@ def test_a_machine_that_goes_off_in_mid_backfill_goes_on_from_there_with_no_slot
     asked = registry.requests_by_npi()
     assert set(asked) == set(NPIS)
     assert max(asked.values()) <= 2, json.dumps(asked)
+
+
+def test_a_code_server_that_cannot_load_fails_a_queued_run_in_the_words_of_the_setting(make_deployment: Make) -> None:
+    deployment = make_deployment()
+    run = queued_run(deployment.instance, days_from(FIRST, 1)[0])
+    deployment.environment["NPI_THREADS"] = "many"
+    with deployment.daemon() as daemon:
+        deployment.wait_until(lambda: deployment.all_ended(1), daemon)
+    assert why_failed(deployment.instance, run).startswith("NPI_THREADS='many' cannot be used")
+
+
+def test_a_worker_that_is_killed_is_told_as_that(
+    make_deployment: Make, put_lists: Callable[[Sequence[str]], None], registry: EmulatedRegistry
+) -> None:
+    days = days_from(FIRST, 1)
+    put_lists(days)
+    registry.configure(latency=0.5)
+    deployment = make_deployment(NPI_THREADS="2")
+    with deployment.daemon() as daemon:
+        deployment.backfill(days)
+        deployment.wait_until(lambda: list(deployment.data_root.glob("journal/*/arrivals/*/*.parquet")), daemon)
+        (run,) = deployment.instance.get_runs()
+        os.kill(process_of(deployment.instance, run), signal.SIGKILL)
+        deployment.wait_until(lambda: deployment.statuses()[days[0]][0] == "FAILURE", daemon)
+        assert "SIGKILL" in why_failed(deployment.instance, run)
+
+
+def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
+    """The process that a run says it is in."""
+    records = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+    said = [event.engine_event_data.metadata for record in records if (event := record.event_log_entry.dagster_event)]
+    return next(int(str(metadata["pid"].value)) for metadata in said if "pid" in metadata)
