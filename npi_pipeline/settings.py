@@ -354,7 +354,7 @@ class CheckSettings(SettingsGroup):
         "so, ask no further.",
     )
     not_found_change_limit: float = Field(
-        default=0.05,
+        default=0.02,
         ge=0,
         le=1,
         description="Warn when the share of `not_found`, or of `deactivated`, is by more than this above the median of "

@@ -100,15 +100,23 @@ class Doubts:
         return npis
 
     def _line(self, probe: Probe) -> str:
-        seen = "gives one and the same record for many NPIs" if probe.of_all else "seems to know nobody"
         return (
-            f"the registry at {self._registry.host} {seen}; {_what_it_said(probe)}: its answers are not believed and "
-            "are asked for again; see whether NPI_REGISTRY_URL is right and the registry in order, then run again; "
-            "where it is right, set NPI_NOT_FOUND_SHARE_LIMIT=1"
+            f"the registry at {self._registry.host} {_what_it_seems(probe)}; {_what_it_said(probe)}: its answers are "
+            "not believed and are asked for again; see whether NPI_REGISTRY_URL is right and the registry in order, "
+            "then run again; where the list is so, set NPI_NOT_FOUND_SHARE_LIMIT=1"
         )
 
 
+def _what_it_seems(probe: Probe) -> str:
+    if 2 * _found(probe) > len(probe.outcomes):
+        return "seemed to know nobody for a while"
+    return "gives one and the same record for many NPIs" if probe.of_all else "seems to know nobody"
+
+
 def _what_it_said(probe: Probe) -> str:
-    found = sum(outcome == Outcome.found.value for outcome in probe.outcomes.values())
     said = ", ".join(f"{npi} {outcome}" for npi, outcome in probe.outcomes.items())
-    return f"of {len(probe.outcomes)} NPIs that it found lately it finds {found} now ({said})"
+    return f"of {len(probe.outcomes)} NPIs that it found lately it finds {_found(probe)} now ({said})"
+
+
+def _found(probe: Probe) -> int:
+    return sum(outcome == Outcome.found.value for outcome in probe.outcomes.values())

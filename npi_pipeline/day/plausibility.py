@@ -14,7 +14,7 @@ from npi_pipeline import clock
 from npi_pipeline.day.accounting import Finding, recorded_rows
 from npi_pipeline.day.belief import UNKNOWN, not_found_is_believed, same_records, unknown_share
 from npi_pipeline.day.probe import recent_journals
-from npi_pipeline.enrichment.journal import SealedJournal, read_sealed_journal
+from npi_pipeline.enrichment.journal import JournalError, SealedJournal, read_sealed_journal
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.storage.data_root import DataRoot
@@ -56,7 +56,7 @@ def not_found_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckS
     recent = [
         other
         for other in recent_journals(root, day, journal.registry, before=True)
-        if not_found_is_believed(root, other, limit)
+        if _is_comparable(root, other, limit)
     ]
     holds = unknown_share(journal.outcomes) <= limit
     figures: dict[str, int | float | str] = {}
@@ -107,6 +107,14 @@ def answers_are_not_of_the_future(root: DataRoot, day: dt.date) -> Finding:
         "with NPI_FETCH_MODE=all for their right dates",
         figures={"answers": rows.height},
     )
+
+
+def _is_comparable(root: DataRoot, other: SealedJournal, limit: float) -> bool:
+    """Whether the answers of another day are believed; that one is damaged is its own trouble."""
+    try:
+        return not_found_is_believed(root, other, limit)
+    except JournalError:
+        return False
 
 
 def _answers(journal: SealedJournal) -> int:

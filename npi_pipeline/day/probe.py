@@ -37,8 +37,8 @@ _NAME = "probes.json"
 class Probe:
     """What the registry said about NPIs that were found lately, when the answers to ``run`` of the day were in doubt.
 
-    ``outcomes``: by NPI. ``knows``: whether the registry proved to know NPIs. ``of_all``: whether the records of the
-    run are in doubt too, and not only what it did not find.
+    ``outcomes``: by NPI, `not_found` also for a record that everybody gets. ``knows``: whether the registry proved to
+    know NPIs. ``of_all``: whether the records of the run are in doubt too, and not only what it did not find.
     """
 
     run: int
@@ -90,19 +90,20 @@ def make_probe(
     """
     gently = settings.model_copy(update={"threads": 1, "pre_request_sleep_range": 0.0, "loop_till_done": False})
     answers = list(fetch(npis, registry, gently, stop=stop))
-    found = {answer.npi for answer in answers if _is_found(answer, repeated)}
+    found = {answer.npi for answer in answers if _outcome(answer, repeated) is Outcome.found}
     return Probe(
         run=run,
         registry=registry.identity,
         asked_at=clock.utc_now().isoformat(timespec="seconds"),
-        outcomes={answer.npi: answer.verdict.outcome.value for answer in answers},
+        outcomes={answer.npi: _outcome(answer, repeated).value for answer in answers},
         knows=2 * len(found) > len(answers) and found.isdisjoint(not_found_before),
         of_all=repeated is not None,
     )
 
 
-def _is_found(answer: NpiOutcome, repeated: str | None) -> bool:
-    return answer.verdict.outcome is Outcome.found and answer.body != repeated
+def _outcome(answer: NpiOutcome, repeated: str | None) -> Outcome:
+    is_repeated = answer.verdict.outcome is Outcome.found and answer.body == repeated
+    return Outcome.not_found if is_repeated else answer.verdict.outcome
 
 
 def found_lately(root: DataRoot, day: dt.date, registry: str, among: Sequence[str], repeated: str | None) -> list[str]:

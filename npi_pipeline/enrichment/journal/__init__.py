@@ -7,6 +7,7 @@ Below ``journal/{day}`` lie whole Parquet files, on either kind of data root:
 - ``sealed/`` holds the rows of the day's list, one each, sorted by NPI, a part for every 5,000 NPIs of the list.
 - ``journal.json`` names the sealed parts and is written after them: its presence says that the journal is sealed.
 - ``asking.json`` says from which run on NPIs were asked for afresh, for the runs that go on with that one.
+- ``probes.json`` says what a registry in doubt said about NPIs that it had found lately (``day.probe``).
 - ``damaged/`` holds parts that were found damaged. A part's name ends in a digest of its bytes, to tell for certain,
   and begins with its day, so that a copy of another day's is refused.
 
