@@ -50,7 +50,7 @@ def _decoded(body: bytes, content_type: str) -> str:
     except UnicodeDecodeError:
         header = email.message.Message()
         header["Content-Type"] = content_type
-        with contextlib.suppress(LookupError):
+        with contextlib.suppress(LookupError, ValueError):
             return body.decode(header.get_content_charset("utf-8"))
         raise
 

@@ -36,7 +36,17 @@ def test_utf8_is_utf8_whatever_is_declared() -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type", ["", JSON, "application/json; charset=utf-8", "x; charset=no-such", "x; charset=hex", "x; charset="]
+    "content_type",
+    [
+        "",
+        JSON,
+        "application/json; charset=utf-8",
+        "x; charset=no-such",
+        "x; charset=hex",
+        "x; charset=",
+        "x; charset=a\0b",
+        "x; charset=\xe9",
+    ],
 )
 def test_what_is_in_no_known_charset_is_no_text(content_type: str) -> None:
     with pytest.raises(UnicodeDecodeError):
