@@ -48,17 +48,29 @@ def reuse_answers(
     """Take answers about ``npis`` into the journal of ``day`` from other days' sealed journals; how many it were.
 
     Only what ``registry`` (as given to ``seal_journal``) answered not before ``not_before`` is taken, the latest
-    first, from journals that ``may_serve``, and nothing that is dated in the future: how old it is nobody knows. The
-    rows keep their ``fetched_at`` and are those of a run of their own. ``known`` is what ``read_outcomes`` gives for
+    first, from journals that ``may_serve``, and nothing that is dated in the future: how old it is nobody knows. While
+    a journal was sealed in the future nothing at all is: the clock may be behind, and old answers seem young. The rows
+    keep their ``fetched_at`` and are those of a run of their own. ``known`` is what ``read_outcomes`` gives for
     ``day``: an answer older than that is not taken. The caller holds the day's lock. Raises StorageError.
     """
+    latest_moment = clock.utc_now() + clock.MACHINES_APART
+    journals = _recent_journals(root, day, registry, not_before)
+    if journals and journals[0].sealed_at > latest_moment:
+        logger.warning(
+            "no answers are taken over from other days: the journal of %s was sealed in the future, at %s UTC, so how "
+            "old answers are cannot be told; set this machine's clock or, if it is right, run that day with "
+            "NPI_FETCH_MODE=all",
+            journals[0].day,
+            f"{journals[0].sealed_at:%Y-%m-%d %H:%M:%S}",
+        )
+        return 0
     wanted = npis.unique()
     known_since = known.select("npi", known_at="fetched_at")
-    is_young = pl.col("fetched_at").is_between(not_before, clock.utc_now() + clock.MACHINES_APART)
+    is_young = pl.col("fetched_at").is_between(not_before, latest_moment)
     run = pl.lit(next_run(known), SCHEMA["run"]).alias("run")
     stem = new_stem(day)
     taken = 0
-    for journal in _recent_journals(root, day, registry, not_before):
+    for journal in journals:
         if not _serves(journal, may_serve):
             continue
         for path, content in contents(root, journal.paths):

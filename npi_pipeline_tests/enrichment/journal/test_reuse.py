@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from npi_pipeline import clock
 from npi_pipeline.enrichment.journal import read_outcomes, reuse_answers, seal_journal, sealing
 from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome
 from npi_pipeline.storage.data_root import DataRoot
@@ -72,6 +73,20 @@ def test_answers_that_are_dated_in_the_future_are_not_taken(root: DataRoot, ahea
     sealed_day(root, EARLIER, made(1, second=second + ahead.total_seconds()), made(2, second=second))
     assert reuse(root, 1, 2) == 1
     assert read_outcomes(root, DAY)["npi"].to_list() == [npi(2)]
+
+
+@pytest.mark.parametrize("behind", [dt.timedelta(hours=2), dt.timedelta(days=300)])
+def test_a_clock_that_is_behind_makes_no_old_answer_young(
+    root: DataRoot, behind: dt.timedelta, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = dt.datetime.now(dt.timezone.utc)
+    monkeypatch.setattr(clock, "utc_now", lambda: now - behind)
+    sealed_day(root, OTHER, made(1, second=(now - behind - MORNING).total_seconds()))
+    monkeypatch.setattr(clock, "utc_now", lambda: now)
+    sealed_day(root, EARLIER, made(2, second=(now - MORNING).total_seconds()))
+    monkeypatch.setattr(clock, "utc_now", lambda: now - behind)
+    assert reuse(root, 1, 2, not_before=now - behind - dt.timedelta(hours=1)) == 0
+    assert f"the journal of {EARLIER} was sealed in the future" in caplog.text
 
 
 def test_answers_that_are_taken_stand_before_what_the_day_had(root: DataRoot) -> None:
