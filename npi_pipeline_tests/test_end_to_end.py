@@ -161,7 +161,7 @@ def test_a_day_on_s3_has_the_same_files_as_one_on_a_local_root(pipeline: Pipelin
         for entry in listed
     }
     manifest = json.loads(bodies.pop("manifest.json"))
-    assert bodies == pipeline.bytes_by_name()
+    assert bodies == {f"{manifest['folder']}/{name}": body for name, body in pipeline.bytes_by_name().items()}
     assert manifest["files"] == pipeline.manifest()["files"]
 
 

@@ -10,7 +10,6 @@ from npi_pipeline.day.find_changes import FoundChanges, find_changes
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import provider_changes_folder
 from npi_pipeline.tables.changes import COLUMNS
 
 _SHOWN_FIELDS = 10
@@ -82,7 +81,7 @@ def _recorded_anew(found: FoundChanges) -> str:
 
 def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
     kept, changes = found.kept, found.changes
-    where = root.uri(f"{provider_changes_folder(kept.day)}/{kept.file.name}")
+    where = root.uri(kept.path)
     other = kept.compared_with
     return {
         "dagster/partition_row_count": kept.file.rows,

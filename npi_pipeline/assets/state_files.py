@@ -44,12 +44,13 @@ def state_files_asset(days: dg.DailyPartitionsDefinition, watch: WatchSettings) 
         with one_line_failures():
             manifest = publish_state_files(root, day, day_storage)
         folder = state_files_folder(day_storage.state_files_dir, day)
+        where = f"{folder}/{manifest.folder}" if manifest.folder else folder
         rows = {file.state: file.rows for file in manifest.files}
-        context.log.info(f"{len(rows)} state files with {sum(rows.values()):,} rows published in {root.uri(folder)}")
+        context.log.info(f"{len(rows)} state files with {sum(rows.values()):,} rows published in {root.uri(where)}")
         return dg.MaterializeResult(
             metadata={
                 "dagster/partition_row_count": sum(rows.values()),
-                **files_below(root, folder),
+                **files_below(root, where),
                 "map_of_states": dg.MetadataValue.md(state_tile_map(rows)),
                 "rows_per_state": dg.MetadataValue.md(state_bars(rows, day_storage.failed_name)),
                 "manifest": dg.MetadataValue.path(root.uri(f"{folder}/{MANIFEST_NAME}")),

@@ -22,13 +22,13 @@ from npi_pipeline.enrichment.journal import read_sealed_journal, sealed_parts
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings, FileSettings
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import days_with_list, provider_changes_folder, state_files_folder
+from npi_pipeline.storage.days import days_with_list
 from npi_pipeline.storage.kept_changes import read_kept_changes
 from npi_pipeline.storage.kept_list import read_kept_list, read_kept_source
 from npi_pipeline.storage.kept_table import provider_parts, read_provider_table
 from npi_pipeline.storage.list_object import HowChosen, is_certain
 from npi_pipeline.storage.manifest import Manifest
-from npi_pipeline.storage.publish import read_manifest, verify_published
+from npi_pipeline.storage.publish import path_of_state_file, read_manifest, verify_published
 from npi_pipeline.tables.changes import COLUMNS
 from npi_pipeline.tables.csv_files import csv_rows, leading_columns
 from npi_pipeline.tables.paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
@@ -214,12 +214,11 @@ def state_files_match_the_manifest(root: DataRoot, day: dt.date, files: FileSett
 def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings) -> Finding:
     """The accounting identity, read from the list as it was kept and the CSVs as they lie there."""
     listed = kept_npi_list(root, day).npis.select("npi")
-    folder = state_files_folder(files.state_files_dir, day)
     found: list[pl.DataFrame] = []
     others: list[pl.DataFrame] = []
     manifest = read_manifest(root, files.state_files_dir, day)
     for file in manifest.files:
-        npis = _rows_of_csv(root, f"{folder}/{file.name}", "npi")
+        npis = _rows_of_csv(root, path_of_state_file(files.state_files_dir, manifest, file), "npi")
         if npis["npi"].n_unique() != npis.height:
             return Finding(holds=False, line=f"{file.name} has an NPI twice")
         # What is no state is Failed, whatever its name: NPI_FAILED_NAME may have been another one for that day.
@@ -259,7 +258,7 @@ def joins_and_leaves_match_the_lists(root: DataRoot, day: dt.date, files: FileSe
     the published state files say who was listed and who deactivated: the changes are about what was published.
     """
     kept = read_kept_changes(root, day)
-    rows = _rows_of_outcomes(root, f"{provider_changes_folder(day)}/{kept.file.name}")
+    rows = _rows_of_outcomes(root, kept.path)
     if kept.compared_with is None:
         return Finding(holds=rows.is_empty(), line="no complete day before it to compare with")
     old_day = kept.compared_with.day
@@ -304,8 +303,8 @@ def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _Publi
     if manifest is None or (_is_list_of(root, manifest) and _is_journal_of(root, manifest)):
         listed = kept_npi_list(root, day).npis.select("npi")
         return _PublishedNpis(listed, _deactivated(root, day), are_of_list_and_journal=True)
-    folder = state_files_folder(files.state_files_dir, day)
-    frames = (_rows_of_csv(root, f"{folder}/{file.name}", "npi", "outcome") for file in manifest.files)
+    paths = (path_of_state_file(files.state_files_dir, manifest, file) for file in manifest.files)
+    frames = (_rows_of_csv(root, path, "npi", "outcome") for path in paths)
     rows = pl.concat(frames).unique()
     is_deactivated = pl.col("outcome") == Outcome.deactivated.value
     deactivated = rows.filter(is_deactivated).select("npi")

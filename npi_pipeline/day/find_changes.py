@@ -149,7 +149,7 @@ def _found(root: DataRoot, manifest: Manifest, files: FileSettings, held: HeldLo
                     raise
         compared_with = Publication.of(other) if other else None
         kept = KeptChanges(Publication.of(manifest), compared_with, fields_compared, changes.counts, changes.file)
-        keep_changes(root, Path(scratch), kept, held)
+        kept = keep_changes(root, Path(scratch), kept, held)
     return FoundChanges(kept, changes, recorded_anew)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from npi_pipeline.enrichment.journal import read_sealed_journal, rows_of
 from npi_pipeline.settings import FileSettings, SettingsError
 from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline.storage.days import PROVIDER_TABLE
 from npi_pipeline.storage.kept_table import keep_provider_table
 from npi_pipeline.tables.columns import TableLayout
 from npi_pipeline.tables.provider_table import ProviderTable, refuse_unknown_lists, write_provider_table
@@ -19,12 +21,13 @@ from npi_pipeline.tables.provider_table import ProviderTable, refuse_unknown_lis
 
 def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widths: Mapping[str, int]) -> ProviderTable:
     """Make the provider table of ``day``. Raises JournalError, DayLockedError, StorageError."""
-    journal = read_sealed_journal(root, day)
-    with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
+    # Before anything is read: so whoever is slower cannot put an older table in the place of a newer one.
+    with day_lock(root, day, PROVIDER_TABLE) as held, tempfile.TemporaryDirectory(prefix="npi-") as scratch:
+        journal = read_sealed_journal(root, day)
         read_outcomes = functools.partial(rows_of, root, journal)
         table = write_provider_table(read_outcomes, layout, Path(scratch), list_widths=list_widths)
         table = dataclasses.replace(table, journal_digest=journal.digest)
-        keep_provider_table(root, day, Path(scratch), table)
+        keep_provider_table(root, day, Path(scratch), table, held)
     return table
 
 

@@ -12,10 +12,11 @@ import polars as pl
 from npi_pipeline.enrichment.journal import JournalError, read_sealed_journal, rows_of
 from npi_pipeline.enrichment.npi_list import parse_npi_list
 from npi_pipeline.settings import FileSettings
-from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import state_file_name
+from npi_pipeline.storage.data_root import DataRoot, HeldLock
+from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline.storage.days import STATE_FILES, state_file_name
 from npi_pipeline.storage.kept_list import read_kept_list, source_of
-from npi_pipeline.storage.kept_table import provider_parts, read_provider_table
+from npi_pipeline.storage.kept_table import parts_of, read_kept_table
 from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import publish
 from npi_pipeline.tables.state_files import write_state_files
@@ -29,8 +30,15 @@ def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Ma
     Raises FileNotFoundError when a step before has not run, JournalError also when list, journal and provider table do
     not belong together, DayLockedError, StorageError.
     """
+    # Before anything is read: so whoever is slower cannot put an older day in the place of a newer one.
+    with day_lock(root, day, STATE_FILES) as held:
+        return _published(root, day, files, held)
+
+
+def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock) -> Manifest:
     listed = read_kept_list(root, day)
-    table = read_provider_table(root, day)
+    kept = read_kept_table(root, day)
+    table = kept.table
     journal = read_sealed_journal(root, day)
     if not journal.is_recorded_as(table.journal_digest):
         # The found of the one and the failed of the other would lose an NPI that failed and is found since.
@@ -41,7 +49,7 @@ def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Ma
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         written = write_state_files(
             table,
-            provider_parts(root, day),
+            parts_of(root, kept),
             _telling_npis(rows_of(root, journal), recorded),
             Path(scratch),
             lambda state: state_file_name(files, day, state),
@@ -59,8 +67,7 @@ def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Ma
             list_sha256=listed.sha256,
             journal_digest=journal.digest,
         )
-        publish(root, files.state_files_dir, Path(scratch), manifest)
-    return manifest
+        return publish(root, files.state_files_dir, Path(scratch), manifest, held)
 
 
 def _telling_npis(frames: Iterable[pl.DataFrame], npis: list[pl.Series]) -> Iterator[pl.DataFrame]:

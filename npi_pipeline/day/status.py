@@ -87,7 +87,7 @@ def _status(root: DataRoot, files: FileSettings, day: dt.date, *, is_published: 
         outcomes=dict(manifest.outcomes),
         files=len(manifest.files),
         rows=sum(file.rows for file in manifest.files),
-        where=root.uri(folder),
+        where=root.uri(f"{folder}/{manifest.folder}" if manifest.folder else folder),
         published_at=manifest.published_at,
     )
 

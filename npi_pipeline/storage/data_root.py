@@ -8,15 +8,20 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import re
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
+
+from npi_pipeline import clock
 
 CHUNK_BYTES = 1 << 20
 
 # A name that begins with a dot is the root's own business (unfinished files): never a caller's, never listed.
 _SAFE_PATH = re.compile(r"[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*(/[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*)*")
+
+_UNIQUE_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 
 
 class StorageError(Exception):
@@ -95,16 +100,43 @@ class DataRoot(Protocol):
     def delete(self, *paths: str) -> None:
         """Remove files; no error for one that is not there."""
 
-    def replace_folder(self, folder: str, source: Path, last: str, held: HeldLock) -> None:
-        """Make the files of the local folder ``source`` (it has no subfolders) the whole content of ``folder``.
+    def read_tagged(self, path: str) -> tuple[bytes, str]:
+        """The content of a file, and the tag that tells it from any other content. Raises FileNotFoundError."""
 
-        A reader that goes by the file ``last`` sees the old files, or none, or the new: never some of each.
-        Killed at any point, it leaves one of these three, and the next call makes it whole. ``held`` is the lock that
-        keeps others from the folder: LockedError when it was lost. The files of ``source`` may be moved away.
+    def write_if(self, path: str, data: bytes, tag: str | None) -> str | None:
+        """As ``write``, if the file is still the one of ``tag`` (None: if there is none): its new tag, else None.
+
+        Of two that write with the same ``tag`` one does, even when one of them was paused for long: this is the fence
+        against whoever lost a lock and does not know it yet. No content may be written twice in the life of a file.
+        """
+
+    def replace_folder(
+        self, folder: str, source: Path, index: str, content: Callable[[str], bytes], held: HeldLock
+    ) -> str:
+        """Make the files of the local folder ``source`` (it has no subfolders) and an index the content of ``folder``.
+
+        The files get the subfolder of ``folder`` that is returned, a new one each time, or lie in ``folder`` itself
+        ("") where a folder can be replaced whole. ``index`` is the name of the file that says what there is, and
+        ``content`` gives its content for that subfolder. Writing the index is the commit, and it is conditional: a
+        reader that goes by it sees the old files or the new, never some of each and never none; killed or refused at
+        any point, one of the two. What was there before is removed after the commit, and nothing else is.
+
+        ``held`` is the lock that keeps others from the folder, taken before anything was read that the files are made
+        of: LockedError when it was lost. The files of ``source`` may be moved away.
         """
 
     def lock(self, path: str, holder: str) -> AbstractContextManager[HeldLock]:
         """Hold ``path`` as a lock; a process that dies loses it. Raises LockedError when somebody else holds it."""
+
+
+def unique_name() -> str:
+    """A name that nobody else has, sorted by when it was given."""
+    return f"{clock.utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def is_unique_name(name: str) -> bool:
+    """Whether ``unique_name`` gives such names."""
+    return _UNIQUE_NAME.fullmatch(name) is not None
 
 
 def size_of(root: DataRoot, folder: str) -> int:

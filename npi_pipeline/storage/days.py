@@ -16,6 +16,7 @@ NPI_LIST = "npi_list"
 JOURNAL = "journal"
 PROVIDER_TABLE = "provider_table"
 PROVIDER_CHANGES = "provider_changes"
+STATE_FILES = "state_files"
 LOCKS = "locks"
 
 MANIFEST_NAME = "manifest.json"

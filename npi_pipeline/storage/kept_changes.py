@@ -26,12 +26,16 @@ class ChangesError(ValueError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChangesFile:
-    """The CSV of a day's changes: ``rows`` without the header, ``sha256`` of its bytes in hex."""
+    """The CSV of a day's changes: ``rows`` without the header, ``sha256`` of its bytes in hex.
+
+    ``folder`` is where it lies, below the folder of ``changes.json``; beside that on a local root ("").
+    """
 
     name: str
     rows: int
     bytes: int
     sha256: str
+    folder: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,6 +74,16 @@ class KeptChanges:
         """The day whose changes they are."""
         return self.publication.day
 
+    @property
+    def path(self) -> str:
+        """Where the CSV lies below the data root."""
+        folder = provider_changes_folder(self.day)
+        return f"{folder}/{self.file.folder}/{self.file.name}" if self.file.folder else f"{folder}/{self.file.name}"
+
+    def in_folder(self, folder: str) -> KeptChanges:
+        """The same, with the CSV in that ``folder``."""
+        return dataclasses.replace(self, file=dataclasses.replace(self.file, folder=folder))
+
     def to_json(self) -> bytes:
         """The content of ``changes.json``."""
         content = {
@@ -78,7 +92,7 @@ class KeptChanges:
             "compared_with": _publication_as_json(self.compared_with) if self.compared_with else None,
             "fields_compared": self.fields_compared,
             "counts": dict(self.counts),
-            **dataclasses.asdict(self.file),
+            **{name: value for name, value in dataclasses.asdict(self.file).items() if name != "folder" or value},
         }
         return (json.dumps(content, indent=2) + "\n").encode()
 
@@ -95,7 +109,13 @@ class KeptChanges:
                 compared_with=_publication_in(other) if other else None,
                 fields_compared=content["fields_compared"],
                 counts=content["counts"],
-                file=ChangesFile(content["name"], content["rows"], content["bytes"], content["sha256"]),
+                file=ChangesFile(
+                    content["name"],
+                    content["rows"],
+                    content["bytes"],
+                    content["sha256"],
+                    content.get("folder", ""),
+                ),
             )
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, ChangesError):
@@ -103,13 +123,20 @@ class KeptChanges:
             raise ChangesError(f"it cannot be understood: {type(error).__name__} {error}") from error
 
 
-def keep_changes(root: DataRoot, folder: Path, kept: KeptChanges, held: HeldLock) -> None:
-    """Make the CSV in the local ``folder`` the changes of the day; it may be moved away.
+def keep_changes(root: DataRoot, folder: Path, kept: KeptChanges, held: HeldLock) -> KeptChanges:
+    """Make the CSV in the local ``folder`` the changes of the day; it may be moved away. Returns them as they are kept.
 
     ``held`` is the day's lock on its changes. Raises StorageError, LockedError when the lock was lost.
     """
-    (folder / CHANGES_NAME).write_bytes(kept.to_json())
-    root.replace_folder(provider_changes_folder(kept.day), folder, CHANGES_NAME, held)
+    return kept.in_folder(
+        root.replace_folder(
+            provider_changes_folder(kept.day),
+            folder,
+            CHANGES_NAME,
+            lambda subfolder: kept.in_folder(subfolder).to_json(),
+            held,
+        )
+    )
 
 
 def read_kept_changes(root: DataRoot, day: dt.date) -> KeptChanges:

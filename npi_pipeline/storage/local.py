@@ -7,20 +7,41 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from npi_pipeline.storage.data_root import CHUNK_BYTES, HeldLock, LockedError, StorageError, StoredFile, checked_path
+from npi_pipeline.storage.data_root import (
+    CHUNK_BYTES,
+    HeldLock,
+    LockedError,
+    StorageError,
+    StoredFile,
+    checked_path,
+    unique_name,
+)
+from npi_pipeline.storage.exchange import exchange
 
 _UNFINISHED = ".unfinished"
+_REPLACED = ".replaced"
 # A write that was killed leaves its unfinished file; no write takes as long as this without touching it.
 _ABANDONED_SECONDS = 24 * 3600
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR}
+_REMEDIES = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EACCES: "grant access there",
+    errno.EPERM: "grant access there",
+    errno.EROFS: "grant access there",
+    errno.EISDIR: "a folder lies where a file belongs: move it away",
+}
 
 
 class LocalRoot:
@@ -80,27 +101,62 @@ class LocalRoot:
             with self._one_line_errors("delete", path):
                 self._at(path).unlink(missing_ok=True)
 
-    def replace_folder(self, folder: str, source: Path, last: str, held: HeldLock) -> None:
-        """See DataRoot. Two renames: between them there is no folder at all."""
+    def read_tagged(self, path: str) -> tuple[bytes, str]:
+        """See DataRoot. The tag is a digest."""
+        content = self.read(path)
+        return content, _tag_of(content)
+
+    def write_if(self, path: str, data: bytes, tag: str | None) -> str | None:
+        """See DataRoot. The folder's own lock makes it atomic; what follows holds where locks do not (some NFS).
+
+        The new content first gets a name that is bound to the old one, and then its own by a rename, which fails when
+        that name is gone. So whoever was paused in between finds it gone, and has written nothing.
+        """
+        target = self._at(path)
+        next_one = target.with_name(f".{target.name}.after-{tag}{_UNFINISHED}")
+        with self._one_line_errors("write", path):
+            _make_folder(target.parent)
+            with _locked(target.parent):
+                with self._durable(next_one) as file:
+                    file.write(data)
+                if _tag_at(target) == tag:
+                    with contextlib.suppress(FileNotFoundError):
+                        next_one.rename(target)
+                        _sync_folder(target.parent)
+                next_one.unlink(missing_ok=True)
+                return _tag_of(data) if _tag_at(target) == _tag_of(data) else None
+
+    def replace_folder(
+        self, folder: str, source: Path, index: str, content: Callable[[str], bytes], held: HeldLock
+    ) -> str:
+        """See DataRoot. The whole folder is made beside the old one, and the two trade names.
+
+        Where the file system cannot do that in one step, it takes two renames, and for a moment there is no folder.
+        """
         target = self._at(folder)
-        if not (source / last).is_file():
-            raise ValueError(f"{source} has no {last}")
-        staging = target.with_name(f".{target.name}.staging")
-        replaced = target.with_name(f".{target.name}.replaced")
+        staging = target.with_name(f".{target.name}.{unique_name()}.staging")
         with self._one_line_errors("write", folder):
-            if replaced.exists() and not target.exists():
-                replaced.rename(target)
-            _remove_folders(staging, replaced)
+            _refuse_what_is_no_folder(target)
+            _put_back(target)
+            before = _tag_at(target / index)
+            left = list(target.parent.glob(f".{target.name}.*"))
             _make_folder(staging)
-            for file in sorted(source.iterdir()):
-                _move(file, staging / file.name)
-            _sync_folder(staging)
-            held.ensure_held()
-            if target.exists():
-                target.rename(replaced)
-            staging.rename(target)
-            _sync_folder(target.parent)
-            _remove_folders(replaced)
+            try:
+                for file in sorted(source.iterdir()):
+                    _move(file, staging / file.name)
+                with (staging / index).open("xb") as index_file:
+                    index_file.write(content(""))
+                    index_file.flush()
+                    os.fsync(index_file.fileno())
+                _sync_folder(staging)
+                held.ensure_held()
+                _take_the_name(staging, target, index, before)
+                _sync_folder(target.parent)
+            finally:
+                # By now, what was replaced.
+                _remove(staging)
+            _remove(*left)
+        return ""
 
     @contextlib.contextmanager
     def lock(self, path: str, holder: str) -> Iterator[HeldLock]:
@@ -146,21 +202,25 @@ class LocalRoot:
 
     @contextlib.contextmanager
     def _new_file(self, path: str) -> Iterator[BinaryIO]:
-        target = self._at(path)
+        with self._one_line_errors("write", path), self._durable(self._at(path)) as file:
+            yield file
+
+    @contextlib.contextmanager
+    def _durable(self, target: Path) -> Iterator[BinaryIO]:
+        """A file that has the name ``target`` once it is whole."""
         unfinished = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_UNFINISHED}")
-        with self._one_line_errors("write", path):
-            _make_folder(target.parent)
-            self._sweep(target.parent)
-            try:
-                with unfinished.open("xb") as file:
-                    yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                unfinished.replace(target)
-            except BaseException:
-                unfinished.unlink(missing_ok=True)
-                raise
-            _sync_folder(target.parent)
+        _make_folder(target.parent)
+        self._sweep(target.parent)
+        try:
+            with unfinished.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(target)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
 
     def _sweep(self, folder: Path) -> None:
         """Once a folder, remove what killed writes left in it long ago."""
@@ -178,11 +238,24 @@ class LocalRoot:
             yield
         except FileNotFoundError as error:
             raise FileNotFoundError(f"there is no {self.uri(path)}") from error
+        except IsADirectoryError as error:
+            if doing == "read":
+                raise FileNotFoundError(f"there is no {self.uri(path)}: a folder lies there; move it away") from error
+            raise self._one_line(doing, path, error) from error
         except OSError as error:
-            raise StorageError(
-                f"cannot {doing} {self.uri(path)}: {error.strerror or error}; "
-                "make room or grant access there, or set NPI_DATA_ROOT to another place"
-            ) from error
+            raise self._one_line(doing, path, error) from error
+
+    def _one_line(self, doing: str, path: str, error: OSError) -> StorageError:
+        remedy = _REMEDIES.get(error.errno or 0, "make room or grant access there")
+        in_the_way = error.filename if error.errno in _IN_THE_WAY else None
+        if in_the_way is not None and Path(in_the_way).is_symlink():
+            remedy = f"{in_the_way} is a symbolic link that leads to no folder; mend it or remove it"
+        elif in_the_way is not None:
+            remedy = f"{in_the_way} is no folder; move it away"
+        return StorageError(
+            f"cannot {doing} {self.uri(path)}: {error.strerror or error}; {remedy}, "
+            "or set NPI_DATA_ROOT to another place"
+        )
 
 
 class _KernelLock:
@@ -208,6 +281,21 @@ def _make_folder(folder: Path) -> None:
     _sync_folder(folder.parent)
 
 
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Be the only one on this machine that is in this block for ``folder``; of other machines too, where it can be."""
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # NFS locks no folder.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -223,7 +311,78 @@ def _move(source: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _remove_folders(*folders: Path) -> None:
-    for folder in folders:
-        if folder.exists():
-            shutil.rmtree(folder)
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _tag_of(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _tag_at(path: Path) -> str | None:
+    """The tag of a file; None when there is none."""
+    try:
+        return _tag_of(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _refuse_what_is_no_folder(target: Path) -> None:
+    if target.is_symlink():
+        raise StorageError(
+            f"cannot write {target}: it is a symbolic link to {target.readlink()}, and this folder is replaced whole; "
+            "remove the link (what it leads to stays), or let NPI_DATA_ROOT be where it leads"
+        )
+    if target.exists() and not target.is_dir():
+        raise StorageError(f"cannot write {target}: a file lies where a folder belongs; move it away")
+
+
+def _put_back(target: Path) -> None:
+    """Give a folder its name again that was moved aside to be replaced, when whoever did it was killed right then."""
+    aside = sorted(target.parent.glob(f".{target.name}.*{_REPLACED}")) if not target.exists() else []
+    if aside:
+        aside[-1].rename(target)
+
+
+def _take_the_name(staging: Path, target: Path, index: str, before: str | None) -> None:
+    """Let ``staging`` be ``target``, whose index has the tag ``before``; what it replaces is then called ``staging``.
+
+    Raises LockedError when it is not the one any more: somebody else is at work in spite of the lock.
+    """
+    try:
+        if not target.exists():
+            staging.rename(target)
+        elif exchange(staging, target):
+            if _tag_at(staging / index) != before:
+                exchange(staging, target)
+                raise _overtaken()
+        else:
+            _take_the_name_in_two_steps(staging, target, index, before)
+    except OSError as error:
+        # What one of them has made or removed is not as the other left it.
+        if error.errno in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+            raise _overtaken() from error
+        raise
+
+
+def _overtaken() -> LockedError:
+    return LockedError("another run, in spite of the lock", "just now")
+
+
+def _take_the_name_in_two_steps(staging: Path, target: Path, index: str, before: str | None) -> None:
+    replaced = staging.with_name(f"{staging.name}{_REPLACED}")
+    target.rename(replaced)
+    is_as_before = _tag_at(replaced / index) == before
+    try:
+        (staging if is_as_before else replaced).rename(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            replaced.rename(target)
+        raise
+    if not is_as_before:
+        raise _overtaken()
+    replaced.rename(staging)

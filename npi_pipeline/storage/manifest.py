@@ -41,6 +41,8 @@ class Manifest:
     version_id, last_modified, and since it is recorded: chosen, doubt); ``columns`` is the header that the files of
     found NPIs share. ``list_sha256`` is of the list's bytes, in hex, and ``journal_digest`` is that of the journal that
     the files were made from; either is None when it is not known, as in manifests of earlier releases.
+    ``folder`` is where the files lie, below the manifest's own folder; on a local root, and in manifests of earlier
+    releases, beside it ("").
     """
 
     day: dt.date
@@ -51,6 +53,11 @@ class Manifest:
     files: tuple[StateFile, ...]
     list_sha256: str | None = None
     journal_digest: str | None = None
+    folder: str = ""
+
+    def path_of(self, file: StateFile) -> str:
+        """Where one of the files lies, from the manifest's own place."""
+        return f"{self.folder}/{file.name}" if self.folder else file.name
 
     def to_json(self) -> bytes:
         """The content of ``manifest.json``: the same manifest gives the same bytes."""
@@ -62,6 +69,7 @@ class Manifest:
             # A manifest without them stays the same bytes: by these the changes know their publication.
             **({"list_sha256": self.list_sha256} if self.list_sha256 else {}),
             **({"journal_digest": self.journal_digest} if self.journal_digest else {}),
+            **({"folder": self.folder} if self.folder else {}),
             "npis": sum(self.outcomes.values()),
             "outcomes": dict(sorted(self.outcomes.items())),
             "files": [dataclasses.asdict(file) for file in sorted(self.files, key=lambda file: file.name)],
@@ -87,6 +95,7 @@ class Manifest:
                 files=tuple(StateFile(**file) for file in content["files"]),
                 list_sha256=content.get("list_sha256"),
                 journal_digest=content.get("journal_digest"),
+                folder=content.get("folder", ""),
             )
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, ManifestError):

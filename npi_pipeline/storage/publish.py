@@ -6,29 +6,40 @@ Not here: how a folder is replaced on each kind of root (``local``, ``s3``), nor
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline.storage.data_root import DataRoot, HeldLock, is_unique_name
 from npi_pipeline.storage.days import MANIFEST_NAME, days_with_folder, state_files_folder
 from npi_pipeline.storage.manifest import Manifest, ManifestError, StateFile
 
 
-def publish(root: DataRoot, state_files_dir: str, source: Path, manifest: Manifest) -> None:
-    """Make the finished state files in the local folder ``source`` the day's, with ``manifest``.
+def publish(root: DataRoot, state_files_dir: str, source: Path, manifest: Manifest, held: HeldLock) -> Manifest:
+    """Make the finished state files in the local folder ``source`` the day's; the manifest as it is published.
 
     What was published for the day before is replaced whole. ``source`` must hold the manifest's files and nothing
-    else, and may be emptied. Raises ValueError when it does not, DayLockedError when another run publishes the day.
+    else, and may be emptied. ``held`` is the day's lock on its state files, taken before anything was read that they
+    are made of. Raises ValueError when manifest and files differ, StorageError, LockedError when the lock was lost.
     """
     named, there = {file.name for file in manifest.files}, {file.name for file in source.iterdir()}
     if named != there:
         raise ValueError(f"manifest and files of {manifest.day} differ: {', '.join(sorted(named ^ there))}")
-    (source / MANIFEST_NAME).write_bytes(manifest.to_json())
-    with day_lock(root, manifest.day, "state_files") as held:
-        root.replace_folder(state_files_folder(state_files_dir, manifest.day), source, MANIFEST_NAME, held)
+    folder = root.replace_folder(
+        state_files_folder(state_files_dir, manifest.day),
+        source,
+        MANIFEST_NAME,
+        lambda folder: dataclasses.replace(manifest, folder=folder).to_json(),
+        held,
+    )
+    return dataclasses.replace(manifest, folder=folder)
+
+
+def path_of_state_file(state_files_dir: str, manifest: Manifest, file: StateFile) -> str:
+    """Where a state file lies below the data root."""
+    return f"{state_files_folder(state_files_dir, manifest.day)}/{manifest.path_of(file)}"
 
 
 def read_manifest(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest:
@@ -60,24 +71,46 @@ def _first_published(root: DataRoot, state_files_dir: str, days: Iterable[dt.dat
 
 
 def verify_published(root: DataRoot, state_files_dir: str, day: dt.date) -> Iterator[str]:
-    """What is wrong with a published day, one line each: the files are read again and held against the manifest."""
+    """What is wrong with a published day, one line each: the files are read again and held against the manifest.
+
+    A day that is published anew meanwhile is read from the beginning.
+    """
+    while True:
+        manifest, problems = _problems(root, state_files_dir, day)
+        if not problems or manifest == _manifest_as_it_is(root, state_files_dir, day):
+            break
+    yield from problems
+
+
+def _problems(root: DataRoot, state_files_dir: str, day: dt.date) -> tuple[Manifest | None, list[str]]:
+    """The manifest and what is wrong with the files that it names; without one, that."""
     folder = state_files_folder(state_files_dir, day)
     try:
         manifest = read_manifest(root, state_files_dir, day)
     except FileNotFoundError:
-        yield f"{day} is not published: there is no {root.uri(folder)}/{MANIFEST_NAME}"
-        return
+        return None, [f"{day} is not published: there is no {root.uri(folder)}/{MANIFEST_NAME}"]
     except ManifestError as error:
-        yield str(error)
-        return
+        return None, [str(error)]
+    problems = []
     if manifest.day != day:
-        yield f"{root.uri(folder)}/{MANIFEST_NAME} is the manifest of {manifest.day}"
-    named = {file.name for file in manifest.files} | {MANIFEST_NAME}
+        problems.append(f"{root.uri(folder)}/{MANIFEST_NAME} is the manifest of {manifest.day}")
+    named = {manifest.path_of(file) for file in manifest.files} | {MANIFEST_NAME}
     for stored in root.list(folder):
-        if stored.path.removeprefix(f"{folder}/") not in named:
-            yield f"{root.uri(stored.path)} is not in the manifest"
+        path = stored.path.removeprefix(f"{folder}/")
+        top = path.partition("/")[0]
+        # Whoever goes by the manifest does not see another publication's: superseded, on its way, or given up.
+        is_of_another = is_unique_name(top) and top != manifest.folder
+        if path not in named and not is_of_another:
+            problems.append(f"{root.uri(stored.path)} is not in the manifest")
     for file in manifest.files:
-        yield from _verify_file(root, f"{folder}/{file.name}", file)
+        problems += _verify_file(root, f"{folder}/{manifest.path_of(file)}", file)
+    return manifest, problems
+
+
+def _manifest_as_it_is(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest | None:
+    with contextlib.suppress(FileNotFoundError, ManifestError):
+        return read_manifest(root, state_files_dir, day)
+    return None
 
 
 def _verify_file(root: DataRoot, path: str, file: StateFile) -> Iterator[str]:

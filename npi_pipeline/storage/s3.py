@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import functools
+import logging
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,15 +18,26 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from npi_pipeline.storage.data_root import CHUNK_BYTES, HeldLock, StorageError, StoredFile, checked_path
+from npi_pipeline.storage.data_root import (
+    CHUNK_BYTES,
+    HeldLock,
+    LockedError,
+    StorageError,
+    StoredFile,
+    checked_path,
+    unique_name,
+)
 from npi_pipeline.storage.s3_errors import Use, code_of, explain, is_wordless
 from npi_pipeline.storage.s3_passing import may_pass
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 Item = TypeVar("Item")
+
+logger = logging.getLogger(__name__)
 
 # With botocore's backoff (doubling up to 20 s, with jitter) about a minute of refusals is survived.
 _ATTEMPTS = 10
@@ -34,7 +46,10 @@ _DELETES_A_REQUEST = 1_000
 
 _USE = Use("NPI_DATA_ROOT", "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket")
 # 412: it is another object by now; 409: another write is under way; 404: there is none to replace.
-_CONDITION_BROKEN = {404, 409, 412}
+_CONFLICT = 409
+_CONDITION_BROKEN = {404, _CONFLICT, 412}
+# Whoever holds the lock is overtaken by those that have lost it, each at most once.
+_MOST_OVERTAKEN = 3
 
 
 class S3Root:
@@ -84,14 +99,22 @@ class S3Root:
 
     def read(self, path: str) -> bytes:
         """See DataRoot."""
+        return self._get(path)[0]
+
+    def read_tagged(self, path: str) -> tuple[bytes, str]:
+        """See DataRoot. The tag is S3's ETag."""
+        content, answer = self._get(path)
+        return content, answer["ETag"]
+
+    def _get(self, path: str) -> tuple[bytes, GetObjectOutputTypeDef]:
         from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
         with self._one_line_errors("read", path):
             for attempts_left in reversed(range(_ATTEMPTS)):
-                body = self.client.get_object(Bucket=self.bucket, Key=self.key(path))["Body"]
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.key(path))
                 # botocore repeats a request that is refused, not one that breaks off in its body.
                 try:
-                    return body.read()
+                    return answer["Body"].read(), answer
                 except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
                     if not attempts_left:
                         raise
@@ -159,38 +182,74 @@ class S3Root:
                     passing=error.get("Code") != "AccessDenied",
                 )
 
-    def replace_folder(self, folder: str, source: Path, last: str, held: HeldLock) -> None:
-        """See DataRoot. S3 has no rename: without the object ``last`` the folder counts as not there."""
-        files = {f"{checked_path(folder)}/{file.name}": file for file in sorted(source.iterdir())}
-        last_path = f"{folder}/{last}"
-        last_file = files.pop(last_path)
-        held.ensure_held()
-        self.delete(last_path)
-        in_threads(lambda path: self.upload(path, files[path]), files)
-        stale = [file.path for file in self.list(folder) if file.path not in files]
-        held.ensure_held()
-        self.delete(*stale)
-        self.upload(last_path, last_file)
+    def replace_folder(
+        self, folder: str, source: Path, index: str, content: Callable[[str], bytes], held: HeldLock
+    ) -> str:
+        """See DataRoot. S3 has no rename, so the files get a subfolder that no other writer has.
 
-    def write_if(self, path: str, data: bytes, etag: str | None) -> str | None:
-        """Write an object if it is still the one of ``etag`` (None: if there is none yet): its new ETag, else None."""
+        Whoever writes here reads the index first, then uploads, then lists, then commits on the condition that the
+        index is what was read. So what is listed belongs to what the commit supersedes, or to a writer that read the
+        index before the commit and can commit no more: it may go. What comes after the listing may be another's that
+        is about to be committed, and is left alone.
+        """
+        index_path = checked_path(f"{folder}/{index}")
+        for _ in range(_MOST_OVERTAKEN):
+            found = self._found(index_path)
+            subfolder = unique_name()
+            uploads = {f"{folder}/{subfolder}/{file.name}": file for file in sorted(source.iterdir())}
+            in_threads(lambda upload: self.upload(*upload), uploads.items())
+            before = {file.path for file in self.list(folder)}
+            try:
+                # After the index was read: whoever takes the lock over from here on changes the index.
+                held.ensure_held()
+            except LockedError:
+                self._remove_leftovers(uploads)
+                raise
+            if self.write_if(index_path, content(subfolder), found[1] if found else None):
+                self._remove_leftovers(before - uploads.keys() - {index_path})
+                return subfolder
+            # Somebody who had lost the lock before was faster; ours may be removed by now.
+            self._remove_leftovers(uploads)
+        raise LockedError("another run that commits again and again", "just now")
+
+    def _remove_leftovers(self, paths: Iterable[str]) -> None:
+        """Remove files that no index names. They are in nobody's way: when it fails, the next commit removes them."""
+        try:
+            self.delete(*sorted(paths))
+        except StorageError as error:
+            logger.warning("files that nobody reads any more are left behind: %s", error)
+
+    def write_if(self, path: str, data: bytes, tag: str | None) -> str | None:
+        """See DataRoot. S3 answers a conditional PUT atomically."""
         from botocore.exceptions import ClientError
 
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         with self._one_line_errors("write", path):
-            try:
-                answer = self.client.put_object(Bucket=self.bucket, Key=self.key(path), Body=data, **condition)
-            except ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] in _CONDITION_BROKEN:
+            for _ in range(_ATTEMPTS):
+                try:
+                    put = self.client.put_object(Bucket=self.bucket, Key=self.key(path), Body=data, **condition)
+                    return put["ETag"]
+                except ClientError as error:
+                    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                    if status not in _CONDITION_BROKEN:
+                        raise
+                # A repeat of our own PUT, whose first answer was lost, also finds the condition broken.
+                found = self._found(path)
+                if found is not None and found[0] == data:
+                    return found[1]
+                # Another write was under way: it came to nothing if the object is still what it was.
+                if status != _CONFLICT or (found and found[1]) != tag:
                     return None
-                raise
-        return answer["ETag"]
+        return None
+
+    def _found(self, path: str) -> tuple[bytes, str] | None:
+        with contextlib.suppress(FileNotFoundError):
+            return self.read_tagged(path)
+        return None
 
     def read_with_age(self, path: str) -> tuple[bytes, str, float]:
         """An object's content, its ETag, and the seconds since it was written by S3's own clock."""
-        with self._one_line_errors("read", path):
-            answer = self.client.get_object(Bucket=self.bucket, Key=self.key(path))
-            content = answer["Body"].read()
+        content, answer = self._get(path)
         now = email.utils.parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
         return content, answer["ETag"], (now - answer["LastModified"]).total_seconds()
 

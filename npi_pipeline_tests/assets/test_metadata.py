@@ -18,6 +18,7 @@ from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.storage.days import journal_folder, provider_table_folder, state_files_folder
 from npi_pipeline.storage.open_root import open_data_root
+from npi_pipeline.storage.publish import read_manifest
 from npi_pipeline_tests.days import DAY, Pipeline
 
 NPIS = sorted(npi_numbers(40, seed=2))
@@ -64,7 +65,9 @@ def test_each_page_says_where_the_files_lie_and_how_many_bytes_and_rows(
     for asset, metadata in shown.items():
         assert metadata["dagster/uri"].value == metadata["where"].value, asset
         assert metadata["dagster/partition_row_count"].value is not None, asset
-    for asset, folder in FOLDERS.items():
+    published_in = read_manifest(root, "state_files", DAY).folder
+    for asset, made_in in FOLDERS.items():
+        folder = f"{made_in}/{published_in}" if asset == "state_files" and published_in else made_in
         assert shown[asset]["where"].value == root.uri(folder)
         assert shown[asset]["bytes"].value == sum(file.size for file in root.list(folder))
     assert shown["state_files"]["manifest"].value == root.uri(f"{FOLDERS['state_files']}/manifest.json")

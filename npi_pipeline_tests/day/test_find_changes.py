@@ -57,7 +57,7 @@ def run(root: DataRoot, day: dt.date, **options: Any) -> None:
 
 
 def content(root: DataRoot, day: dt.date) -> bytes:
-    return root.read(f"{provider_changes_folder(day)}/provider_changes_{day}.csv")
+    return root.read(read_kept_changes(root, day).path)
 
 
 def rows(root: DataRoot, day: dt.date) -> list[Row]:

@@ -68,6 +68,7 @@ def test_a_provider_table_of_a_release_that_did_not_record_its_journal_is_publis
     flatten_records(root, DAY, LAYOUT, {})
     path = f"{provider_table_folder(DAY)}/table.json"
     table = json.loads(root.read(path))
+    table = table["table"]
     del table["journal_digest"]
     root.write(path, json.dumps(table).encode())
     publish_state_files(root, DAY, FILES)

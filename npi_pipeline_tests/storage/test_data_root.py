@@ -6,12 +6,14 @@ import datetime as dt
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from npi_pipeline.storage.data_root import CHUNK_BYTES, DataRoot, HeldLock, LockedError
 from npi_pipeline.storage.open_root import open_data_root
+from npi_pipeline.storage.s3 import S3Root
 
 
 class AlwaysHeld:
@@ -101,22 +103,106 @@ def test_a_path_that_leaves_the_root_or_is_hidden_is_refused(root: DataRoot, pat
     with pytest.raises(ValueError, match="path below the data root"):
         root.write(path, b"x")
     with pytest.raises(ValueError, match="path below the data root"):
-        root.replace_folder(path, Path(), "last", AlwaysHeld())
+        root.replace_folder(path, Path(), "index", lambda _: b"", AlwaysHeld())
+
+
+def replace(root: DataRoot, source: Path, held: HeldLock, **contents: bytes) -> None:
+    """Replace the folder ``a/day``, whose index says in which subfolder the files are."""
+    root.replace_folder("a/day", folder_with(source, **contents), "index", str.encode, held)
+
+
+def indexed(root: DataRoot) -> dict[str, bytes]:
+    """What a reader sees of ``a/day`` that goes by the index."""
+    folder = "/".join(filter(None, ["a/day", root.read("a/day/index").decode()]))
+    return {name: content for name, content in contents_of(root, folder).items() if name != "index"}
 
 
 def test_a_replaced_folder_holds_the_new_files_and_nothing_stale(root: DataRoot, tmp_path: Path) -> None:
-    root.replace_folder("a/day", folder_with(tmp_path / "1", one=b"1", two=b"2", last=b"L"), "last", AlwaysHeld())
+    replace(root, tmp_path / "1", AlwaysHeld(), one=b"1", two=b"2")
     root.write("a/other", b"untouched")
-    root.replace_folder("a/day", folder_with(tmp_path / "2", two=b"22", three=b"3", last=b"LL"), "last", AlwaysHeld())
-    assert contents_of(root, "a/day") == {"two": b"22", "three": b"3", "last": b"LL"}
+    replace(root, tmp_path / "2", AlwaysHeld(), two=b"22", three=b"3")
+    assert indexed(root) == {"two": b"22", "three": b"3"}
+    assert len(root.list("a/day")) == 3
     assert root.read("a/other") == b"untouched"
 
 
 def test_a_folder_is_not_replaced_once_the_lock_is_lost(root: DataRoot, tmp_path: Path) -> None:
-    root.replace_folder("day", folder_with(tmp_path / "1", last=b"old"), "last", AlwaysHeld())
+    replace(root, tmp_path / "1", AlwaysHeld(), one=b"old")
     with pytest.raises(LockedError):
-        root.replace_folder("day", folder_with(tmp_path / "2", last=b"new"), "last", Lost())
-    assert contents_of(root, "day") == {"last": b"old"}
+        replace(root, tmp_path / "2", Lost(), one=b"new")
+    assert indexed(root) == {"one": b"old"}
+    assert len(root.list("a/day")) == 2
+
+
+class HeldWhile:
+    """A lock whose holder is paused when it has made sure of it, while ``meanwhile`` is done."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile = [meanwhile]
+
+    def ensure_held(self) -> None:
+        if not self._meanwhile:
+            raise LockedError("another run", "a minute ago")
+        self._meanwhile.pop()()
+
+
+def test_who_is_paused_right_before_the_commit_while_another_commits_changes_nothing(
+    root: DataRoot, tmp_path: Path
+) -> None:
+    replace(root, tmp_path / "1", AlwaysHeld(), one=b"old")
+
+    def another_run() -> None:
+        replace(root, tmp_path / "2", AlwaysHeld(), one=b"theirs", two=b"theirs")
+
+    with pytest.raises(LockedError):
+        replace(root, tmp_path / "3", HeldWhile(another_run), one=b"ours", three=b"ours")
+    assert indexed(root) == {"one": b"theirs", "two": b"theirs"}
+    assert len(root.list("a/day")) == 3
+
+
+def test_a_commit_removes_nothing_of_a_run_that_is_about_to_commit(bucket: str, tmp_path: Path) -> None:
+    """Paused between its commit and what it has to remove, a run goes on while the next one has uploaded its files."""
+    root = S3Root(bucket)
+    replace(root, tmp_path / "1", AlwaysHeld(), one=b"old")
+    deleted: list[str] = []
+
+    class PausedBeforeDeleting(S3Root):
+        def delete(self, *paths: str) -> None:
+            if not deleted:
+                deleted.extend(paths)
+                replace(root, tmp_path / "3", HeldWhile(lambda: super(PausedBeforeDeleting, self).delete(*paths)))
+            super().delete(*paths)
+
+    replace(PausedBeforeDeleting(bucket), tmp_path / "2", AlwaysHeld(), one=b"new")
+    assert deleted
+    assert indexed(root) == {}
+
+
+def test_a_file_is_written_on_the_condition_that_it_is_still_what_was_read(root: DataRoot) -> None:
+    first = root.write_if("a/index", b"1", None)
+    assert first == root.read_tagged("a/index")[1]
+    assert root.write_if("a/index", b"another", None) is None
+    second = root.write_if("a/index", b"2", first)
+    assert second not in (None, first)
+    assert root.write_if("a/index", b"3", first) is None
+    assert root.read_tagged("a/index") == (b"2", second)
+    assert root.write_if("a/none", b"3", first) is None
+    assert [file.path for file in root.list("a")] == ["a/index"]
+
+
+def test_of_many_that_write_on_the_same_condition_one_does(data_root: str) -> None:
+    tag = open_data_root(data_root).write_if("index", b"before", None)
+    at_once = threading.Barrier(6)
+
+    def write(number: int) -> str | None:
+        root = open_data_root(data_root)
+        at_once.wait(60)
+        return root.write_if("index", str(number).encode(), tag)
+
+    with ThreadPoolExecutor(6) as six:
+        written = list(six.map(write, range(6)))
+    (winner,) = (number for number, tag in enumerate(written) if tag)
+    assert open_data_root(data_root).read_tagged("index") == (str(winner).encode(), written[winner])
 
 
 def test_a_lock_is_held_by_one_at_a_time(root: DataRoot) -> None:

@@ -191,7 +191,7 @@ def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
 
     Raises JournalError when it is not to be understood, ForeignJournalError when it is another day's.
     """
-    path = f"{journal_folder(day)}/{JOURNAL_NAME}"
+    path = _index_path(day)
     try:
         content = json.loads(root.read(path))
         if content["version"] == _VERSION:
@@ -212,8 +212,15 @@ def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
     raise JournalError(f"{root.uri(path)} cannot be understood ({problem}): move it away and materialise {day} again")
 
 
-def save_sealed_journal(root: DataRoot, sealed: SealedJournal) -> None:
-    """Write ``journal.json``."""
+def tag_of_sealed_journal(root: DataRoot, day: dt.date) -> str | None:
+    """What ``save_sealed_journal`` is to be given by whoever seals: read before anything else. Raises StorageError."""
+    with contextlib.suppress(FileNotFoundError):
+        return root.read_tagged(_index_path(day))[1]
+    return None
+
+
+def save_sealed_journal(root: DataRoot, sealed: SealedJournal, tag: str | None) -> bool:
+    """Write ``journal.json``, if it is still the one of ``tag``: whether it was written. This is the commit."""
     content = {
         "version": _VERSION,
         "day": sealed.day.isoformat(),
@@ -223,7 +230,11 @@ def save_sealed_journal(root: DataRoot, sealed: SealedJournal) -> None:
         "outcomes": sealed.outcomes,
         "parts": [dataclasses.asdict(part) for part in sealed.parts],
     }
-    root.write(f"{journal_folder(sealed.day)}/{JOURNAL_NAME}", (json.dumps(content, indent=2) + "\n").encode())
+    return root.write_if(_index_path(sealed.day), (json.dumps(content, indent=2) + "\n").encode(), tag) is not None
+
+
+def _index_path(day: dt.date) -> str:
+    return f"{journal_folder(day)}/{JOURNAL_NAME}"
 
 
 def _refuse_parts_of_another_day(root: DataRoot, day: dt.date, paths: list[str]) -> None:

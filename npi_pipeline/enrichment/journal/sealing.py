@@ -25,11 +25,12 @@ from npi_pipeline.enrichment.journal.parts import (
     read_parts,
     save_sealed_journal,
     sealed_folder,
+    tag_of_sealed_journal,
     write_part,
 )
 from npi_pipeline.enrichment.journal.rows import NO_ROWS, SCHEMA, latest
 from npi_pipeline.enrichment.outcomes import Outcome
-from npi_pipeline.storage.data_root import DataRoot, HeldLock
+from npi_pipeline.storage.data_root import DataRoot, HeldLock, LockedError
 
 # A part has so many rows, and where they are more than one no more than so many bytes of answers.
 SEALED_PART_ROWS = 5_000
@@ -37,6 +38,8 @@ SEALED_PART_BYTES = 12 << 20
 # So many bytes of rows are held in memory; more go to files in a temporary folder, split so many ways at a time.
 _BYTES_IN_MEMORY = 16 << 20
 _FAN_OUT = 16
+# Whoever holds the lock is overtaken by those that have lost it, each at most once.
+_MOST_OVERTAKEN = 3
 
 
 def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, *, registry: str = "") -> SealedJournal:
@@ -48,6 +51,25 @@ def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, 
     Raises JournalError when an NPI has no outcome, StorageError, LockedError when the lock was lost.
     """
     npis = npis.unique().sort()
+    for _ in range(_MOST_OVERTAKEN):
+        try:
+            sealed = _sealed(root, day, npis, held, registry)
+        except JournalError:
+            # Somebody else may have sealed, and removed what was to be read here.
+            held.ensure_held()
+            raise
+        if sealed is not None:
+            return sealed
+    raise LockedError("another run that seals again and again", "just now")
+
+
+def _sealed(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, registry: str) -> SealedJournal | None:
+    """Merge once; None when somebody who had lost the lock before has sealed meanwhile.
+
+    ``journal.json`` is read first and written on the condition that it is what was read. So whatever is listed in
+    between is either merged here, or superseded, or a part of somebody who can seal no more: only that is removed.
+    """
+    tag = tag_of_sealed_journal(root, day)
     arrived = {file.path for file in root.list(arrivals_folder(day))}
     merged = part_paths(root, day, registry)
     stem = new_stem(day)
@@ -61,10 +83,12 @@ def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, 
             for outcome, count in part["outcome"].value_counts().iter_rows():
                 outcomes[outcome] += count
     sealed = SealedJournal(day, clock.utc_now(), registry, outcomes, tuple(parts))
+    superseded = {file.path for file in root.list(sealed_folder(day))} | arrived | set(merged)
+    # After the index was read: whoever takes the lock over from here on changes the index.
     held.ensure_held()
     # From here on the new parts are the sealed ones; until here, what they were made from is.
-    save_sealed_journal(root, sealed)
-    superseded = {file.path for file in root.list(sealed_folder(day))} | arrived | set(merged)
+    if not save_sealed_journal(root, sealed, tag):
+        return None
     root.delete(*sorted(superseded - set(sealed.paths)))
     return sealed
 
