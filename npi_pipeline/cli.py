@@ -60,12 +60,13 @@ def _one_line_errors() -> Iterator[None]:
     """What a user can mend is told on one line, with exit code 2; a run that is broken off says so, with 130."""
     from dagster import DagsterExecutionInterruptedError
 
+    from npi_pipeline.dagster_home import HomeError
     from npi_pipeline.storage.data_root import StorageError
     from npi_pipeline.storage.manifest import ManifestError
 
     try:
         yield
-    except (SettingsError, StorageError, ManifestError) as error:
+    except (SettingsError, HomeError, StorageError, ManifestError) as error:
         raise click.UsageError(str(error)) from error
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         click.echo("broken off; outcomes so far are kept, run the day again to go on from there", err=True)

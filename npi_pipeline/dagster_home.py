@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import yaml
+from sqlalchemy.exc import DBAPIError
 
 # SQLite takes two runs at a time. One of them fetches (the pool), the other flattens and publishes.
 NEW_HOME = """\
@@ -32,32 +36,88 @@ run_retries:
 """
 
 
+# What the system and the databases say of it, in small letters, and what is to be done.
+_REMEDIES = {
+    ("readonly", "read-only", "permission denied", "not permitted"): "let this user write there, or set another one",
+    ("full", "disk i/o", "no space", "quota", "too large"): "make room on its disk, or set another one",
+    ("not a directory", "file exists"): "set it to a folder",
+    ("locked",): "another process holds its database: run it again later, or keep it in PostgreSQL (deploy/)",
+}
+_MOST_CHARACTERS = 300
+
+
+class HomeError(Exception):
+    """DAGSTER_HOME cannot be used. One line names the folder, what is wrong and the remedy."""
+
+
 def make_home(folder: Path, more: str = "") -> None:
     """Make ``folder`` a Dagster home with its storage in place; one that is there stays as it is.
 
     ``more`` is added to its ``dagster.yaml``. The storage is made here, since services that start at the same time on
-    an empty one break it.
+    an empty one break it. It is made beside and moved there, so that none is there by half.
     """
     if folder.exists():
         return
-    folder.mkdir(parents=True)
-    (folder / "dagster.yaml").write_text(NEW_HOME + more)
-    with dg.DagsterInstance.from_config(str(folder)):
-        pass
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    try:
+        unfinished.mkdir()
+        (unfinished / "dagster.yaml").write_text(NEW_HOME + more)
+        with dg.DagsterInstance.from_config(str(unfinished)):
+            pass
+        # One that was made there meanwhile is as good.
+        with contextlib.suppress(FileExistsError):
+            unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def open_instance() -> Iterator[dg.DagsterInstance]:
-    """The instance of DAGSTER_HOME, made if it is not there; without the variable, one that forgets."""
+    """The instance of DAGSTER_HOME, made if it is not there; without the variable, one that forgets.
+
+    Raises HomeError when it cannot be opened, or while it is used when its storage refuses.
+    """
     home = os.environ.get("DAGSTER_HOME")
     if not home:
         with dg.DagsterInstance.ephemeral() as instance:
             yield instance
         return
     folder = Path(home).absolute()
-    make_home(folder)
-    with dg.DagsterInstance.from_config(str(folder)) as instance:
-        yield instance
+    with contextlib.ExitStack() as opened:
+        try:
+            make_home(folder)
+            instance = opened.enter_context(dg.DagsterInstance.from_config(str(folder)))
+        except (OSError, DBAPIError, yaml.YAMLError, dg.DagsterError) as error:
+            raise _home_error(folder, error) from error
+        try:
+            yield instance
+        except DBAPIError as error:
+            raise _home_error(folder, error) from error
+        except OSError as error:
+            if not _is_about(error, folder):
+                raise
+            raise _home_error(folder, error) from error
+
+
+def _home_error(folder: Path, error: Exception) -> HomeError:
+    line = " ".join(_words_of(error).split())[:_MOST_CHARACTERS]
+    remedies = (remedy for signs, remedy in _REMEDIES.items() if any(sign in line.lower() for sign in signs))
+    remedy = next(remedies, "see its dagster.yaml, and the storage that it names")
+    return HomeError(f"DAGSTER_HOME={folder} cannot be used: {line}; {remedy}")
+
+
+def _words_of(error: Exception) -> str:
+    if isinstance(error, DBAPIError):
+        # The database's own, and not what was asked of it.
+        return str(error.orig)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {os.fsdecode(error.filename)}"
+    return str(error)
+
+
+def _is_about(error: OSError, folder: Path) -> bool:
+    return error.filename is not None and folder in Path(os.fsdecode(error.filename)).absolute().parents
 
 
 def is_limited(instance: dg.DagsterInstance, pool: str) -> bool:

@@ -32,6 +32,8 @@ def days_left_behind(instance: dg.DagsterInstance, recent: list[RecentDay]) -> I
             reason = "a run is queued or running"
         elif runs.last is None:
             reason = "it has not been run"
+        elif runs.last.status is dg.DagsterRunStatus.NOT_STARTED:
+            reason = "its last run was made and never began"
         elif runs.last_failed:
             reason = why_failed(instance, runs.last)
         else:
