@@ -205,6 +205,32 @@ def test_neither_the_order_nor_the_parts_nor_a_sealing_in_between_change_what_is
     assert [row[0] for row in expected] == sorted(set(wanted))
 
 
+# A clock that jumps between runs and within them, by hours and by most of a year.
+moments = st.sampled_from([0.0, 1.0, 7200.0, -7200.0, 300 * 86400.0, -300 * 86400.0])
+runs = st.lists(st.dictionaries(st.integers(0, 5), st.tuples(kinds, moments), max_size=6), min_size=1, max_size=6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(runs=runs, data=st.data())
+def test_what_the_last_run_said_stands_whatever_the_clock_of_each_row(
+    runs: list[dict[int, tuple[Outcome, float]]], data: st.DataObject
+) -> None:
+    said: dict[int, NpiOutcome] = {}
+    with tempfile.TemporaryDirectory() as folder, day_lock(LocalRoot(Path(folder)), DAY) as held:
+        root = LocalRoot(Path(folder))
+        for run in runs:
+            outcomes = {number: made(number, kind, second=second) for number, (kind, second) in run.items()}
+            said |= outcomes
+            write(root, outcomes.values())
+            if data.draw(st.booleans()):
+                seal_journal(root, DAY, npis(said), held)
+        assert read_outcomes(root, DAY)["outcome"].to_list() == [
+            said[number].verdict.outcome.value for number in sorted(said)
+        ]
+        seal_journal(root, DAY, npis(said), held)
+        assert sealed_rows(root) == rows_of(*(said[number] for number in sorted(said)))
+
+
 NUMBERS = range(8)
 FAILED_FIRST = [made(number, Outcome.failed if number % 3 == 0 else Outcome.found) for number in NUMBERS]
 ASKED_AGAIN = [made(number, second=60) for number in NUMBERS if number % 3 == 0]
