@@ -11,7 +11,7 @@ demo: $(VENV)/demo-installed
 ui: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo --ui
 
-test: $(VENV)/dev-installed
+test: $(VENV)/dev-installed $(VENV)/ministack/installed
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
 lint: $(VENV)/dev-installed
@@ -38,3 +38,9 @@ $(VENV)/dev-installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@ $(VENV)/demo-installed
+
+# A second S3 for the tests. It pins a botocore that is not ours.
+$(VENV)/ministack/installed: $(VENV)/dev-installed
+	$(PYTHON) -m venv $(VENV)/ministack
+	$(VENV)/ministack/bin/pip install --quiet --disable-pip-version-check ministack==1.5.33
+	touch $@
