@@ -89,7 +89,7 @@ def make_day(folder: Path, count: int) -> None:
                     another, body = draw.choice(bodies)
                     body = body.replace(another, npi)
                 part.append(
-                    (npi, "found", None, False, 200, 1, dt.datetime(2026, 11, 23, 6, tzinfo=dt.timezone.utc), body)
+                    (npi, 1, "found", None, False, 200, 1, dt.datetime(2026, 11, 23, 6, tzinfo=dt.timezone.utc), body)
                 )
                 lines.write(body + "\n")
                 sizes += len(body)

@@ -307,6 +307,11 @@ class FileSettings(SettingsGroup):
         default=True,
         description="Put `'` before a cell that a spreadsheet would run as a formula.",
     )
+    byte_order_mark: bool = Field(
+        default=False,
+        description="Begin each CSV with a byte-order mark, by which Excel knows UTF-8 when a file is opened with a "
+        "double click. Databases may take it for a part of the first column's name.",
+    )
     list_widths: str = Field(
         default="",
         pattern=r"^\s*([^=,\s]+=[0-9]{1,4}\s*(,\s*[^=,\s]+=[0-9]{1,4}\s*)*)?$",

@@ -94,6 +94,7 @@ def npi_records_asset(
         journal = recorded.journal
         context.log.info(
             f"{journal.rows:,} NPIs have an outcome; {recorded.asked:,} of them were asked for in this run"
+            f"{'; the journal is left as it was sealed' if recorded.is_unchanged else ''}"
         )
         return dg.MaterializeResult(
             metadata={

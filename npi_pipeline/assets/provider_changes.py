@@ -41,7 +41,7 @@ def provider_changes_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefin
         root = day_storage.open()
         with one_line_failures():
             found, of_next_day = find_changes(root, day_of(context), day_storage)
-        context.log.info(_line(found))
+        context.log.info(f"{_line(found)}{'; left as they are' if found.is_unchanged else ''}")
         if of_next_day:
             context.log.info(f"found anew, since they were against another state: {_line(of_next_day)}")
             context.log_event(

@@ -9,7 +9,7 @@ import polars as pl
 
 from npi_pipeline.assets.conventions import GROUP, OWNERS, column_schema, files_below, one_line_failures
 from npi_pipeline.assets.conventions import table as table_of
-from npi_pipeline.day.flatten_records import flatten_records, pinned_widths
+from npi_pipeline.day.flatten_records import flatten_records, pinned_widths, unchanged_table
 from npi_pipeline.partitions import day_of
 from npi_pipeline.resources import DayStorage, ProviderRegistry
 from npi_pipeline.storage.days import provider_table_folder
@@ -18,6 +18,7 @@ from npi_pipeline.tables.provider_table import ProviderTable
 
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 12
+_PREVIEW_CHARACTERS = 200
 
 DESCRIPTION = """The provider table: what the registry says of each found NPI, as one flat, typed row, in Parquet.
 
@@ -48,8 +49,11 @@ def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         root = day_storage.open()
         with one_line_failures():
             layout = provider_registry.registry().format.layout
-            table = flatten_records(root, day, layout, pinned_widths(day_storage, layout))
-        context.log.info(f"{table.rows:,} providers in {len(table.columns)} columns")
+            widths = pinned_widths(day_storage, layout)
+            unchanged = unchanged_table(root, day, layout, widths)
+            table = unchanged or flatten_records(root, day, layout, widths)
+        left = "; left as it is: made from this journal, with these settings, and whole" if unchanged else ""
+        context.log.info(f"{table.rows:,} providers in {len(table.columns)} columns{left}")
         return dg.MaterializeResult(
             metadata={
                 "dagster/partition_row_count": table.rows,
@@ -87,4 +91,5 @@ def _preview(parts: Generator[Path]) -> dg.TableMetadataValue:
     with contextlib.closing(parts):
         first = next(parts, None)
         frame = pl.DataFrame() if first is None else pl.read_parquet(first, n_rows=_PREVIEW_ROWS)
-    return table_of(frame[:, :_PREVIEW_COLUMNS])
+    # Texts come from outside, and the event log is no place for long ones.
+    return table_of(frame[:, :_PREVIEW_COLUMNS].with_columns(pl.col(pl.String).str.head(_PREVIEW_CHARACTERS)))

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from npi_pipeline.assets.conventions import GROUP, OWNERS, column_schema, files_below, one_line_failures, table
-from npi_pipeline.day.publish_state_files import publish_state_files
+from npi_pipeline.day.publish_state_files import publish_state_files, unchanged_publication
 from npi_pipeline.partitions import day_of
 from npi_pipeline.pictures import state_bars, state_tile_map
 from npi_pipeline.resources import DayStorage
@@ -42,11 +42,15 @@ def state_files_asset(days: dg.DailyPartitionsDefinition, watch: WatchSettings) 
         day = day_of(context)
         root = day_storage.open()
         with one_line_failures():
-            manifest = publish_state_files(root, day, day_storage)
+            unchanged = unchanged_publication(root, day, day_storage)
+            manifest = unchanged or publish_state_files(root, day, day_storage)
         folder = state_files_folder(day_storage.state_files_dir, day)
         where = f"{folder}/{manifest.folder}" if manifest.folder else folder
         rows = {file.state: file.rows for file in manifest.files}
-        context.log.info(f"{len(rows)} state files with {sum(rows.values()):,} rows published in {root.uri(where)}")
+        left = ", and left as they are: made from this table, with these settings, and whole" if unchanged else ""
+        context.log.info(
+            f"{len(rows)} state files with {sum(rows.values()):,} rows published in {root.uri(where)}{left}"
+        )
         return dg.MaterializeResult(
             metadata={
                 "dagster/partition_row_count": sum(rows.values()),

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from npi_pipeline.day.made_from import made_from
 from npi_pipeline.enrichment.journal import JournalError, SealedJournal, read_sealed_journal, rows_of
 from npi_pipeline.enrichment.registry import format_of
 from npi_pipeline.settings import FileSettings
@@ -46,12 +48,13 @@ class FoundChanges:
     """The changes of one day: what is kept of them, and what more is to be said of them.
 
     ``recorded_anew`` are published days that were passed over on the way to the day compared with: their journals are
-    not those that they were published from.
+    not those that they were published from. ``is_unchanged``: they were kept already, and are left as they are.
     """
 
     kept: KeptChanges
     changes: Changes
     recorded_anew: tuple[dt.date, ...] = ()
+    is_unchanged: bool = False
 
     @property
     def days_apart(self) -> int | None:
@@ -132,14 +135,22 @@ def _found(root: DataRoot, manifest: Manifest, files: FileSettings, held: HeldLo
         path = Path(scratch) / provider_changes_name(files, manifest.day)
         while True:
             other, recorded_anew = _compared_with(root, files, manifest.day)
-            if other is None:
-                changes, fields_compared = write_changes([], [], None, path, Cells()), True
-                break
-            old, new = (_published_journal(root, published) for published in (other, manifest))
-            if new is None:
+            old = _published_journal(root, other) if other else None
+            new = _published_journal(root, manifest) if other else None
+            if other is not None and new is None:
                 return None
-            if old is None:
+            if other is not None and old is None:
                 continue
+            compared_with = Publication.of(other) if other else None
+            settings = (sorted(files.pinned_widths().items()), files.defuse_formulas, files.byte_order_mark)
+            source = (old and old.digest, new and new.digest, settings, path.name)
+            unchanged = _unchanged(root, Publication.of(manifest), compared_with, source)
+            if unchanged is not None:
+                return dataclasses.replace(unchanged, recorded_anew=recorded_anew)
+            if old is None or new is None:
+                cells = Cells(byte_order_mark=files.byte_order_mark)
+                changes, fields_compared = write_changes([], [], None, path, cells), True
+                break
             try:
                 changes, fields_compared = _compared(root, old, new, files, path)
                 break
@@ -147,10 +158,42 @@ def _found(root: DataRoot, manifest: Manifest, files: FileSettings, held: HeldLo
                 # A part that went while it was to be read: another run has sealed that journal anew.
                 if (old, new) == tuple(read_sealed_journal(root, journal.day) for journal in (old, new)):
                     raise
-        compared_with = Publication.of(other) if other else None
-        kept = KeptChanges(Publication.of(manifest), compared_with, fields_compared, changes.counts, changes.file)
+        kept = KeptChanges(
+            publication=Publication.of(manifest),
+            compared_with=compared_with,
+            fields_compared=fields_compared,
+            counts=changes.counts,
+            file=changes.file,
+            summary=changes.summary(),
+        )
+        kept = dataclasses.replace(kept, made_from=made_from(source, kept.to_json()))
         kept = keep_changes(root, Path(scratch), kept, held)
     return FoundChanges(kept, changes, recorded_anew)
+
+
+def _unchanged(
+    root: DataRoot, publication: Publication, compared_with: Publication | None, source: tuple[object, ...]
+) -> FoundChanges | None:
+    """The changes that are kept, if they are whole and those that would be found from ``source``; else None."""
+    try:
+        kept = read_kept_changes(root, publication.day)
+        if kept.summary is None or (kept.publication, kept.compared_with) != (publication, compared_with):
+            return None
+        plain = dataclasses.replace(kept.in_folder(""), made_from=None)
+        is_same = kept.made_from == made_from(source, plain.to_json())
+        if not is_same or _sha256(root, kept) != kept.file.sha256:
+            return None
+        changes = Changes.of_summary(kept.counts, kept.summary, kept.file)
+    except (FileNotFoundError, ChangesError, LookupError, TypeError, ValueError):
+        return None
+    return FoundChanges(kept, changes, is_unchanged=True)
+
+
+def _sha256(root: DataRoot, kept: KeptChanges) -> str:
+    digest = hashlib.sha256()
+    for chunk in root.chunks(kept.path):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _compared(
@@ -171,7 +214,7 @@ def _layout_of_both(old: SealedJournal, new: SealedJournal) -> TableLayout | Non
 def _cells(
     root: DataRoot, old_day: dt.date, new_day: dt.date, files: FileSettings, layout: TableLayout | None
 ) -> Cells:
-    cells = Cells(list_widths=files.pinned_widths(), defuse_formulas=files.defuse_formulas)
+    cells = Cells(files.pinned_widths(), files.defuse_formulas, files.byte_order_mark)
     if layout is None or layout.declared:
         return cells
     old, new = (read_provider_table(root, day).columns for day in (old_day, new_day))

@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from npi_pipeline.day.made_from import made_from
 from npi_pipeline.enrichment.journal import read_sealed_journal, rows_of
 from npi_pipeline.settings import FileSettings, SettingsError
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.day_lock import day_lock
 from npi_pipeline.storage.days import PROVIDER_TABLE
-from npi_pipeline.storage.kept_table import keep_provider_table
+from npi_pipeline.storage.kept_table import TableError, keep_provider_table, parts_of, read_kept_table
 from npi_pipeline.tables.columns import TableLayout
 from npi_pipeline.tables.provider_table import ProviderTable, refuse_unknown_lists, write_provider_table
 
@@ -27,8 +28,34 @@ def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widt
         read_outcomes = functools.partial(rows_of, root, journal)
         table = write_provider_table(read_outcomes, layout, Path(scratch), list_widths=list_widths)
         table = dataclasses.replace(table, journal_digest=journal.digest)
+        table = dataclasses.replace(table, made_from=_made_from(table, layout, list_widths))
         keep_provider_table(root, day, Path(scratch), table, held)
     return table
+
+
+def unchanged_table(
+    root: DataRoot, day: dt.date, layout: TableLayout, list_widths: Mapping[str, int]
+) -> ProviderTable | None:
+    """The provider table that is kept of ``day``, if it is whole and the one that would be made; else None.
+
+    Raises JournalError, StorageError.
+    """
+    journal = read_sealed_journal(root, day)
+    try:
+        kept = read_kept_table(root, day)
+        is_same = kept.table.made_from == _made_from(kept.table, layout, list_widths)
+        if not is_same or kept.table.journal_digest != journal.digest:
+            return None
+        # Read to be proven whole.
+        for _ in parts_of(root, kept):
+            pass
+    except (FileNotFoundError, TableError):
+        return None
+    return kept.table
+
+
+def _made_from(table: ProviderTable, layout: TableLayout, list_widths: Mapping[str, int]) -> str:
+    return made_from(layout, sorted(list_widths.items()), dataclasses.replace(table, made_from=None).to_json())
 
 
 def pinned_widths(files: FileSettings, layout: TableLayout) -> dict[str, int]:

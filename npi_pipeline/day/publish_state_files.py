@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from npi_pipeline.day.made_from import made_from
 from npi_pipeline.enrichment.journal import JournalError, read_sealed_journal, rows_of
 from npi_pipeline.enrichment.npi_list import parse_npi_list
 from npi_pipeline.settings import FileSettings
@@ -18,7 +20,8 @@ from npi_pipeline.storage.days import STATE_FILES, state_file_name
 from npi_pipeline.storage.kept_list import read_kept_list, source_of
 from npi_pipeline.storage.kept_table import parts_of, read_kept_table
 from npi_pipeline.storage.manifest import Manifest
-from npi_pipeline.storage.publish import publish
+from npi_pipeline.storage.publish import publish, read_manifest, verify_published
+from npi_pipeline.tables.provider_table import ProviderTable
 from npi_pipeline.tables.state_files import write_state_files
 
 _NO_NPIS = pl.Series("npi", dtype=pl.String)
@@ -55,6 +58,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
             lambda state: state_file_name(files, day, state),
             failed_name=files.failed_name,
             defuse_formulas=files.defuse_formulas,
+            byte_order_mark=files.byte_order_mark,
         )
         _ensure_same_npis(day, parse_npi_list(listed.body).npis["npi"], pl.concat([_NO_NPIS, *recorded]))
         manifest = Manifest(
@@ -67,7 +71,38 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
             list_sha256=listed.sha256,
             journal_digest=journal.digest,
         )
+        manifest = dataclasses.replace(manifest, made_from=_made_from(manifest, table, files))
         return publish(root, files.state_files_dir, Path(scratch), manifest, held)
+
+
+def unchanged_publication(root: DataRoot, day: dt.date, files: FileSettings) -> Manifest | None:
+    """The manifest of ``day``, if it is published whole and as it would be published; else None.
+
+    Raises StorageError.
+    """
+    try:
+        listed = read_kept_list(root, day)
+        table = read_kept_table(root, day).table
+        journal = read_sealed_journal(root, day)
+        manifest = read_manifest(root, files.state_files_dir, day)
+    except (FileNotFoundError, JournalError, ValueError, KeyError, TypeError):
+        # What cannot be read is told of by the step that needs it.
+        return None
+    sources = (source_of(listed), listed.sha256, journal.digest, journal.digest)
+    if sources != (manifest.source, manifest.list_sha256, manifest.journal_digest, table.journal_digest):
+        return None
+    if manifest.made_from is None or manifest.made_from != _made_from(manifest, table, files):
+        return None
+    return None if any(verify_published(root, files.state_files_dir, day)) else manifest
+
+
+def _made_from(manifest: Manifest, table: ProviderTable, files: FileSettings) -> str | None:
+    """What the state files were made from; None when it is not known of the table."""
+    if table.made_from is None:
+        return None
+    names = (files.file_prefix, files.date_format, files.failed_name)
+    published = dataclasses.replace(manifest, made_from=None, folder="").to_json()
+    return made_from(table.made_from, names, files.defuse_formulas, files.byte_order_mark, published)
 
 
 def _telling_npis(frames: Iterable[pl.DataFrame], npis: list[pl.Series]) -> Iterator[pl.DataFrame]:

@@ -28,6 +28,7 @@ from npi_pipeline.enrichment.journal import (
     read_outcomes,
     reuse_answers,
     seal_journal,
+    unchanged_journal,
 )
 from npi_pipeline.enrichment.npi_list import NpiList
 from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
@@ -45,7 +46,8 @@ class RecordedDay:
     """What a run did for its day: the sealed journal, and how the asking went.
 
     ``asked``: NPIs that the registry was asked for. ``reused``: NPIs whose answer another day had lately.
-    ``probed``: NPIs found lately that it was asked for besides, because its answers were in doubt.
+    ``probed``: NPIs found lately that it was asked for besides, because its answers were in doubt. ``is_unchanged``:
+    the journal was sealed already, for this list, and nothing came since; it is left as it is.
     """
 
     journal: SealedJournal
@@ -53,6 +55,7 @@ class RecordedDay:
     reused: int
     probed: int
     report: FetchReport
+    is_unchanged: bool = False
 
 
 def record_outcomes(
@@ -106,8 +109,16 @@ def record_outcomes(
                     journal.append(outcome)
                     doubts.take_note(outcome)
         doubts.settle()
-        sealed = seal_journal(root, day, npis["npi"], held, registry=registry.identity)
-    return RecordedDay(sealed, asked=to_ask.len(), reused=reused, probed=doubts.probed, report=fetching.report)
+        unchanged = unchanged_journal(root, day, npis["npi"], known, registry=registry.identity)
+        sealed = unchanged or seal_journal(root, day, npis["npi"], held, registry=registry.identity)
+    return RecordedDay(
+        journal=sealed,
+        asked=to_ask.len(),
+        reused=reused,
+        probed=doubts.probed,
+        report=fetching.report,
+        is_unchanged=unchanged is not None,
+    )
 
 
 def _known(root: DataRoot, day: dt.date, registry: Registry, limit: float, probes: Sequence[Probe]) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from npi_pipeline.storage.data_root import DataRoot, HeldLock
 from npi_pipeline.storage.days import CHANGES_NAME, provider_changes_folder
@@ -60,7 +61,9 @@ class KeptChanges:
     """A day's changes.
 
     ``compared_with`` is the complete day right before it, None when there is none. ``fields_compared`` is False when
-    the two days were recorded in different registry formats. ``counts`` are those of ``tables.changes.Changes``.
+    the two days were recorded in different registry formats. ``counts`` and ``summary`` are those of
+    ``tables.changes.Changes``, and ``made_from`` is a digest of all that shows in the file and of the rest of these
+    fields; summary and digest are None in changes of earlier releases.
     """
 
     publication: Publication
@@ -68,6 +71,8 @@ class KeptChanges:
     fields_compared: bool
     counts: Mapping[str, int]
     file: ChangesFile
+    made_from: str | None = None
+    summary: Mapping[str, Any] | None = None
 
     @property
     def day(self) -> dt.date:
@@ -93,6 +98,8 @@ class KeptChanges:
             "fields_compared": self.fields_compared,
             "counts": dict(self.counts),
             **{name: value for name, value in dataclasses.asdict(self.file).items() if name != "folder" or value},
+            **({"made_from": self.made_from} if self.made_from else {}),
+            **({"summary": self.summary} if self.summary else {}),
         }
         return (json.dumps(content, indent=2) + "\n").encode()
 
@@ -116,6 +123,8 @@ class KeptChanges:
                     content["sha256"],
                     content.get("folder", ""),
                 ),
+                made_from=content.get("made_from"),
+                summary=content.get("summary"),
             )
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, ChangesError):

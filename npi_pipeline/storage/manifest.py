@@ -39,8 +39,9 @@ class Manifest:
 
     ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was (bucket, key, etag,
     version_id, last_modified, and since it is recorded: chosen, doubt); ``columns`` is the header that the files of
-    found NPIs share. ``list_sha256`` is of the list's bytes, in hex, and ``journal_digest`` is that of the journal that
-    the files were made from; either is None when it is not known, as in manifests of earlier releases.
+    found NPIs share. ``list_sha256`` is of the list's bytes, in hex, ``journal_digest`` is that of the journal that the
+    files were made from, and ``made_from`` that of all that shows in them and of the manifest itself; each is None when
+    it is not known, as in manifests of earlier releases.
     ``folder`` is where the files lie, below the manifest's own folder; on a local root, and in manifests of earlier
     releases, beside it ("").
     """
@@ -53,6 +54,7 @@ class Manifest:
     files: tuple[StateFile, ...]
     list_sha256: str | None = None
     journal_digest: str | None = None
+    made_from: str | None = None
     folder: str = ""
 
     def path_of(self, file: StateFile) -> str:
@@ -69,6 +71,7 @@ class Manifest:
             # A manifest without them stays the same bytes: by these the changes know their publication.
             **({"list_sha256": self.list_sha256} if self.list_sha256 else {}),
             **({"journal_digest": self.journal_digest} if self.journal_digest else {}),
+            **({"made_from": self.made_from} if self.made_from else {}),
             **({"folder": self.folder} if self.folder else {}),
             "npis": sum(self.outcomes.values()),
             "outcomes": dict(sorted(self.outcomes.items())),
@@ -95,6 +98,7 @@ class Manifest:
                 files=tuple(StateFile(**file) for file in content["files"]),
                 list_sha256=content.get("list_sha256"),
                 journal_digest=content.get("journal_digest"),
+                made_from=content.get("made_from"),
                 folder=content.get("folder", ""),
             )
         except (ValueError, KeyError, TypeError) as error:

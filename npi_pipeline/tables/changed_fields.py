@@ -33,13 +33,14 @@ class Cells:
     """How cells are written: as in the state files.
 
     ``list_widths`` pins how many items of a list have columns. Where ``defuse_formulas`` is set, a quote stands before
-    each formula in a column of text; for a format without a declared schema, ``old_numbers`` and ``new_numbers`` are
-    the columns that held no text in the state files of the one and the other day, and ``columns`` those that either
-    day had (None: any).
+    each formula in a column of text, and where ``byte_order_mark`` is, that mark before the header. For a format
+    without a declared schema, ``old_numbers`` and ``new_numbers`` are the columns that held no text in the state files
+    of the one and the other day, and ``columns`` those that either day had (None: any).
     """
 
     list_widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
     defuse_formulas: bool = True
+    byte_order_mark: bool = False
     old_numbers: Collection[str] = ()
     new_numbers: Collection[str] = ()
     columns: Collection[str] | None = None

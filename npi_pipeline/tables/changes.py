@@ -14,15 +14,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as File
+from typing import Any
 
 import polars as pl
 
 from npi_pipeline.storage.kept_changes import ChangesFile
 from npi_pipeline.tables.changed_fields import Cells, changed_fields
 from npi_pipeline.tables.columns import Column, ColumnType, TableLayout
-from npi_pipeline.tables.csv_files import csv_of
+from npi_pipeline.tables.csv_files import BYTE_ORDER_MARK, csv_of
 from npi_pipeline.tables.formulas import defused
 from npi_pipeline.tables.rows import runs_of
 
@@ -77,6 +78,25 @@ class Changes:
     preview: pl.DataFrame
     file: ChangesFile
 
+    def summary(self) -> dict[str, Any]:
+        """What is known of them besides counts and file, as JSON holds it."""
+        return {
+            "outcome_changes": [[*change, npis] for change, npis in self.outcome_changes.items()],
+            "fields": [list(dataclasses.astuple(field)) for field in self.fields],
+            "preview": [list(row) for row in self.preview.rows()],
+        }
+
+    @classmethod
+    def of_summary(cls, counts: Mapping[str, int], summary: Mapping[str, Any], file: ChangesFile) -> Changes:
+        """The inverse of ``summary``."""
+        return cls(
+            counts=dict(counts),
+            outcome_changes={(old, new): npis for old, new, npis in summary["outcome_changes"]},
+            fields=tuple(ChangedField(*field) for field in summary["fields"]),
+            preview=pl.DataFrame(summary["preview"], schema=_SCHEMA, orient="row"),
+            file=file,
+        )
+
 
 def write_changes(
     old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame], layout: TableLayout | None, path: File, cells: Cells
@@ -104,7 +124,7 @@ def _contents(
     summary: _Summary,
 ) -> Iterator[bytes]:
     """The file piece by piece."""
-    yield csv_of(_SCHEMA.to_frame(), include_header=True)
+    yield BYTE_ORDER_MARK * cells.byte_order_mark + csv_of(_SCHEMA.to_frame(), include_header=True)
     for differing in _gathered(_in_step(old, new), compare_bodies=layout is not None):
         rows = _rows(differing, layout, cells)
         summary.add(rows)

@@ -59,7 +59,7 @@ def leading_columns(rows: Iterable[bytes], *names: str) -> pl.DataFrame:
         if head is None:
             raise ValueError(f"row {len(heads)} has fewer than {len(names)} cells")
         heads.append(head.group())
-    frame = pl.read_csv(b"\n".join([*heads, b""]), infer_schema=False)
+    frame = pl.read_csv(b"\n".join([*heads, b""]).removeprefix(BYTE_ORDER_MARK), infer_schema=False)
     if frame.columns != list(names):
         raise ValueError(f"the first columns are {', '.join(frame.columns)} instead of {', '.join(names)}")
     return frame

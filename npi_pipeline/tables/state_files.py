@@ -15,7 +15,7 @@ import polars as pl
 
 from npi_pipeline.storage.manifest import StateFile
 from npi_pipeline.tables.columns import Column, ColumnType
-from npi_pipeline.tables.csv_files import csv_of, csv_rows
+from npi_pipeline.tables.csv_files import BYTE_ORDER_MARK, csv_of, csv_rows
 from npi_pipeline.tables.formulas import defused
 from npi_pipeline.tables.paths import LEADING_COLUMNS, NUL, NUL_SIGN, STATES
 from npi_pipeline.tables.provider_table import NO_STATE, ProviderTable
@@ -77,6 +77,7 @@ def write_state_files(
     *,
     failed_name: str = "Failed",
     defuse_formulas: bool = True,
+    byte_order_mark: bool = False,
 ) -> list[StateFile]:
     """Write a day's state files into ``folder`` and say what they are, sorted by state.
 
@@ -88,6 +89,7 @@ def write_state_files(
     if failed_name == NO_STATE or failed_name in RECOGNISED:
         raise ValueError(f"the file of failed NPIs cannot be called {failed_name!r}: it is the name of another file")
     header = csv_of(pl.DataFrame({column.name: [] for column in table.columns}), include_header=True)
+    header = BYTE_ORDER_MARK * byte_order_mark + header
     writers = _Writers(folder, file_name, header)
     for always in (NO_STATE, failed_name):
         writers.of(always)

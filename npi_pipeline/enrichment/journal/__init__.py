@@ -19,7 +19,7 @@ from npi_pipeline.enrichment.journal.parts import ForeignJournalError, JournalEr
 from npi_pipeline.enrichment.journal.reading import read_outcomes, read_sealed_journal, rows_of, sealed_parts
 from npi_pipeline.enrichment.journal.reuse import reuse_answers
 from npi_pipeline.enrichment.journal.rows import IS_FINAL, SCHEMA, WITHOUT_BODY, frame_of, next_run
-from npi_pipeline.enrichment.journal.sealing import SEALED_PART_ROWS, seal_journal
+from npi_pipeline.enrichment.journal.sealing import SEALED_PART_ROWS, seal_journal, unchanged_journal
 from npi_pipeline.enrichment.journal.writer import JournalWriter
 
 __all__ = [
@@ -41,4 +41,5 @@ __all__ = [
     "rows_of",
     "seal_journal",
     "sealed_parts",
+    "unchanged_journal",
 ]

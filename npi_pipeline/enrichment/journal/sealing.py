@@ -20,6 +20,7 @@ from npi_pipeline.enrichment.journal.parts import (
     SealedJournal,
     SealedPart,
     arrivals_folder,
+    load_sealed_journal,
     new_stem,
     part_paths,
     read_parts,
@@ -91,6 +92,21 @@ def _sealed(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, regis
         return None
     root.delete(*sorted(superseded - set(sealed.paths)))
     return sealed
+
+
+def unchanged_journal(
+    root: DataRoot, day: dt.date, npis: pl.Series, known: pl.DataFrame, *, registry: str = ""
+) -> SealedJournal | None:
+    """The sealed journal of ``day``, if sealing it again for ``npis`` would change nothing; else None.
+
+    ``known`` is what ``read_outcomes`` gave under the same lock, of which every part was whole.
+    Raises JournalError, StorageError.
+    """
+    sealed = load_sealed_journal(root, day)
+    if sealed is None or sealed.registry != registry or root.list(arrivals_folder(day)):
+        return None
+    is_of_list = known["npi"].equals(npis.unique().sort()) and sealed.rows == known.height
+    return sealed if is_of_list else None
 
 
 def _in_parts(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
