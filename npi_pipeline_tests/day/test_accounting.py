@@ -7,10 +7,19 @@ from pathlib import Path
 
 import polars as pl
 
-from npi_pipeline.day.accounting import failure_reasons, no_unknown_fields
+from npi_pipeline.day.accounting import (
+    every_npi_is_accounted_for,
+    failure_reasons,
+    joins_and_leaves_match_the_lists,
+    no_unknown_fields,
+    state_files_match_the_manifest,
+)
+from npi_pipeline.day.find_changes import find_changes
 from npi_pipeline.enrichment.journal import JournalWriter, seal_journal
 from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
+from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline.storage.days import provider_changes_folder, provider_changes_name, state_files_folder
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.day.complete_days import complete
 from npi_pipeline_tests.tables.flattened import nppes_body, taxonomy
@@ -65,3 +74,17 @@ def test_a_record_with_more_items_than_columns_is_told_with_its_npi_and_the_reme
     assert len(finding.line) < 500, "one line, however much there is"
     complete(root, DAY, {FOUND[1]: nppes_body(FOUND[1])})
     assert no_unknown_fields(root, DAY).holds
+
+
+def test_files_with_a_byte_order_mark_are_proven_like_any_others(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    files = FileSettings(byte_order_mark=True)
+    complete(root, DAY - dt.timedelta(days=1), {FOUND[0]: nppes_body(FOUND[0]), FOUND[1]: Outcome.failed}, files)
+    manifest = complete(root, DAY, {FOUND[0]: nppes_body(FOUND[0], fax=1), FOUND[2]: Outcome.deactivated}, files)
+    find_changes(root, DAY, files)
+    written = [f"{state_files_folder(files.state_files_dir, DAY)}/{file.name}" for file in manifest.files]
+    written.append(f"{provider_changes_folder(DAY)}/{provider_changes_name(files, DAY)}")
+    assert {root.read(path)[:6] for path in written} == {b"\xef\xbb\xbfnpi"}
+    assert every_npi_is_accounted_for(root, DAY, files).holds
+    assert state_files_match_the_manifest(root, DAY, files).holds
+    assert joins_and_leaves_match_the_lists(root, DAY, files).figures == {"joined": 1, "left": 1, "deactivated": 1}
