@@ -67,7 +67,7 @@ class ProviderTable:
     ``columns`` is the header of the day's files. ``widths`` says how wide each declared list is.
     ``unknown_fields`` are paths that no column holds, ``beyond_width`` lists that are longer than they have columns;
     both are kept in the column ``unknown_fields``. ``rows_per_state`` counts a record once in each of its states, or
-    under ``None``. ``journal_digest`` is that of the journal that the rows were made from, and ``made_from`` that of all
+    under ``None``. ``journal_digest`` is that of the journal that the rows were made from, and ``made_from`` one of all
     that they depend on and of the rest of these fields; None when that is not known, as in tables of earlier releases.
     """
 
