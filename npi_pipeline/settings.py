@@ -521,10 +521,10 @@ def one_line(error: ValidationError) -> str:
     """The first thing that is wrong: the setting, its value and why it cannot be used."""
     first = error.errors()[0]
     reason = str(first["msg"]).removeprefix("Value error, ")
-    if not first["loc"]:
-        # Said of several settings together, by who uses them: it is a whole line already.
+    name = str(first["loc"][-1]) if first["loc"] else ""
+    if name not in {known for _, known, _ in all_settings()}:
+        # Said of several settings together, by their group or by who uses them: it is a whole line already.
         return reason
-    name = str(first["loc"][-1])
     is_secret_one = any(name == known and is_secret(field) for _, known, field in all_settings())
     value = "" if is_secret_one else f"={first['input']!r}"
     return f"{environment_variable(name)}{value} cannot be used: {reason}"

@@ -165,6 +165,12 @@ def test_a_key_is_dated_when_no_two_days_share_it(key: str, is_dated: bool) -> N
     assert ListSettings(list_key=key).key_is_dated is is_dated
 
 
+def test_settings_that_do_not_go_together_are_refused_on_one_line_that_names_them() -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_environment({"NPI_LIST_REQUESTER_PAYS": "true", "NPI_LIST_UNSIGNED": "true"})
+    assert str(refusal.value) == ("NPI_LIST_REQUESTER_PAYS takes credentials to pay with: set NPI_LIST_UNSIGNED=false")
+
+
 def test_a_misspelt_option_is_refused() -> None:
     with pytest.raises(SettingsError, match="no setting is called thread"):
         Settings.from_environment({}, thread=3)

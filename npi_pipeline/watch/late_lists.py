@@ -25,7 +25,8 @@ def lists_that_came(
 
     A key without a date is written over from day to day, and a day's list is what lay there when it ended: a day that
     was run in the morning is run again when another list was put later on. A dated key's list is kept as it was read.
-    ``find`` looks in the bucket and raises ListUnavailableError; it is asked for such days alone.
+    ``find`` looks in the bucket and raises ListUnavailableError; it is asked for such days alone. One that may pass is
+    let through: whether a list came is not known then.
     """
     for age, day in enumerate(recent):
         kept = _kept_source(root, day.day)
@@ -33,7 +34,9 @@ def lists_that_came(
             continue
         try:
             found = find(day.day)
-        except ListUnavailableError:
+        except ListUnavailableError as error:
+            if error.passing:
+                raise
             continue
         if kept is None or _is_another(found, kept, day.day):
             yield day.day, found

@@ -198,6 +198,16 @@ def test_an_answer_of_success_that_is_no_s3s_is_told_as_that(scripted: ScriptedS
     assert str(refused.value).isprintable()
 
 
+def test_the_region_is_set_by_the_variable_that_the_remedy_names(
+    scripted: ScriptedS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.answer = LASTING["the store has a region of its own"][0]
+    name, _, region = str(of_the_list()).partition("; set ")[2].partition(";")[0].partition("=")
+    monkeypatch.setenv(name, region)
+    of_the_list()
+    assert "/garage/s3/aws4_request" in scripted.requests[-1]["authorization"]
+
+
 def test_the_requester_pays_in_every_request_when_the_setting_says_so(scripted: ScriptedS3) -> None:
     scripted.answer = S3Answer(403, "AccessDenied", "Access Denied")
     assert "NPI_LIST_REQUESTER_PAYS=true" in str(of_the_list())
