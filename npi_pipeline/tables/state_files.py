@@ -24,7 +24,7 @@ from npi_pipeline.tables.states import STATES as RECOGNISED
 
 _BUFFER = 1 << 18
 # Rows become text so many bytes at a time: they are in memory several times over on the way.
-_BYTES_AT_A_TIME = 8 << 20
+_BYTES_AT_A_TIME = 12 << 20
 
 
 class _Writer:
