@@ -37,6 +37,8 @@ def run(what: str, day: dt.date, environment: Mapping[str, str], registry: Emula
         process = subprocess.Popen(
             [sys.executable, "-c", COMMAND, "run", "--date", str(day), "--json"],
             env={**os.environ, **environment},
+            # Not here, where Python would find this checkout's code first.
+            cwd=tempfile.gettempdir(),
             stdout=output,
             stderr=subprocess.DEVNULL,
         )
