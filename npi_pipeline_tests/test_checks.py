@@ -20,6 +20,7 @@ from npi_pipeline.enrichment.journal import read_sealed_journal, seal_journal
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline.storage.kept_table import TableError
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.days import DAY, Pipeline, npis_of, read_rows
 
@@ -143,7 +144,9 @@ def test_an_npi_of_the_list_without_an_outcome_is_found(pipeline: Pipeline) -> N
 def test_a_provider_table_that_lost_a_part_is_found(pipeline: Pipeline) -> None:
     for part in (pipeline.data_root / "provider_table" / str(DAY)).glob("*.parquet"):
         part.unlink()
-    assert not found(pipeline, "one_row_per_found_npi").holds
+    # The check tells it as its finding, as whatever keeps it from reading.
+    with pytest.raises(TableError, match=r"is missing: materialise providers for 2026-11-23 again"):
+        found(pipeline, "one_row_per_found_npi")
 
 
 def test_a_list_half_as_long_as_on_recent_days_is_remarked_on(pipeline: Pipeline, s3: LocalS3) -> None:
