@@ -50,6 +50,13 @@ _CLAIMS = (
         _WARN,
     ),
     _Claim(
+        "npi_list",
+        lambda root, day, _files, _checks: accounting.list_is_read_clearly(root, day),
+        "list_is_read_clearly",
+        "The kept list is undamaged, it is clear which column holds its NPIs, and no valid NPI stands outside of it.",
+        _WARN,
+    ),
+    _Claim(
         "npi_records",
         lambda root, day, _files, _checks: accounting.every_npi_has_one_outcome(root, day),
         "every_npi_has_one_outcome",

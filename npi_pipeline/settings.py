@@ -115,6 +115,17 @@ class ListSettings(SettingsGroup):
         description="S3 key of the NPI list; may hold the day, e.g. `lists/{date:%Y-%m-%d}.txt`. Without it, "
         "a past day has the object's version as of its end (UTC).",
     )
+    list_column: str = Field(
+        default="",
+        description="Which column of the list holds the NPIs: its header, or its position from 1. Empty: found by "
+        "header and values; what was not clear is a warning.",
+    )
+    list_max_bytes: int = Field(
+        default=1_073_741_824,
+        ge=1024,
+        le=17_179_869_184,
+        description="Largest list accepted, in bytes. A list is held in memory: about four times its bytes.",
+    )
     list_unsigned: bool = Field(
         default=False,
         description="Read the bucket without credentials (a public bucket).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from npi_pipeline.enrichment.journal import read_sealed_journal, seal_journal
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline.storage.kept_list import KeptListError, keep_list, read_kept_list
 from npi_pipeline.storage.kept_table import TableError
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.days import DAY, Pipeline, npis_of, read_rows
@@ -59,6 +61,7 @@ def a_state_file(pipeline: Pipeline) -> Path:
     [
         "list_is_of_its_day",
         "list_is_like_recent_days",
+        "list_is_read_clearly",
         "every_npi_has_one_outcome",
         "failed_share_is_under_the_limit",
         "one_row_per_found_npi",
@@ -135,8 +138,7 @@ def test_a_file_that_nobody_published_is_found(pipeline: Pipeline) -> None:
 
 
 def test_an_npi_of_the_list_without_an_outcome_is_found(pipeline: Pipeline) -> None:
-    with (pipeline.data_root / "npi_list" / str(DAY) / "npi_list.txt").open("a") as kept:
-        kept.write("1234567893\n")
+    read_again(pipeline, [*NPIS, "-12345", "1234567893"])
     finding = found(pipeline, "every_npi_has_one_outcome")
     assert (finding.holds, "1234567893" in finding.line) == (False, True)
 
@@ -251,7 +253,34 @@ def test_a_deactivation_that_the_changes_lack_is_named(pipeline: Pipeline, chang
 
 def read_again(pipeline: Pipeline, npis: list[str], day: dt.date = DAY) -> None:
     """Leave what materialising npi_list of the day, and nothing more, leaves: another list of NPIs."""
-    (pipeline.data_root / "npi_list" / str(day) / "npi_list.txt").write_text("\n".join(["npi", *npis]))
+    root = LocalRoot(pipeline.data_root)
+    body = "\n".join(["npi", *npis]).encode()
+    keep_list(root, day, dataclasses.replace(read_kept_list(root, day), body=body))
+
+
+def test_damage_to_the_kept_list_is_told_and_proves_nothing(pipeline: Pipeline) -> None:
+    path = pipeline.data_root / "npi_list" / str(DAY) / "npi_list.txt"
+    path.write_bytes(path.read_bytes().replace(NPIS[0].encode(), b"1234567893"))
+    for name in ("list_is_read_clearly", "every_npi_is_accounted_for"):
+        with pytest.raises(KeptListError, match="materialise npi_list of that day again"):
+            found(pipeline, name)
+    assert pipeline.run().ok, "the remedy works"
+    assert found(pipeline, "every_npi_is_accounted_for").holds
+
+
+def test_a_list_whose_column_is_not_clear_is_remarked_on_and_the_setting_settles_it(
+    pipeline: Pipeline, s3: LocalS3
+) -> None:
+    body = "\n".join(["billing_npi,rendering_npi", *(f"{NPIS[0]},{npi}" for npi in NPIS)])
+    s3.put_list(pipeline.settings.npi_list.list_bucket, "npi_list.txt", body)
+    run = pipeline.run()
+    assert run.ok, "a warning keeps nothing from being published"
+    (warning,) = (warning for warning in run.warnings if "list_is_read_clearly" in warning)
+    assert "column 2 'rendering_npi' may be meant as well" in warning
+    settled = pipeline.settings.npi_list.model_copy(update={"list_column": "rendering_npi"})
+    pipeline.settings = pipeline.settings.model_copy(update={"npi_list": settled})
+    assert not any("list_is_read_clearly" in warning for warning in pipeline.run().warnings)
+    assert found(pipeline, "every_npi_is_accounted_for").figures["npis_in_list"] == len(NPIS)
 
 
 @pytest.mark.parametrize("day", [DAY, NEXT_DAY])

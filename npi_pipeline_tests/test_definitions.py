@@ -23,7 +23,7 @@ ASSETS = {
         "depends_on": [],
         "kinds": ["s3", "text"],
         "retries": 3,
-        "checks": {"list_is_like_recent_days": "WARN", "list_is_of_its_day": "WARN"},
+        "checks": {"list_is_like_recent_days": "WARN", "list_is_of_its_day": "WARN", "list_is_read_clearly": "WARN"},
     },
     "npi_records": {
         "depends_on": ["npi_list"],

@@ -19,8 +19,9 @@ DESCRIPTION = """The list of NPIs to look up on this day, as it lies in S3.
 A key with the day in it is that day's list. Without it, a past day has the object's version as of its end (UTC); in a
 bucket without versions it has the object that lies there, and a check warns when that is newer than the day.
 
-The object is kept **byte for byte**, with its ETag and version, and parsed: the header line is skipped (and recognised
-when it is missing), repetitions are kept once, NPIs with a wrong check digit are set aside as `invalid`.
+The object is kept **byte for byte**, with its ETag, version and digest, and parsed: what separates its columns, its
+header, and the column with the NPIs are found (or set with `NPI_LIST_COLUMN`), repetitions are kept once, NPIs with a
+wrong check digit are set aside as `invalid`. A check warns of what was not clear.
 Everything after it is proven against this list."""
 
 
@@ -42,12 +43,12 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         root = day_storage.open()
         bucket, key = npi_list_source.list_bucket, npi_list_source.key_of(day)
         with one_line_failures():
-            listed, parsed = keep_npi_list(
-                root, day, npi_list_source.client(s3), bucket, key, is_dated=npi_list_source.key_is_dated
-            )
+            listed, parsed = keep_npi_list(root, day, npi_list_source.client(s3), npi_list_source)
         distinct = parsed.npis.height
         where = f"s3://{bucket}/{key}{_which(listed)}"
-        context.log.info(f"{distinct:,} distinct NPIs in {where}, {parsed.invalid:,} of them invalid")
+        context.log.info(
+            f"{distinct:,} distinct NPIs in {where}, {parsed.invalid:,} of them invalid; read from {parsed.column_name}"
+        )
         return dg.MaterializeResult(
             metadata={
                 "dagster/partition_row_count": distinct,
@@ -56,6 +57,8 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 "source": f"s3://{bucket}/{key}",
                 "lines": parsed.lines,
                 "header": parsed.header or "none",
+                "column": parsed.column_name,
+                "title_lines": parsed.title_lines,
                 "duplicates": parsed.duplicates,
                 "empty_lines": parsed.empty_lines,
                 "invalid": parsed.invalid,

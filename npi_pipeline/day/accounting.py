@@ -8,20 +8,21 @@ Not here: how the UI shows a finding (``npi_pipeline.checks``).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
-from npi_pipeline.day.keep_npi_list import kept_npi_list
+from npi_pipeline.day.keep_npi_list import kept_list_size, kept_npi_list, npi_list_of_kept_bytes
 from npi_pipeline.enrichment.journal import read_sealed_journal, sealed_parts
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings, FileSettings
-from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.days import days_with_list
 from npi_pipeline.storage.kept_changes import read_kept_changes
 from npi_pipeline.storage.kept_list import read_kept_list, read_kept_source
@@ -84,7 +85,7 @@ def list_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckSettin
     npi_list = kept_npi_list(root, day)
     size = npi_list.npis.height
     recent = [other for other in days_with_list(root) if other < day][-_RECENT_DAYS:]
-    sizes = [kept_npi_list(root, other).npis.height for other in recent]
+    sizes = list(_sizes(root, recent))
     line, holds = f"{size:,} distinct NPIs; no earlier day to compare with", True
     figures: dict[str, int | float | str] = {"npis": size}
     if sizes:
@@ -102,6 +103,25 @@ def list_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckSettin
             "again, or raise NPI_INVALID_SHARE_LIMIT"
         )
     return Finding(holds=holds, line=line, figures={**figures, "invalid": npi_list.invalid, "invalid_share": share})
+
+
+def _sizes(root: DataRoot, days: Iterable[dt.date]) -> Iterator[int]:
+    """The sizes of these days' lists. One that is damaged is a finding of its own day."""
+    for day in days:
+        with contextlib.suppress(StorageError):
+            yield kept_list_size(root, day)
+
+
+def list_is_read_clearly(root: DataRoot, day: dt.date) -> Finding:
+    """The kept list has the bytes that were read; it is clear which column the NPIs are in, and none stands outside."""
+    read_kept_list(root, day)
+    npi_list = kept_npi_list(root, day)
+    line = f"the NPIs stand in {npi_list.column_name}"
+    return Finding(
+        holds=not npi_list.doubts,
+        line="; ".join((line, *npi_list.doubts, *npi_list.remarks)),
+        figures={"column": npi_list.column_name, "doubts": len(npi_list.doubts)},
+    )
 
 
 def every_npi_has_one_outcome(root: DataRoot, day: dt.date) -> Finding:
@@ -213,7 +233,7 @@ def state_files_match_the_manifest(root: DataRoot, day: dt.date, files: FileSett
 
 def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings) -> Finding:
     """The accounting identity, read from the list as it was kept and the CSVs as they lie there."""
-    listed = kept_npi_list(root, day).npis.select("npi")
+    listed = npi_list_of_kept_bytes(root, day).npis.select("npi")
     found: list[pl.DataFrame] = []
     others: list[pl.DataFrame] = []
     manifest = read_manifest(root, files.state_files_dir, day)
@@ -313,7 +333,9 @@ def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _Publi
 
 def _is_list_of(root: DataRoot, manifest: Manifest) -> bool:
     """Whether the list kept for the day is the one that it was published from, as far as that is known."""
-    return manifest.list_sha256 in (None, read_kept_list(root, manifest.day).sha256)
+    kept = read_kept_source(root, manifest.day)
+    sha256 = kept.sha256 or read_kept_list(root, manifest.day).sha256
+    return manifest.list_sha256 in (None, sha256) and manifest.source.get("column", "") == kept.column
 
 
 def _is_journal_of(root: DataRoot, manifest: Manifest) -> bool:

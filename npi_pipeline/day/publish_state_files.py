@@ -10,14 +10,14 @@ from pathlib import Path
 
 import polars as pl
 
+from npi_pipeline.day.keep_npi_list import kept_npi_list
 from npi_pipeline.day.made_from import made_from
 from npi_pipeline.enrichment.journal import JournalError, read_sealed_journal, rows_of
-from npi_pipeline.enrichment.npi_list import parse_npi_list
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot, HeldLock
 from npi_pipeline.storage.day_lock import day_lock
 from npi_pipeline.storage.days import STATE_FILES, state_file_name
-from npi_pipeline.storage.kept_list import read_kept_list, source_of
+from npi_pipeline.storage.kept_list import read_kept_list, read_kept_source, source_of
 from npi_pipeline.storage.kept_table import parts_of, read_kept_table
 from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import publish, read_manifest, verify_published
@@ -39,7 +39,8 @@ def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Ma
 
 
 def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock) -> Manifest:
-    listed = read_kept_list(root, day)
+    source = read_kept_source(root, day)
+    listed = kept_npi_list(root, day, source)
     kept = read_kept_table(root, day)
     table = kept.table
     journal = read_sealed_journal(root, day)
@@ -60,15 +61,15 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
             defuse_formulas=files.defuse_formulas,
             byte_order_mark=files.byte_order_mark,
         )
-        _ensure_same_npis(day, parse_npi_list(listed.body).npis["npi"], pl.concat([_NO_NPIS, *recorded]))
+        _ensure_same_npis(day, listed.npis["npi"], pl.concat([_NO_NPIS, *recorded]))
         manifest = Manifest(
             day=day,
             published_at=dt.datetime.now(dt.timezone.utc),
-            source=source_of(listed),
+            source=source_of(source),
             outcomes=journal.outcomes,
             columns=tuple(column.name for column in table.columns),
             files=tuple(written),
-            list_sha256=listed.sha256,
+            list_sha256=source.sha256 or read_kept_list(root, day).sha256,
             journal_digest=journal.digest,
         )
         manifest = dataclasses.replace(manifest, made_from=_made_from(manifest, table, files))
@@ -81,14 +82,14 @@ def unchanged_publication(root: DataRoot, day: dt.date, files: FileSettings) -> 
     Raises StorageError.
     """
     try:
-        listed = read_kept_list(root, day)
+        source = read_kept_source(root, day)
         table = read_kept_table(root, day).table
         journal = read_sealed_journal(root, day)
         manifest = read_manifest(root, files.state_files_dir, day)
     except (FileNotFoundError, JournalError, ValueError, KeyError, TypeError):
         # What cannot be read is told of by the step that needs it.
         return None
-    sources = (source_of(listed), listed.sha256, journal.digest, journal.digest)
+    sources = (source_of(source), source.sha256, journal.digest, journal.digest)
     if sources != (manifest.source, manifest.list_sha256, manifest.journal_digest, table.journal_digest):
         return None
     if manifest.made_from is None or manifest.made_from != _made_from(manifest, table, files):

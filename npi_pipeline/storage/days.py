@@ -22,6 +22,8 @@ LOCKS = "locks"
 MANIFEST_NAME = "manifest.json"
 LIST_NAME = "npi_list.txt"
 LIST_SOURCE_NAME = "source.json"
+NPIS_NAME = "npis.parquet"
+PARSED_NAME = "npis.json"
 TABLE_NAME = "table.json"
 CHANGES_NAME = "changes.json"
 JOURNAL_NAME = "journal.json"
@@ -37,6 +39,16 @@ def list_path(day: dt.date) -> str:
 def list_source_path(day: dt.date) -> str:
     """Where the kept NPI list came from; written after it."""
     return f"{NPI_LIST}/{day}/{LIST_SOURCE_NAME}"
+
+
+def npis_path(day: dt.date) -> str:
+    """The distinct NPIs of the kept list, as they were parsed from it."""
+    return f"{NPI_LIST}/{day}/{NPIS_NAME}"
+
+
+def parsed_path(day: dt.date) -> str:
+    """Which bytes, which parser and which setting the distinct NPIs are of; written after them."""
+    return f"{NPI_LIST}/{day}/{PARSED_NAME}"
 
 
 def journal_folder(day: dt.date) -> str:

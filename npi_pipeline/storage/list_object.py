@@ -151,7 +151,14 @@ def find_list_object(
 
 
 def read_list_object(
-    client: S3Client, bucket: str, key: str, day: dt.date, *, is_dated: bool, now: dt.datetime | None = None
+    client: S3Client,
+    bucket: str,
+    key: str,
+    day: dt.date,
+    *,
+    is_dated: bool,
+    now: dt.datetime | None = None,
+    max_bytes: int | None = None,
 ) -> ListObject:
     """What ``find_list_object`` finds, read. Today's list and one with a dated key cost one request.
 
@@ -161,6 +168,9 @@ def read_list_object(
     with _one_line(client, bucket, key):
         plan = _plan(client, bucket, key, day, is_dated=is_dated, now=now)
         answer = plan.get(client)
+        if max_bytes is not None and answer["ContentLength"] > max_bytes:
+            answer["Body"].close()
+            raise ListUnavailableError(_cannot_be_read(bucket, key, _too_large(answer["ContentLength"], max_bytes)))
         return ListObject(**vars(plan.found_in(answer)), body=answer["Body"].read())
 
 
@@ -270,6 +280,10 @@ def _unavailable(bucket: str, key: str, error: Exception, use: Use, *, passing: 
     is_missing = isinstance(error, _client_error()) and code_of(error) == "NoSuchKey"
     why = _MISSING if is_missing else explain(error, use)
     return ListUnavailableError(_cannot_be_read(bucket, key, why), passing=passing)
+
+
+def _too_large(size: int, most: int) -> str:
+    return f"it has {size:,} bytes, more than {most:,}; correct NPI_LIST_KEY, or raise NPI_LIST_MAX_BYTES"
 
 
 def _cannot_be_read(bucket: str, key: str, why: str) -> str:

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.kept_list import read_kept_source
+from npi_pipeline.storage.kept_list import KeptListError, read_kept_source
 from npi_pipeline.storage.list_object import FoundList, HowChosen, ListUnavailableError, is_certain
 from npi_pipeline.watch.recent_days import RecentDay
 
@@ -58,5 +58,5 @@ def _is_another(found: FoundList, kept: FoundList, day: dt.date) -> bool:
 def _kept_source(root: DataRoot, day: dt.date) -> FoundList | None:
     try:
         return read_kept_source(root, day)
-    except FileNotFoundError:
+    except (FileNotFoundError, KeptListError):
         return None

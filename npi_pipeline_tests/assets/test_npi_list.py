@@ -53,9 +53,9 @@ def the_failure(result: dg.ExecuteInProcessResult) -> str:
         (b"\x1f\x8b\x08\x00rubbish", "gzip data", "put a list with one NPI a line there"),
         (b"<html>Service Unavailable</html>", "HTML", "correct NPI_LIST_KEY"),
         (
-            b"npi\n1234567893.0\n1003101296.0\n",
-            "holds no valid NPI, e.g. line 2 '1234567893.0' (holds something other than the digits 0-9)",
-            "put a list with one NPI of ten digits a line there",
+            b"npi\n1.234567893E9\n1.00E+09\n",
+            "holds no valid NPI in column 1 'npi', e.g. line 2 '1.234567893E9' (is a number in scientific notation",
+            "export the column as text",
         ),
     ],
 )
@@ -67,6 +67,23 @@ def test_an_object_that_is_no_list_fails_without_retry_naming_bucket_key_and_rem
     assert f"s3://{bucket}/some/list.txt" in line
     assert what in line
     assert remedy in line
+
+
+def test_a_list_that_is_not_clear_names_the_setting_that_decides_and_follows_it(
+    s3: LocalS3, bucket: str, tmp_path: Path
+) -> None:
+    s3.put_list(bucket, "npi_list.txt", f"{A},{B}\n{B},{A}\n")
+    line = the_failure(materialise_list(Pipeline(tmp_path, list_bucket=bucket)))
+    assert "column 1, column 2 hold NPIs" in line
+    assert "NPI_LIST_COLUMN" in line
+    assert materialise_list(Pipeline(tmp_path, list_bucket=bucket, list_column="2")).success
+
+
+def test_an_object_larger_than_any_list_is_not_read(s3: LocalS3, bucket: str, tmp_path: Path) -> None:
+    s3.put_list(bucket, "npi_list.txt", [A] * 1000)
+    line = the_failure(materialise_list(Pipeline(tmp_path, list_bucket=bucket, list_max_bytes=1024)))
+    assert "more than 1,024" in line
+    assert "NPI_LIST_MAX_BYTES" in line
 
 
 def test_a_missing_key_fails_without_retry_and_says_what_to_do_if_it_comes_late(
