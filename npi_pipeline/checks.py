@@ -132,6 +132,13 @@ _CLAIMS = (
         "joins_and_leaves_match_the_lists",
         "Who joined, left or was deactivated, by the changes, is who did by the two days' lists and journals.",
     ),
+    _Claim(
+        "provider_changes",
+        lambda root, day, _files, _checks: accounting.no_day_was_passed_over(root, day),
+        "no_day_was_passed_over",
+        "The changes are against the published day right before: its files can be read, and are of one publication.",
+        _WARN,
+    ),
 )
 
 

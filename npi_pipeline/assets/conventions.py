@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 import dagster as dg
 import polars as pl
 
+from npi_pipeline.day.find_changes import UnprovenChangesError
 from npi_pipeline.enrichment.breaker import RegistryDownError
 from npi_pipeline.enrichment.journal import ForeignJournalError, JournalError
 from npi_pipeline.settings import SettingsError
 from npi_pipeline.storage.data_root import DataRoot, StorageError, size_of
 from npi_pipeline.storage.day_lock import DayLockedError
+from npi_pipeline.storage.kept_changes import ChangesError
+from npi_pipeline.storage.kept_table import TableError
 from npi_pipeline.storage.list_object import ListUnavailableError
 from npi_pipeline.storage.manifest import ManifestError
 from npi_pipeline.tables.columns import Column, ColumnType
@@ -38,6 +41,17 @@ class StepInterrupted(dg.DagsterError, dg.DagsterExecutionInterruptedError):
     """
 
 
+# Read again, a damaged file is the same, and so is whoever holds a day. (A journal is made anew by its own step.)
+_NOT_TO_BE_TRIED_AGAIN = (
+    ChangesError,
+    DayLockedError,
+    ForeignJournalError,
+    ManifestError,
+    TableError,
+    UnprovenChangesError,
+)
+
+
 @contextlib.contextmanager
 def one_line_failures() -> Iterator[None]:
     """What the core knows how to explain becomes a failure with that line; only what may pass is tried again."""
@@ -45,7 +59,7 @@ def one_line_failures() -> Iterator[None]:
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         raise StepInterrupted(CANCELLED) from interrupt
-    except (SettingsError, DayLockedError, ManifestError, ForeignJournalError) as error:
+    except (*_NOT_TO_BE_TRIED_AGAIN, SettingsError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     except FileNotFoundError as error:
         raise dg.Failure(

@@ -42,6 +42,8 @@ def provider_changes_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefin
         with one_line_failures():
             found, of_next_day = find_changes(root, day_of(context), day_storage)
         context.log.info(f"{_line(found)}{'; left as they are' if found.is_unchanged else ''}")
+        if found.trouble_of_next_day:
+            context.log.warning(f"the changes of the next complete day are as before: {found.trouble_of_next_day}")
         if of_next_day:
             context.log.info(f"found anew, since they were against another state: {_line(of_next_day)}")
             context.log_event(
@@ -90,7 +92,8 @@ def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
         "bytes": kept.file.bytes,
         "compared_with": other.day.isoformat() if other else "no complete day before it",
         **({"days_apart": found.days_apart} if other else {}),
-        **({"passed_over": _recorded_anew(found)} if found.recorded_anew else {}),
+        **({"passed_over": "; ".join(kept.passed_over)} if kept.passed_over else {}),
+        **({"trouble_of_next_day": found.trouble_of_next_day} if found.trouble_of_next_day else {}),
         **({} if kept.fields_compared else {"fields": _NOT_COMPARED}),
         **kept.counts,
         **({"outcome_changes": table(_outcome_table(found))} if changes.outcome_changes else {}),

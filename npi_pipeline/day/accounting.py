@@ -24,8 +24,8 @@ from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings, FileSettings
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.days import days_with_list
-from npi_pipeline.storage.kept_changes import read_kept_changes
-from npi_pipeline.storage.kept_list import read_kept_list, read_kept_source
+from npi_pipeline.storage.kept_changes import KeptChanges, read_kept_changes
+from npi_pipeline.storage.kept_list import KeptListError, read_kept_list, read_kept_source
 from npi_pipeline.storage.kept_table import provider_parts, read_provider_table
 from npi_pipeline.storage.list_object import HowChosen, is_certain
 from npi_pipeline.storage.manifest import Manifest
@@ -278,7 +278,25 @@ def joins_and_leaves_match_the_lists(root: DataRoot, day: dt.date, files: FileSe
     the published state files say who was listed and who deactivated: the changes are about what was published.
     """
     kept = read_kept_changes(root, day)
-    rows = _rows_of_outcomes(root, kept.path)
+    return changes_match_the_lists(root, kept, root.chunks(kept.path), files)
+
+
+def no_day_was_passed_over(root: DataRoot, day: dt.date) -> Finding:
+    """The day's changes are against the published day right before it: none was passed over as damaged or half anew."""
+    kept = read_kept_changes(root, day)
+    apart = f"the changes of {day} are against {kept.compared_with.day if kept.compared_with else 'no day'}"
+    return Finding(
+        holds=not kept.passed_over,
+        line="; ".join([apart, *kept.passed_over[:_EXAMPLES]])
+        + (f"; then the changes of {day} are found anew by themselves" if kept.passed_over else ""),
+        figures={"days_passed_over": len(kept.passed_over)},
+    )
+
+
+def changes_match_the_lists(root: DataRoot, kept: KeptChanges, csv: Iterable[bytes], files: FileSettings) -> Finding:
+    """As ``joins_and_leaves_match_the_lists``, of changes that are or will be kept; ``csv`` is their CSV in pieces."""
+    day = kept.day
+    rows = _rows_of_outcomes(csv)
     if kept.compared_with is None:
         return Finding(holds=rows.is_empty(), line="no complete day before it to compare with")
     old_day = kept.compared_with.day
@@ -333,8 +351,11 @@ def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _Publi
 
 def _is_list_of(root: DataRoot, manifest: Manifest) -> bool:
     """Whether the list kept for the day is the one that it was published from, as far as that is known."""
-    kept = read_kept_source(root, manifest.day)
-    sha256 = kept.sha256 or read_kept_list(root, manifest.day).sha256
+    try:
+        kept = read_kept_source(root, manifest.day)
+        sha256 = kept.sha256 or read_kept_list(root, manifest.day).sha256
+    except (FileNotFoundError, KeptListError):
+        return False
     return manifest.list_sha256 in (None, sha256) and manifest.source.get("column", "") == kept.column
 
 
@@ -348,9 +369,9 @@ def _deactivated(root: DataRoot, day: dt.date) -> pl.DataFrame:
     return outcomes.filter(pl.col("outcome") == Outcome.deactivated.value).select("npi")
 
 
-def _rows_of_outcomes(root: DataRoot, path: str) -> pl.DataFrame:
+def _rows_of_outcomes(csv: Iterable[bytes]) -> pl.DataFrame:
     """The rows of a day's changes that are about outcomes."""
-    rows = (row for row in csv_rows(root.chunks(path)) if not _IS_ABOUT_A_FIELD.match(row))
+    rows = (row for row in csv_rows(csv) if not _IS_ABOUT_A_FIELD.match(row))
     return leading_columns(rows, *(column.name for column in COLUMNS)).with_columns(_NOT_DEFUSED)
 
 

@@ -14,6 +14,7 @@ import contextlib
 import datetime as dt
 import http
 import http.client
+import io
 import json
 import logging
 import random
@@ -166,6 +167,9 @@ class _Misbehaving:
         if code := self._refusal(environ):
             return _refuse(environ, start_response, code)
         if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ:
+            # Read before: whoever is stopped while it sends keeps no other waiting.
+            content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ = {**environ, "wsgi.input": io.BytesIO(content)}
             with self._conditional_write:
                 return self._application(environ, start_response)
         return self._application(environ, start_response)

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from npi_pipeline.storage.data_root import DataRoot, HeldLock, LockedError
+from npi_pipeline.storage.data_root import DataRoot, HeldLock, LockedError, StorageError
 from npi_pipeline.storage.days import lock_path
 
 _TRY_AGAIN_SECONDS = 0.2
@@ -35,12 +35,19 @@ def day_lock(
 
     ``holder`` says to others who it is, by default this process. While somebody else holds the lock it is tried again
     for ``wait_seconds``. Raises DayLockedError, also when the lock is lost on the way (see HeldLock), and StorageError.
+    An error of whoever has lost the lock is told as that: what it misses has gone with another run's work.
     """
     path = lock_path(day, what)
     holder = holder or f"process {os.getpid()} on {socket.gethostname()}"
     try:
         with contextlib.ExitStack() as stack:
-            yield _taken(stack, root, path, holder, time.monotonic() + wait_seconds)
+            held = _taken(stack, root, path, holder, time.monotonic() + wait_seconds)
+            try:
+                yield held
+            except Exception:
+                with contextlib.suppress(StorageError):
+                    held.ensure_held()
+                raise
     except LockedError as error:
         raise DayLockedError(
             f"the {what.replace('_', ' ')} of {day} is in the hands of {error.holder} since {error.since}: "

@@ -64,6 +64,7 @@ class KeptChanges:
     the two days were recorded in different registry formats. ``counts`` and ``summary`` are those of
     ``tables.changes.Changes``, and ``made_from`` is a digest of all that shows in the file and of the rest of these
     fields; summary and digest are None in changes of earlier releases.
+    ``passed_over`` has a line for each published day in between that could not be compared with: why, and the remedy.
     """
 
     publication: Publication
@@ -73,6 +74,7 @@ class KeptChanges:
     file: ChangesFile
     made_from: str | None = None
     summary: Mapping[str, Any] | None = None
+    passed_over: tuple[str, ...] = ()
 
     @property
     def day(self) -> dt.date:
@@ -95,6 +97,7 @@ class KeptChanges:
             "version": VERSION,
             **_publication_as_json(self.publication),
             "compared_with": _publication_as_json(self.compared_with) if self.compared_with else None,
+            **({"passed_over": list(self.passed_over)} if self.passed_over else {}),
             "fields_compared": self.fields_compared,
             "counts": dict(self.counts),
             **{name: value for name, value in dataclasses.asdict(self.file).items() if name != "folder" or value},
@@ -125,6 +128,7 @@ class KeptChanges:
                 ),
                 made_from=content.get("made_from"),
                 summary=content.get("summary"),
+                passed_over=tuple(content.get("passed_over", ())),
             )
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, ChangesError):

@@ -53,8 +53,12 @@ def read_manifest(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifes
 
 def published_before(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest | None:
     """The manifest of the last published day before ``day``; None when there is none. Raises ManifestError."""
-    earlier = [other for other in days_with_folder(root, state_files_dir) if other < day]
-    return _first_published(root, state_files_dir, reversed(earlier))
+    return _first_published(root, state_files_dir, days_before(root, state_files_dir, day))
+
+
+def days_before(root: DataRoot, state_files_dir: str, day: dt.date) -> list[dt.date]:
+    """The days before ``day`` that have a folder of state files, published or not, the last first."""
+    return [other for other in reversed(days_with_folder(root, state_files_dir)) if other < day]
 
 
 def published_after(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest | None:

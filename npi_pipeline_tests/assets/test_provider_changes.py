@@ -172,7 +172,8 @@ def test_a_day_that_is_published_but_was_recorded_anew_and_failed_is_passed_over
         "passed over, since recorded anew but not published anew: 2026-11-23; run it again, then these are found anew"
     )
     assert line.endswith(f"; {remark}")
-    assert deployment.metadata(TUESDAY)["passed_over"] == remark
+    line = "2026-11-23 was recorded anew but not published anew: run it again, to its end"
+    assert deployment.metadata(TUESDAY)["passed_over"] == line
     assert deployment.rows(TUESDAY) == [
         (A, "field", "enumeration_type", "SUNDAY", "TUESDAY"),
         (B, "joined", "outcome", "", "found"),

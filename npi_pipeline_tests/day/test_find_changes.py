@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,18 @@ from typing import Any
 import polars as pl
 import pytest
 
+from npi_pipeline.day.accounting import joins_and_leaves_match_the_lists, no_day_was_passed_over
 from npi_pipeline.day.find_changes import find_changes
 from npi_pipeline.enrichment.journal import JournalError, read_sealed_journal, seal_journal
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.day_lock import DayLockedError, day_lock
-from npi_pipeline.storage.days import journal_folder, lock_path, provider_changes_folder, state_files_folder
+from npi_pipeline.storage.days import journal_folder, list_path, lock_path, provider_changes_folder, state_files_folder
 from npi_pipeline.storage.kept_changes import read_kept_changes
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.storage.open_root import open_data_root
+from npi_pipeline.tables import changes
 from npi_pipeline_tests.day.complete_days import complete, record
 from npi_pipeline_tests.tables.flattened import nppes_body
 from npi_pipeline_tests.watched_root import WatchedRoot
@@ -342,11 +345,96 @@ def test_a_day_published_by_a_release_that_did_not_record_its_journal_is_compare
     assert compared_with(root, TUESDAY) == MONDAY
 
 
-def test_a_damaged_journal_is_named_with_its_remedy(root: DataRoot) -> None:
+def damage_part(root: DataRoot, day: dt.date) -> None:
+    root.write(read_sealed_journal(root, day).paths[0], b"rubbish")
+
+
+def damage_journal(root: DataRoot, day: dt.date) -> None:
+    root.write(f"{journal_folder(day)}/journal.json", b"{")
+
+
+def damage_manifest(root: DataRoot, day: dt.date) -> None:
+    root.write(f"{state_files_folder('state_files', day)}/manifest.json", b"{")
+
+
+def damage_list(root: DataRoot, day: dt.date) -> None:
+    root.delete(list_path(day))
+
+
+DAMAGES = [damage_part, damage_journal, damage_manifest]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_to_yesterdays_files_is_told_with_its_cure_and_todays_changes_are_against_the_day_before_that(
+    root: DataRoot, damage: Callable[[DataRoot, dt.date], None]
+) -> None:
+    run(root, MONDAY)
+    run(root, TUESDAY)
+    damage(root, TUESDAY)
+    complete(root, WEDNESDAY, OF_DAY[WEDNESDAY])
+    found, _ = find_changes(root, WEDNESDAY, FILES)
+    assert compared_with(root, WEDNESDAY) == MONDAY
+    assert joins_and_leaves_match_the_lists(root, WEDNESDAY, FILES).holds
+    (line,) = found.kept.passed_over
+    assert str(TUESDAY) in line
+    assert "materialise" in line
+    finding = no_day_was_passed_over(root, WEDNESDAY)
+    assert not finding.holds
+    assert line in finding.line
+    root.delete(f"{journal_folder(TUESDAY)}/journal.json")
+    run(root, TUESDAY)
+    assert [rows(root, day) for day in OF_DAY] == [[], TUESDAYS_ROWS, WEDNESDAYS_ROWS]
+    assert no_day_was_passed_over(root, WEDNESDAY).holds
+
+
+def test_yesterdays_list_that_is_gone_is_told_by_its_state_files(root: DataRoot) -> None:
+    run(root, MONDAY)
+    damage_list(root, MONDAY)
+    run(root, TUESDAY)
+    assert rows(root, TUESDAY) == TUESDAYS_ROWS
+    assert joins_and_leaves_match_the_lists(root, TUESDAY, FILES).holds
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_to_tomorrows_files_is_told_and_today_is_complete(
+    root: DataRoot, damage: Callable[[DataRoot, dt.date], None]
+) -> None:
+    run(root, MONDAY)
+    run(root, TUESDAY)
+    damage(root, TUESDAY)
+    complete(root, MONDAY, {A: nppes_body(A, enumeration_type="REPAIRED"), B: Outcome.deactivated})
+    found, following = find_changes(root, MONDAY, FILES)
+    assert following is None
+    assert found.trouble_of_next_day is not None
+    assert str(TUESDAY) in found.trouble_of_next_day
+
+
+def test_a_days_own_damaged_journal_is_named_with_its_remedy(root: DataRoot) -> None:
     run(root, MONDAY)
     complete(root, TUESDAY, OF_DAY[TUESDAY])
-    part = read_sealed_journal(root, MONDAY).paths[0]
-    root.write(part, b"rubbish")
-    with pytest.raises(JournalError, match="damaged: materialise npi_records for 2026-11-23 again"):
+    damage_part(root, TUESDAY)
+    with pytest.raises(JournalError, match="damaged: materialise npi_records for 2026-11-24 again"):
         find_changes(root, TUESDAY, FILES)
     assert root.list(provider_changes_folder(TUESDAY)) == []
+
+
+def test_changes_of_the_next_day_that_do_not_hold_are_not_kept(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day that is run is complete; the next one keeps what it had, and is told of."""
+    run(root, MONDAY)
+    run(root, TUESDAY)
+    before = content(root, TUESDAY)
+    complete(root, MONDAY, {A: nppes_body(A), B: OF_DAY[MONDAY][B]})
+    write_changes = changes.write_changes
+
+    def losing_a_row(old: Any, new: Any, layout: Any, path: Path, cells: Any) -> changes.Changes:
+        written = write_changes(old, new, layout, path, cells)
+        path.write_bytes(
+            b"".join(line for line in path.read_bytes().splitlines(keepends=True) if b"outcome" not in line)
+        )
+        return written
+
+    monkeypatch.setattr("npi_pipeline.day.find_changes.write_changes", losing_a_row)
+    found, following = find_changes(root, MONDAY, FILES)
+    assert following is None
+    assert "the changes of 2026-11-24 are not kept, for they do not hold" in (found.trouble_of_next_day or "")
+    assert content(root, TUESDAY) == before

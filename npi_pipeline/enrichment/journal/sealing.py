@@ -53,12 +53,7 @@ def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, 
     """
     npis = npis.unique().sort()
     for _ in range(_MOST_OVERTAKEN):
-        try:
-            sealed = _sealed(root, day, npis, held, registry)
-        except JournalError:
-            # Somebody else may have sealed, and removed what was to be read here.
-            held.ensure_held()
-            raise
+        sealed = _sealed(root, day, npis, held, registry)
         if sealed is not None:
             return sealed
     raise LockedError("another run that seals again and again", "just now")
