@@ -113,7 +113,11 @@ def show_days(statuses: Iterable[DayStatus], troubles: Mapping[dt.date, str]) ->
             str(status.day),
             _standing(status),
             *(f"{number:,}" if known else "" for number in numbers),
-            escape(troubles.get(status.day) or (status.where if status.standing is Standing.complete else "")),
+            escape(
+                troubles.get(status.day)
+                or status.problem
+                or (status.where if status.standing is Standing.complete else "")
+            ),
         )
     Console(highlight=False, soft_wrap=True).print(table)
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from npi_pipeline.day.find_changes import UnprovenChangesError
 from npi_pipeline.enrichment.breaker import RegistryDownError
-from npi_pipeline.enrichment.journal import ForeignJournalError, JournalError
+from npi_pipeline.enrichment.journal import ForeignJournalError, JournalDamagedError, JournalError
 from npi_pipeline.settings import SettingsError
 from npi_pipeline.storage.data_root import DataRoot, StorageError, size_of
 from npi_pipeline.storage.day_lock import DayLockedError
@@ -46,6 +46,7 @@ _NOT_TO_BE_TRIED_AGAIN = (
     ChangesError,
     DayLockedError,
     ForeignJournalError,
+    JournalDamagedError,
     ManifestError,
     TableError,
     UnprovenChangesError,

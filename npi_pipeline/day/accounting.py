@@ -338,15 +338,23 @@ def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _Publi
         manifest = read_manifest(root, files.state_files_dir, day)
     except FileNotFoundError:
         manifest = None
-    if manifest is None or (_is_list_of(root, manifest) and _is_journal_of(root, manifest)):
-        listed = kept_npi_list(root, day).npis.select("npi")
-        return _PublishedNpis(listed, _deactivated(root, day), are_of_list_and_journal=True)
+    if manifest is None:
+        return _of_list_and_journal(root, day)
+    # A list that is gone or damaged since is told by the day's own checks.
+    with contextlib.suppress(FileNotFoundError, KeptListError):
+        if _is_list_of(root, manifest) and _is_journal_of(root, manifest):
+            return _of_list_and_journal(root, day)
     paths = (path_of_state_file(files.state_files_dir, manifest, file) for file in manifest.files)
     frames = (_rows_of_csv(root, path, "npi", "outcome") for path in paths)
     rows = pl.concat(frames).unique()
     is_deactivated = pl.col("outcome") == Outcome.deactivated.value
     deactivated = rows.filter(is_deactivated).select("npi")
     return _PublishedNpis(rows.select("npi"), deactivated, are_of_list_and_journal=False)
+
+
+def _of_list_and_journal(root: DataRoot, day: dt.date) -> _PublishedNpis:
+    listed = kept_npi_list(root, day).npis.select("npi")
+    return _PublishedNpis(listed, _deactivated(root, day), are_of_list_and_journal=True)
 
 
 def _is_list_of(root: DataRoot, manifest: Manifest) -> bool:

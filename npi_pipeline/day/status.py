@@ -9,17 +9,22 @@ import dataclasses
 import datetime as dt
 import enum
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
-from npi_pipeline.enrichment.journal import JournalError, read_sealed_journal
+from npi_pipeline.enrichment.journal import JournalDamagedError, JournalError, read_sealed_journal
 from npi_pipeline.enrichment.outcomes import Outcome
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import days_with_journal, days_with_list, published_days, state_files_folder
+from npi_pipeline.storage.days import has_journal, has_list, state_files_folder
+from npi_pipeline.storage.manifest import ManifestError
 from npi_pipeline.storage.publish import read_manifest
+
+# For S3's latency.
+_THREADS = 8
 
 
 class Standing(str, enum.Enum):
-    """How far a day has come. ``complete`` is a day whose manifest is there."""
+    """How far a day has come. ``complete`` is a day whose manifest is there and can be understood."""
 
     complete = "complete"
     partial = "partial"
@@ -28,7 +33,10 @@ class Standing(str, enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class DayStatus:
-    """One day: its standing, NPIs by outcome as far as they are known, and its state files."""
+    """One day: its standing, NPIs by outcome as far as they are known, and its state files.
+
+    ``problem`` says what of its files cannot be read, and the remedy.
+    """
 
     day: dt.date
     standing: Standing
@@ -37,6 +45,7 @@ class DayStatus:
     rows: int
     where: str
     published_at: dt.datetime | None
+    problem: str | None = None
 
     @property
     def npis(self) -> int:
@@ -59,41 +68,46 @@ class DayStatus:
             "rows": self.rows,
             "where": self.where,
             "published_at": self.published_at.isoformat() if self.published_at else None,
+            "problem": self.problem,
         }
 
 
 def status_of_days(root: DataRoot, files: FileSettings, days: Iterable[dt.date]) -> list[DayStatus]:
-    """The status of each of ``days``."""
-    published = set(published_days(root, files.state_files_dir))
-    begun = {*days_with_list(root), *days_with_journal(root)}
-    return [_status(root, files, day, is_published=day in published, is_begun=day in begun) for day in days]
+    """The status of each of ``days``. Only their own files are looked at, however many days are kept.
+
+    What cannot be understood of one day is that day's problem. Raises StorageError.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda day: status_of_day(root, files, day), days))
 
 
 def status_of_day(root: DataRoot, files: FileSettings, day: dt.date) -> DayStatus:
-    """The status of ``day``."""
-    return status_of_days(root, files, [day])[0]
-
-
-def _status(root: DataRoot, files: FileSettings, day: dt.date, *, is_published: bool, is_begun: bool) -> DayStatus:
+    """The status of ``day``. Raises StorageError."""
     folder = state_files_folder(files.state_files_dir, day)
-    if not is_published:
-        standing = Standing.partial if is_begun else Standing.missing
-        outcomes = _sealed_outcomes(root, day) if is_begun else {}
-        return DayStatus(day, standing, outcomes, files=0, rows=0, where=root.uri(folder), published_at=None)
-    manifest = read_manifest(root, files.state_files_dir, day)
-    return DayStatus(
-        day=day,
-        standing=Standing.complete,
-        outcomes=dict(manifest.outcomes),
-        files=len(manifest.files),
-        rows=sum(file.rows for file in manifest.files),
-        where=root.uri(f"{folder}/{manifest.folder}" if manifest.folder else folder),
-        published_at=manifest.published_at,
-    )
-
-
-def _sealed_outcomes(root: DataRoot, day: dt.date) -> dict[str, int]:
+    problem = None
     try:
-        return read_sealed_journal(root, day).outcomes
+        manifest = read_manifest(root, files.state_files_dir, day)
+    except FileNotFoundError:
+        pass
+    except ManifestError as error:
+        problem = str(error)
+    else:
+        return DayStatus(
+            day=day,
+            standing=Standing.complete,
+            outcomes=dict(manifest.outcomes),
+            files=len(manifest.files),
+            rows=sum(file.rows for file in manifest.files),
+            where=root.uri(f"{folder}/{manifest.folder}" if manifest.folder else folder),
+            published_at=manifest.published_at,
+        )
+    outcomes: dict[str, int] = {}
+    try:
+        outcomes = read_sealed_journal(root, day).outcomes
+    except JournalDamagedError as error:
+        problem = problem or str(error)
     except JournalError:
-        return {}
+        pass
+    is_begun = bool(problem or outcomes) or has_list(root, day) or has_journal(root, day)
+    standing = Standing.partial if is_begun else Standing.missing
+    return DayStatus(day, standing, outcomes, 0, 0, root.uri(folder), published_at=None, problem=problem)

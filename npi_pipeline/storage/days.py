@@ -116,6 +116,11 @@ def has_list(root: DataRoot, day: dt.date) -> bool:
     return _has_file(root, f"{NPI_LIST}/{day}", LIST_SOURCE_NAME)
 
 
+def has_journal(root: DataRoot, day: dt.date) -> bool:
+    """Whether anything of the day was fetched, sealed or not; one request, however many days there are."""
+    return bool(root.list(journal_folder(day)))
+
+
 def _has_file(root: DataRoot, folder: str, name: str) -> bool:
     return any(file.path == f"{folder}/{name}" for file in root.list(folder))
 

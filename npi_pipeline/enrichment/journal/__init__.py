@@ -15,7 +15,13 @@ Whoever writes here holds the day's lock (``storage.day_lock``). Not here: fetch
 """
 
 from npi_pipeline.enrichment.journal.asking import first_run_of_asking
-from npi_pipeline.enrichment.journal.parts import ForeignJournalError, JournalError, SealedJournal, SealedPart
+from npi_pipeline.enrichment.journal.parts import (
+    ForeignJournalError,
+    JournalDamagedError,
+    JournalError,
+    SealedJournal,
+    SealedPart,
+)
 from npi_pipeline.enrichment.journal.reading import read_outcomes, read_sealed_journal, rows_of, sealed_parts
 from npi_pipeline.enrichment.journal.reuse import reuse_answers
 from npi_pipeline.enrichment.journal.rows import IS_FINAL, SCHEMA, WITHOUT_BODY, frame_of, next_run
@@ -28,6 +34,7 @@ __all__ = [
     "SEALED_PART_ROWS",
     "WITHOUT_BODY",
     "ForeignJournalError",
+    "JournalDamagedError",
     "JournalError",
     "JournalWriter",
     "SealedJournal",

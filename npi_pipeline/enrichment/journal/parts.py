@@ -41,6 +41,10 @@ class JournalError(Exception):
     """The journal cannot serve. One line names the day, what is wrong and the remedy."""
 
 
+class JournalDamagedError(JournalError):
+    """``journal.json`` cannot be understood. It is the same when tried again."""
+
+
 class ForeignJournalError(JournalError):
     """What lies in a day's folder was written for another day. It is the same when tried again."""
 
@@ -209,7 +213,9 @@ def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         problem = f"{type(error).__name__} {error}"
-    raise JournalError(f"{root.uri(path)} cannot be understood ({problem}): move it away and materialise {day} again")
+    raise JournalDamagedError(
+        f"{root.uri(path)} cannot be understood ({problem}): move it away and materialise {day} again"
+    )
 
 
 def tag_of_sealed_journal(root: DataRoot, day: dt.date) -> str | None:

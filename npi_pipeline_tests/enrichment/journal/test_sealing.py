@@ -7,7 +7,7 @@ import itertools
 import json
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -140,6 +140,30 @@ def test_a_journal_is_not_sealed_once_the_days_lock_is_lost(bucket: str, monkeyp
         seal_journal(root, DAY, npis([1]), lost)
     with pytest.raises(JournalError, match="not sealed"):
         read_sealed_journal(root, DAY)
+
+
+class PausedWhile:
+    """A lock whose holder is paused right after it has made sure of it, while ``meanwhile`` is done."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile = [meanwhile]
+
+    def ensure_held(self) -> None:
+        if not self._meanwhile:
+            raise LockedError("another run", "a minute ago")
+        self._meanwhile.pop()()
+
+
+def test_who_is_paused_right_before_it_seals_while_another_run_seals_removes_nothing_of_it(root: DataRoot) -> None:
+    write(root, [made(1), made(2)])
+
+    def another_run() -> None:
+        write(root, [made(2, Outcome.deactivated, second=60), made(3)])
+        seal(root, [1, 2, 3])
+
+    with pytest.raises(LockedError):
+        seal_journal(root, DAY, npis([1, 2]), PausedWhile(another_run))
+    assert sealed_rows(root) == rows_of(made(1), made(2, Outcome.deactivated, second=60), made(3))
 
 
 def test_the_sealed_journal_tells_its_counts_and_parts(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
