@@ -20,9 +20,9 @@ from npi_pipeline.definitions import build_definitions
 from npi_pipeline.partitions import daily_partitions
 from npi_pipeline.run_log import terminal_logger
 from npi_pipeline.settings import Settings, SettingsError
-from npi_pipeline.storage.days import is_published
 from npi_pipeline.storage.list_object import NO_BUCKET
 from npi_pipeline.storage.open_root import open_data_root
+from npi_pipeline.storage.publish import is_published
 from npi_pipeline.watch.failures import NOT_KNOWN, broken_checks, reasons
 from npi_pipeline.watch.lost_runs import HOST_TAG, end_lost_runs
 

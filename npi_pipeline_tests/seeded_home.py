@@ -19,6 +19,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from npi_pipeline.definitions import build_definitions
 from npi_pipeline.settings import Settings
+from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.watch.day_runs import PARTITION_TAG, SCHEDULE_TAG
 from npi_pipeline.watch.recent_days import DAILY_SCHEDULE_NAME
 from npi_pipeline_tests.backfills import add_asset_backfill
@@ -43,7 +44,9 @@ class SeededHome:
         for day in days:
             folder = self.data_root / "state_files" / day
             folder.mkdir(parents=True)
-            (folder / "manifest.json").write_text("{}")
+            now = dt.datetime.now(dt.timezone.utc)
+            manifest = Manifest(dt.date.fromisoformat(day), now, source={}, outcomes={}, columns=(), files=())
+            (folder / "manifest.json").write_bytes(manifest.to_json())
 
     def add_run(
         self,

@@ -106,11 +106,6 @@ def published_days(root: DataRoot, state_files_dir: str) -> list[dt.date]:
     return _days_with_file(root, state_files_dir, MANIFEST_NAME)
 
 
-def is_published(root: DataRoot, state_files_dir: str, day: dt.date) -> bool:
-    """Whether the day's manifest is there; one request, however many days there are."""
-    return _has_file(root, state_files_folder(state_files_dir, day), MANIFEST_NAME)
-
-
 def has_list(root: DataRoot, day: dt.date) -> bool:
     """Whether the day's NPI list is kept; one request, however many days there are."""
     return _has_file(root, f"{NPI_LIST}/{day}", LIST_SOURCE_NAME)

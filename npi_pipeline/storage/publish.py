@@ -51,6 +51,14 @@ def read_manifest(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifes
         raise ManifestError(f"{root.uri(path)}: {error}; materialise state_files for {day} again") from error
 
 
+def is_published(root: DataRoot, state_files_dir: str, day: dt.date) -> bool:
+    """Whether the day's manifest is there and can be understood; one request, however many days there are."""
+    try:
+        return read_manifest(root, state_files_dir, day).day == day
+    except (FileNotFoundError, ManifestError):
+        return False
+
+
 def published_before(root: DataRoot, state_files_dir: str, day: dt.date) -> Manifest | None:
     """The manifest of the last published day before ``day``; None when there is none. Raises ManifestError."""
     return _first_published(root, state_files_dir, days_before(root, state_files_dir, day))

@@ -14,7 +14,7 @@ from dagster._utils.schedules import get_latest_completed_cron_tick
 
 from npi_pipeline.settings import FileSettings, Settings, WatchSettings
 from npi_pipeline.storage.data_root import DataRoot
-from npi_pipeline.storage.days import is_published
+from npi_pipeline.storage.publish import is_published
 from npi_pipeline.watch.day_runs import DayRuns, runs_of_days
 
 DAILY_SCHEDULE_NAME = "npi_daily_schedule"

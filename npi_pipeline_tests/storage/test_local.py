@@ -80,3 +80,41 @@ def test_opening_a_root_makes_no_folder(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path / "root")
     assert root.list("") == []
     assert not (tmp_path / "root").exists()
+
+
+class AlwaysHeld:
+    def ensure_held(self) -> None:
+        pass
+
+
+def test_a_symbolic_link_in_the_place_of_a_folder_that_is_replaced_is_named_as_that(tmp_path: Path) -> None:
+    elsewhere, source, link = tmp_path / "elsewhere", tmp_path / "source", tmp_path / "root" / "state_files" / "day"
+    for folder in (elsewhere, source, link.parent):
+        folder.mkdir(parents=True)
+    (elsewhere / "theirs").touch()
+    link.symlink_to(elsewhere)
+    root = LocalRoot(tmp_path / "root")
+    with pytest.raises(
+        StorageError, match=rf"{link}: it is a symbolic link to {elsewhere}.*remove the link"
+    ) as refused:
+        root.replace_folder("state_files/day", source, "index", str.encode, AlwaysHeld())
+    assert "\n" not in str(refused.value)
+    assert [path.name for path in elsewhere.iterdir()] == ["theirs"]
+    link.unlink()
+    root.replace_folder("state_files/day", source, "index", str.encode, AlwaysHeld())
+    assert root.read("state_files/day/index") == b""
+
+
+def test_a_link_to_nowhere_above_a_file_is_named_as_that(tmp_path: Path) -> None:
+    (tmp_path / "state_files").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StorageError, match=r"state_files is a symbolic link that leads to no folder"):
+        LocalRoot(tmp_path).write("state_files/day/file", b"x")
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_as_that(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    (tmp_path / "file").mkdir()
+    with pytest.raises(FileNotFoundError, match="a folder lies there; move it away"):
+        root.read("file")
+    with pytest.raises(StorageError, match="a folder lies where a file belongs: move it away"):
+        root.write("file", b"x")
