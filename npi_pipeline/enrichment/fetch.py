@@ -23,12 +23,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from npi_pipeline import clock
+from npi_pipeline.enrichment.attempt import Attempt, Settled
 from npi_pipeline.enrichment.breaker import Breaker, RegistryDownError
 from npi_pipeline.enrichment.limiter import Limiter
 from npi_pipeline.enrichment.outcomes import NpiOutcome
 from npi_pipeline.enrichment.progress import FetchProgress, FetchReport, Tally
 from npi_pipeline.enrichment.registry import Registry
-from npi_pipeline.enrichment.scheduler import Attempt, Scheduler, Settled
+from npi_pipeline.enrichment.scheduler import Scheduler
 from npi_pipeline.enrichment.workers import Workers
 from npi_pipeline.settings import FetchSettings
 
@@ -139,6 +140,7 @@ class Fetch:
                 self._tally.attempt(step)
                 workers.make(step)
             else:
+                workers.break_off(scheduler.to_break_off(now))
                 for attempt, answer in workers.answers(until=step):
                     self._tally.answer(answer)
                     settled = scheduler.answered(time.monotonic(), attempt, answer)

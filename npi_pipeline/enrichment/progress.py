@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping
 
 from npi_pipeline.enrichment.answer import Answer, Sign
+from npi_pipeline.enrichment.attempt import Attempt, Settled
 from npi_pipeline.enrichment.limiter import Limiter
 from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome
-from npi_pipeline.enrichment.scheduler import Attempt, Settled
 
 _REASONS_KEPT = 100
 _OTHER = "other reasons"

@@ -4,53 +4,33 @@ The clock's reading is passed in, and so is the source of randomness, so that a 
 milliseconds. NPIs are taken from their iterable only when there is room to ask about them; those that wait are in a
 heap ordered by time, so memory is bounded by what is under way and not by the length of the list.
 
-Waits are exponential with full jitter. A ``Retry-After`` is obeyed: nobody is asked anything before it has passed,
-unless it is longer than NPI_DOWN_AFTER, which ends the fetch (see ``breaker``).
+Waits are exponential with full jitter, but failures that are no surprise, given how many requests fail anyway, do not
+lengthen them: an NPI that met them is as likely to be answered now as any other. A ``Retry-After`` is obeyed for its
+NPI, and holds everybody when refusals come in a row (``breaker``). A refusal with 429, or 503 and ``Retry-After``, says
+nothing about its NPI, so it uses up none of its repeats; 403 does, because firewalls answer so for good.
 
-Not here: how many may be in flight (``limiter``), whether the registry is down (``breaker``), the asking (``fetch``).
+Not here: how many may be in flight (``limiter``), how long one may take (``adaptive_timeout``), whether the registry is
+down (``breaker``), the asking (``fetch``).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
+import http
 import itertools
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from npi_pipeline.enrichment.answer import Answer
+from npi_pipeline.enrichment.adaptive_timeout import AdaptiveTimeout
+from npi_pipeline.enrichment.answer import Answer, Sign
+from npi_pipeline.enrichment.attempt import Attempt, Settled
 from npi_pipeline.enrichment.breaker import Breaker
 from npi_pipeline.enrichment.limiter import Limiter
-from npi_pipeline.enrichment.outcomes import Outcome, Verdict
 from npi_pipeline.settings import FetchSettings
 
 # Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.
 _MOST_WAITING = 20_000
-_NEVER_ASKED = Verdict(Outcome.failed, "not asked before NPI_RUN_DEADLINE passed", passing=True)
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Attempt:
-    """One NPI under way. ``number`` counts its requests so far, ``sent_at`` is the time of the last of them."""
-
-    npi: str
-    number: int = 0
-    first_sent_at: float = math.inf
-    sent_at: float = math.inf
-    verdict: Verdict = _NEVER_ASKED
-    status: int | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Settled:
-    """An NPI of which nothing more will be asked, with what became of it."""
-
-    npi: str
-    attempts: int
-    verdict: Verdict
-    status: int | None = None
-    body: str | None = None
 
 
 class Scheduler:
@@ -75,7 +55,7 @@ class Scheduler:
         self._fresh: str | None = next(self._npis, None)
         self._waiting: list[tuple[float, int, Attempt]] = []
         self._sequence = itertools.count()
-        self._paused_until = -math.inf
+        self._timeout = AdaptiveTimeout(settings.request_timeout)
 
     @property
     def waiting(self) -> int:
@@ -93,7 +73,7 @@ class Scheduler:
         if now >= self._deadline:
             return _settled(self._take(math.inf))
         gate = max(
-            self._limiter.ready_at(now), self._breaker.ready_at(now, self._limiter.in_flight), self._paused_until
+            self._limiter.ready_at(now, self._timeout.overdue), self._breaker.ready_at(now, self._limiter.in_flight)
         )
         if gate > now:
             return min(gate, self._deadline)
@@ -104,35 +84,49 @@ class Scheduler:
             return _settled(attempt)
         attempt.number += 1
         attempt.sent_at = now
+        attempt.is_last = attempt.repeats >= self._settings.max_retries and not self._settings.loop_till_done
+        self._timeout.sent(attempt)
         attempt.first_sent_at = min(attempt.first_sent_at, now)
         self._limiter.sent(now)
         return attempt
 
     def answered(self, now: float, attempt: Attempt, answer: Answer) -> Settled | None:
         """Take the answer to an attempt; the NPI is settled, or waits to be asked again."""
-        self._limiter.answered(now, attempt.sent_at, answer)
-        was_down = self._breaker.is_open
-        self._breaker.answered(now, answer, is_telling=attempt.number == 1 or self._fresh is not None)
-        if was_down and not self._breaker.is_open:
-            self._limiter.restart()
+        was_broken_off = self._timeout.answered(attempt, answer.seconds, is_good=answer.sign is Sign.good)
+        self._tell(now, attempt, answer, was_broken_off=was_broken_off)
         attempt.verdict, attempt.status = answer.verdict, answer.status
         if not answer.verdict.passing:
             return _settled(attempt, answer.body)
-        asked_to_wait = answer.retry_after or 0.0
-        self._paused_until = max(self._paused_until, now + asked_to_wait)
-        due = now + max(asked_to_wait, self._backoff(attempt.number))
-        is_used_up = attempt.number > self._settings.max_retries and not self._settings.loop_till_done
-        if is_used_up or due > attempt.first_sent_at + self._patience_with_one:
+        attempt.repeats += answer.sign is not Sign.refused or answer.status == http.HTTPStatus.FORBIDDEN
+        wait = 0.0 if was_broken_off else max(answer.retry_after or 0.0, self._backoff(attempt.number))
+        is_used_up = attempt.repeats > self._settings.max_retries and not self._settings.loop_till_done
+        if is_used_up or now + wait > attempt.first_sent_at + self._patience_with_one:
             return _settled(attempt)
-        self._wait(attempt, due)
+        self._wait(attempt, now + wait)
         return None
+
+    def to_break_off(self, now: float) -> Iterator[Attempt]:
+        """The attempts that have taken too long: the caller is to break them off, and reports what comes of it."""
+        return self._timeout.to_break_off(now, is_down=self._breaker.is_open)
+
+    def _tell(self, now: float, attempt: Attempt, answer: Answer, *, was_broken_off: bool) -> None:
+        """Tell the limiter and the breaker of an answer."""
+        if was_broken_off:
+            self._limiter.broken_off()
+        else:
+            self._limiter.answered(now, attempt.sent_at, answer)
+        is_telling = attempt.number == 1 or self._fresh is not None
+        reopening = self._breaker.answered(now, attempt.sent_at, answer, is_telling=is_telling)
+        if reopening:
+            self._limiter.reopened(now, has_refused=reopening.has_refused)
 
     @property
     def _patience_with_one(self) -> float:
         return math.inf if self._settings.loop_till_done else self._settings.npi_deadline
 
     def _backoff(self, number: int) -> float:
-        longest = min(self._settings.max_wait, self._settings.wait * 2.0 ** min(number - 1, 60))
+        doublings = min(max(0, number - 1 - self._breaker.unsurprising), 60)
+        longest = min(self._settings.max_wait, self._settings.wait * 2.0**doublings)
         return self._chance.uniform(0.0, longest)
 
     def _wait(self, attempt: Attempt, due: float) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from npi_pipeline.enrichment.answer import Answer
+from npi_pipeline.enrichment.attempt import Attempt
 from npi_pipeline.enrichment.client import Client
 from npi_pipeline.enrichment.network import Network
 from npi_pipeline.enrichment.registry import Registry
-from npi_pipeline.enrichment.scheduler import Attempt
 from npi_pipeline.settings import FetchSettings
 
 # ``answers`` returns at least this often, with or without answers.
@@ -54,7 +54,6 @@ class Workers:
 
     def answers(self, until: float) -> Iterator[tuple[Attempt, Answer]]:
         """The answers that are there, or the first that comes before the time ``until``, or none."""
-        self._break_off_overdue()
         wait = min(until - time.monotonic(), _TICK)
         try:
             made = self._made.get(timeout=wait) if wait > 0 else self._made.get_nowait()
@@ -68,6 +67,13 @@ class Workers:
         except queue.Empty:
             return
 
+    def break_off(self, attempts: Iterable[Attempt]) -> None:
+        """Break off what is in flight; it is among the answers soon, as a failure."""
+        for attempt in attempts:
+            client = self._asking.get(attempt)
+            if client is not None:
+                client.abort()
+
     def stop(self) -> None:
         """Break off the requests in flight and end the threads; within a second, whatever the registry does."""
         self._is_stopped = True
@@ -80,16 +86,6 @@ class Workers:
                 for client in tuple(self._asking.values()):
                     client.abort()
                 thread.join(_SECONDS_TO_JOIN)
-
-    def _break_off_overdue(self) -> None:
-        now = time.monotonic()
-        # The oldest come first: a dictionary keeps the order of insertion.
-        for attempt in tuple(self._in_flight):
-            if now - attempt.sent_at < self._settings.request_timeout:
-                return
-            client = self._asking.get(attempt)
-            if client is not None:
-                client.abort()
 
     def _work(self) -> None:
         client: Client | None = None
