@@ -15,7 +15,7 @@ import math
 from npi_pipeline.enrichment.learnt_limit import LearntLimit, Way
 
 _START = 16.0
-_LEAST = 4.0
+_LEAST = 1.0
 # Three troubles in a hundred are borne; registries have so many for reasons of their own.
 _BORNE = 0.03
 # Twice as many answers as for the rate, because one request in flight too many can cost many troubles; however long

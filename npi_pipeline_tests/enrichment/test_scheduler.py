@@ -16,10 +16,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from npi_pipeline.enrichment.answer import Answer, Sign
+from npi_pipeline.enrichment.attempt import Attempt, Settled
 from npi_pipeline.enrichment.breaker import Breaker
 from npi_pipeline.enrichment.limiter import Limiter
 from npi_pipeline.enrichment.outcomes import Outcome, Verdict
-from npi_pipeline.enrichment.scheduler import Attempt, Scheduler, Settled
+from npi_pipeline.enrichment.scheduler import Scheduler
 from npi_pipeline.settings import FetchSettings
 
 FOUND = Answer(Verdict(Outcome.found), Sign.good, 200, "{}")
@@ -28,7 +29,9 @@ WRONG = Answer(Verdict(Outcome.failed, "HTTP 404 Not Found"), Sign.trouble, 404)
 BROKEN = Answer(Verdict(Outcome.failed, "reading timed out", passing=True), Sign.trouble)
 REFUSED = Answer(Verdict(Outcome.failed, "HTTP 429 Too Many Requests", passing=True), Sign.refused, 429)
 ASKED_TO_WAIT = dataclasses.replace(REFUSED, retry_after=7.5)
-ANSWERS = (FOUND, NOT_FOUND, WRONG, BROKEN, REFUSED, ASKED_TO_WAIT)
+BLOCKED = Answer(Verdict(Outcome.failed, "HTTP 403 Forbidden", passing=True), Sign.refused, 403)
+ANSWERS = (FOUND, NOT_FOUND, WRONG, BROKEN, REFUSED, ASKED_TO_WAIT, BLOCKED)
+TICK = 0.25
 
 
 @dataclasses.dataclass
@@ -41,6 +44,8 @@ class Run:
     most_taken_ahead: int = 0
     ended_at: float = 0.0
     in_flight: int = 0
+    answered: list[tuple[str, Answer]] = dataclasses.field(default_factory=list)
+    broken_off: list[tuple[float, str]] = dataclasses.field(default_factory=list)
 
 
 def simulate(
@@ -86,16 +91,28 @@ def simulate(
                 clock.append(now)
             seconds, answer = answer_to(len(run.asked), step.npi)
             run.asked.append((now, step.npi))
+            answer = dataclasses.replace(answer, seconds=seconds)
             heapq.heappush(answers, (now + seconds, len(run.asked), step, answer))
             run.most_in_flight = max(run.most_in_flight, len(answers))
-        elif answers and answers[0][0] <= step:
-            now, _, attempt, answer = heapq.heappop(answers)
-            settled = scheduler.answered(now, attempt, answer)
-            run.settled.extend([settled] if settled else [])
         else:
-            assert math.isfinite(step), "it waits for an answer, and nothing is in flight"
             assert step > now, "it waits for a time that has passed"
-            now = step
+            assert answers or math.isfinite(step), "it waits for an answer, and nothing is in flight"
+            # As the loop of the fetch does: it looks for what has taken too long.
+            until = min(step, now + TICK) if answers else step
+            if answers and answers[0][0] <= until:
+                now, _, attempt, answer = heapq.heappop(answers)
+                done = [(attempt, answer)]
+            else:
+                now = until
+                broken_off = list(scheduler.to_break_off(now))
+                run.broken_off.extend((now, attempt.npi) for attempt in broken_off)
+                answers = [entry for entry in answers if entry[2] not in broken_off]
+                heapq.heapify(answers)
+                done = [(attempt, dataclasses.replace(BROKEN, seconds=now - attempt.sent_at)) for attempt in broken_off]
+            for attempt, answer in done:
+                run.answered.append((attempt.npi, answer))
+                settled = scheduler.answered(now, attempt, answer)
+                run.settled.extend([settled] if settled else [])
         run.most_taken_ahead = max(run.most_taken_ahead, taken - len(run.settled) - len(answers) - scheduler.waiting)
     run.ended_at = now
     run.in_flight = len(answers)
@@ -128,7 +145,8 @@ def test_every_npi_is_settled_once_within_its_bounds_whatever_the_answers(
     assert Counter(settled.npi for settled in run.settled) == Counter(f"npi-{number}" for number in range(count))
     asked = Counter(npi for _, npi in run.asked)
     assert all(settled.attempts == asked[settled.npi] for settled in run.settled)
-    assert all(requests <= settings.max_retries + 1 for requests in asked.values())
+    repeats = Counter(npi for npi, answer in run.answered if answer.sign is not Sign.refused or answer.status == 403)
+    assert all(requests <= settings.max_retries + 1 for requests in repeats.values())
     assert run.most_in_flight <= settings.threads
     assert all(when < settings.run_deadline for when, _ in run.asked)
 
@@ -167,17 +185,115 @@ def test_loop_till_done_repeats_beyond_max_retries() -> None:
     assert run.settled[0].attempts == 21
 
 
-def test_a_pause_that_the_registry_asks_for_holds_everybody() -> None:
-    asked_to_wait_at = 5
+def test_a_pause_that_one_npi_is_asked_for_is_its_own() -> None:
+    asked_to_wait_at = 50
 
     def answer_to(number: int, _: str) -> tuple[float, Answer]:
         return 0.1, ASKED_TO_WAIT if number == asked_to_wait_at else FOUND
 
-    run = simulate(100, FetchSettings(threads=2), answer_to)
+    run = simulate(200, FetchSettings(threads=2), answer_to)
 
-    pause_begins = run.asked[asked_to_wait_at][0] + 0.1
-    assert not [when for when, _ in run.asked if pause_begins < when < pause_begins + 7.5]
-    assert len(run.settled) == 100
+    begins, waiting = run.asked[asked_to_wait_at]
+    assert max(later - earlier for (earlier, _), (later, _) in itertools.pairwise(run.asked[:200])) < 1
+    again = next(when for when, npi in run.asked[asked_to_wait_at + 1 :] if npi == waiting)
+    assert again >= begins + 0.1 + 7.5
+    assert len(run.settled) == 200
+
+
+def test_a_pause_that_npis_in_a_row_are_asked_for_holds_everybody() -> None:
+    clock: list[float] = []
+
+    def answer_to(_number: int, _: str) -> tuple[float, Answer]:
+        is_closed = 3 < clock[-1] < 10
+        return 0.1, dataclasses.replace(REFUSED, retry_after=10 - clock[-1]) if is_closed else FOUND
+
+    run = simulate(3000, FetchSettings(threads=20), answer_to, clock=clock)
+
+    # What is in flight when it closes is refused, and then nobody asks until the time that it named.
+    assert len([when for when, _ in run.asked if 3 < when < 10]) <= 25
+    assert not [when for when, _ in run.asked if 3.5 < when < 10]
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+
+
+def test_refusals_use_up_no_repeats_of_their_npi_but_blocked_ones_do() -> None:
+    def answers(kind: Answer) -> Counter[tuple[Outcome, int]]:
+        refusals = Counter[str]()
+
+        def answer_to(_number: int, npi: str) -> tuple[float, Answer]:
+            refusals[npi] += 1
+            return 0.02, kind if int(npi[4:]) % 20 == 0 and refusals[npi] <= 15 else FOUND
+
+        run = simulate(200, FetchSettings(max_retries=3, wait=0.01, max_wait=0.01), answer_to)
+        return Counter((settled.verdict.outcome, settled.attempts) for settled in run.settled)
+
+    assert answers(REFUSED) == {(Outcome.found, 1): 190, (Outcome.found, 16): 10}
+    assert answers(BLOCKED) == {(Outcome.found, 1): 190, (Outcome.failed, 4): 10}
+
+
+def test_failures_that_are_no_surprise_do_not_lengthen_the_wait() -> None:
+    chance = random.Random(0)
+    run = simulate(
+        4000, FetchSettings(threads=50, max_retries=100), lambda *_: (0.2, BROKEN if chance.random() < 0.3 else FOUND)
+    )
+
+    # With waits that double, the unlucky ones would take half a minute longer than all the others.
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+    assert run.ended_at < 1.4 * 4000 / 0.7 * 0.2 / 50
+
+
+def drips(share: float, count: int = 1000) -> Run:
+    """Each NPI of that share sends its first answer byte by byte for a minute."""
+    dripped: set[str] = set()
+
+    def answer_to(_number: int, npi: str) -> tuple[float, Answer]:
+        is_first = npi not in dripped
+        dripped.add(npi)
+        return (60.0, BROKEN) if is_first and int(npi[4:]) % round(1 / share) == 7 else (0.02, FOUND)
+
+    return simulate(count, FetchSettings(threads=50), answer_to)
+
+
+def test_a_drip_holds_its_slot_for_about_a_second() -> None:
+    run = drips(0.1)
+
+    assert len(run.settled) == 1000
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+    assert run.ended_at < 6
+    assert len(run.broken_off) == 100
+
+
+def test_a_registry_that_is_slow_for_good_is_not_cut_off() -> None:
+    run = simulate(500, FetchSettings(threads=50), lambda *_: (8.0, FOUND))
+
+    assert run.broken_off == []
+    assert Counter(settled.attempts for settled in run.settled) == {1: 500}
+
+
+def test_npis_that_always_take_long_are_waited_for() -> None:
+    run = simulate(2000, FetchSettings(threads=50), lambda _, npi: (20.0 if int(npi[4:]) % 100 == 0 else 0.02, FOUND))
+
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+    # Eight are tried in vain, and no more.
+    assert len(run.broken_off) <= 8
+    assert run.ended_at < 25
+
+
+def test_the_last_try_of_an_npi_has_the_full_time() -> None:
+    run = simulate(
+        300,
+        FetchSettings(threads=20, max_retries=1, request_timeout=40),
+        lambda _, npi: (30.0 if npi == "npi-50" else 0.02, FOUND),
+    )
+
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+    assert [npi for _, npi in run.broken_off] == ["npi-50"]
+
+
+def test_requests_into_a_black_hole_end_at_the_timeout_of_a_request() -> None:
+    run = simulate(10, FetchSettings(threads=10, request_timeout=12, max_retries=0), lambda *_: (1e9, FOUND))
+
+    assert Counter(settled.verdict.reason for settled in run.settled) == {"reading timed out": 10}
+    assert run.ended_at == pytest.approx(12, abs=1)
 
 
 def test_backoff_doubles_with_full_jitter_up_to_the_longest_wait() -> None:
