@@ -121,15 +121,14 @@ class ModelRegistry:
         count = plan.choice((3, 2, 1, 1))
         return [plan.choice(self.weather.kinds) for _ in range(count)]
 
-    def ask(self, now: float, npi: int) -> tuple[float, bool, Answer]:
+    def ask(self, now: float, npi: int) -> tuple[float, bool, Answer]:  # noqa: PLR0911 - one way out a kind of weather
         """How long the answer takes, whether the request is in work, and the answer."""
         weather = self.weather
         self.requests += 1
         latency = weather.latency * weather.slowness_at(now) * math.exp(self._chance.gauss(0, weather.sigma))
-        for start, seconds in filter(None, (weather.silent,)):
-            if start <= now < start + seconds:
-                until_then = start + seconds - now + latency
-                return (until_then, True, GOOD) if until_then < READ_TIMEOUT else (READ_TIMEOUT, True, TROUBLE)
+        if weather.silent and weather.silent[0] <= now < sum(weather.silent):
+            until_then = sum(weather.silent) - now + latency
+            return (until_then, False, GOOD) if until_then < READ_TIMEOUT else (READ_TIMEOUT, False, TROUBLE)
         if weather.down and weather.down[0] <= now < sum(weather.down):
             return latency, False, TROUBLE
         if weather.max_in_flight and self.in_work >= weather.max_in_flight:
@@ -268,20 +267,20 @@ class Run:
         return self.seconds / self.least
 
 
-def simulate(weather: Weather, seed: int) -> Run:
+def simulate(weather: Weather, seed: int) -> Run:  # noqa: C901 - the loop of the fetch, and the clock
     """A fetch with the product's settings as they are, in simulated time."""
     registry = ModelRegistry(weather, seed)
     settings = FetchSettings(threads=weather.threads)
     chance = random.Random(f"fetch {seed}")
+    breaker = Breaker(patience=settings.down_after, now=0.0)
     scheduler = Scheduler(
         map(str, range(weather.npis)),
         settings,
         limiter=Limiter(ceiling=weather.threads),
-        breaker=Breaker(patience=settings.down_after, now=0.0),
+        breaker=breaker,
         chance=chance,
         now=0.0,
     )
-    breaker = scheduler._breaker
     now = 0.0
     good: list[float] = [0.0]
     settled: list[Settled] = []
@@ -406,7 +405,7 @@ WEATHERS: dict[str, Weather] = {
 }
 
 
-def random_weather(seed: int) -> Weather:
+def random_weather(seed: int) -> Weather:  # noqa: C901, PLR0912 - one draw a kind of weather
     """A registry drawn from the whole space of what is known to happen, several of it at once."""
     draw = random.Random(f"weather {seed}")
     options: dict[str, object] = {

@@ -207,13 +207,15 @@ class FetchSettings(SettingsGroup):
         default=10,
         ge=0,
         le=1000,
-        description="Repeats allowed for one NPI after its first request.",
+        description="Repeats allowed for one NPI after its first request. A refusal with 429, or 503 and "
+        "`Retry-After`, says nothing about the NPI and is none.",
     )
     wait: float = Field(
         default=0.25,
         ge=0,
         le=3600,
-        description="First backoff in seconds; it doubles with each repeat, with full jitter.",
+        description="First backoff in seconds; it doubles with each repeat, with full jitter, but for failures that "
+        "are usual for the registry.",
     )
     max_wait: float = Field(
         default=30.0,
@@ -257,7 +259,8 @@ class FetchSettings(SettingsGroup):
         default=60.0,
         gt=0,
         le=3600,
-        description="Seconds that one request may take as a whole.",
+        description="Seconds that one request may take as a whole. One that takes several times as long as answers do "
+        "is broken off sooner and asked again, where that has proven right; the last one of an NPI never is.",
     )
     npi_deadline: float = Field(
         default=900.0,
@@ -276,7 +279,7 @@ class FetchSettings(SettingsGroup):
         gt=0,
         le=86_400,
         description="Seconds without one usable answer after which the registry counts as down and the fetch ends, "
-        "to be resumed later; a longer `Retry-After` ends it at once.",
+        "to be resumed later; a longer `Retry-After` of refusals in a row ends it at once.",
     )
     max_body_bytes: int = Field(
         default=8_388_608,

@@ -2,8 +2,8 @@
 
 An answer that comes byte by byte, or never, would hold its slot for a minute. So a request is *overdue* after three
 times what all but the slowest hundredth of the good answers take, and may be broken off then; its NPI is asked again
-at once. But an NPI that always takes long must not be cut off, and nobody can tell the two apart by waiting. So there is
-a budget of requests to break off (a retry budget, as gRPC and Finagle have): it begins with a few, each that proves
+at once. But an NPI that always takes long must not be cut off, and nobody can tell the two apart by waiting. So there
+is a budget of requests to break off (a retry budget, as gRPC and Finagle have): it begins with a few, each that proves
 right (the NPI is then answered in time) pays for more, and a registry that is slow for good uses it up at once and is
 waited for from then on, which in turn teaches how long its answers take. A request that was waited for and failed all
 the same pays for one more.

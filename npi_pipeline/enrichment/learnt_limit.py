@@ -4,9 +4,9 @@
 - **An alarm** (``failure_test``): more fail than usual. The limit is cut to a quarter less than what got through.
 - **The trial** (``cut_trial``) shows whether that helped. If not, the failures are the registry's usual ones: the limit
   goes back to where it was, nothing is known about it, and that share of failures is borne from then on.
-- **If it helped**, the limit is known. It goes back up on a cubic curve (as TCP CUBIC does, RFC 9438): fast to just below
-  the known limit, slowly past it, then ever faster, because a limit that is not met again has been raised. Each alarm
-  near the last one doubles the length of the way: what is certain is tried less often.
+- **If it helped**, the limit is known. It goes back up on a cubic curve (as TCP CUBIC does, RFC 9438): fast to just
+  below the known limit, slowly past it, then ever faster, because a limit that is not met again has been raised. Each
+  alarm near the last one doubles the length of the way: what is certain is tried less often.
 
 Answers to requests that were sent before the last change say nothing about the limit since.
 
