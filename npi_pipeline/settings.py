@@ -124,7 +124,7 @@ class ListSettings(SettingsGroup):
         default=1_073_741_824,
         ge=1024,
         le=17_179_869_184,
-        description="Largest list accepted, in bytes. A list is held in memory: about four times its bytes.",
+        description="Largest list accepted, in bytes. A list is held in memory: about five times its bytes.",
     )
     list_unsigned: bool = Field(
         default=False,

@@ -73,7 +73,8 @@ def _chosen(cells: tuple[str, ...], line: int, named: list[int], shares: list[fl
 
     half = 0.5
     full = [index for index in range(len(shares)) if share(index) > half]
-    likely = [index for index in named if index in full] or full or named or [0]
+    likely = [index for index in named if index in full] or full or named
+    likely = likely or [max(range(len(shares)), key=share, default=0)]
     best = max(likely, key=lambda index: (_says_npi(cells[index]) if index < len(cells) else 0, -index))
     choice = ColumnChoice(best, cells, line)
     rivals = [index for index in likely if index != best and _rivals(cells, index, best)]
@@ -176,7 +177,8 @@ def _has_letter(cell: str) -> bool:
 
 
 def _may_be_meant_as_npi(cell: str) -> bool:
-    """Nine digits in a row, six in a cell that is no words, or a number in scientific notation."""
+    """Nine digits in a row, five in a cell that is no words, about ten there in groups, or scientific notation."""
     if re.search("[0-9]{9}", cell) or re.fullmatch(r"[0-9]([.,][0-9]*)?[Ee]\+?[0-9]{1,2}", cell):
         return True
-    return bool(re.search("[0-9]{6}", cell)) and not re.search(r"[^\W\d_]{2}", cell)
+    is_about_ten = len(re.findall("[0-9]", cell)) in range(9, 12)
+    return bool(re.search("[0-9]{5}", cell) or is_about_ten) and not re.search(r"[^\W\d_]{2}", cell)

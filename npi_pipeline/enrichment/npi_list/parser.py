@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import itertools
-from collections.abc import Iterator
 
 import polars as pl
 
@@ -20,13 +19,15 @@ from npi_pipeline.enrichment.npi_list.dialect import Dialect, find_dialect
 from npi_pipeline.enrichment.npi_list.records import records_of
 from npi_pipeline.enrichment.npi_list.text import ListUnreadableError, text_of
 
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 """Raised with every change of what the same bytes mean."""
 
 SCHEMA = pl.Schema({"npi": pl.String, "reason": pl.String, "line": pl.UInt32, "occurrences": pl.UInt32})
 
 _SAMPLE_LINES = 5000
 _EXAMPLES = 3
+# Digits with no letter between them: what groups them (1,234,567,893), and what stands between two NPIs.
+_DIGITS_IN_GROUPS = r"[0-9]+(?:[^0-9\pL]{1,3}[0-9]+)*"
 _OUTSIDE = pl.Schema({"npi": pl.UInt32, "line": pl.UInt32, "column": pl.UInt32, "is_torn": pl.Boolean})
 
 
@@ -145,7 +146,7 @@ class _Read:
             self._invalid.append(
                 invalid.group_by(npi=pl.col("cell")).agg(line=pl.min("line"), occurrences=pl.len().cast(pl.UInt32))
             )
-        self._outside.extend(_outside(records, self._choice.index))
+        self._outside += [_inside(invalid, self._choice.index), _outside(records, self._choice.index)]
 
     def distinct(self) -> tuple[pl.DataFrame, pl.Series]:
         """One row for each distinct NPI, as ``NpiList.npis`` has it; and those that are valid, as sorted numbers."""
@@ -216,24 +217,35 @@ def _has_no_text(cells: pl.Expr) -> pl.Expr:
     return ~cells.list.eval(pl.element().str.strip_chars(ARMOUR) != "").list.any()
 
 
-def _outside(records: pl.DataFrame, column: int) -> Iterator[pl.DataFrame]:
-    """Valid NPIs in other columns, and inside of cells that are more than an NPI; each once, where it stands first."""
-    other = records.filter(pl.col("npi").is_null() | (pl.col("cells").list.len() > 1))
-    if other.is_empty():
-        return
-    looks_like_one = pl.col("cells").str.contains("[12][0-9]{9}")
-    found = (
-        other.select("line", "cells", "npi", column=pl.int_ranges(pl.col("cells").list.len(), dtype=pl.UInt32))
-        .explode("cells", "column")
-        .filter(((pl.col("column") != column) | pl.col("npi").is_null()) & looks_like_one)
-        .with_columns(pl.col("cells").str.extract_all("[0-9A-Za-z]+"), is_torn=pl.col("column") == column)
-        .explode("cells")
-        .select(as_number(pl.col("cells")).alias("npi"), "line", "column", "is_torn")
-        .drop_nulls("npi")
-        .unique("npi", keep="first", maintain_order=True)
+def _inside(invalid: pl.DataFrame, column: int) -> pl.DataFrame:
+    """Valid NPIs inside of cells that are more than an NPI, with what groups their digits or without."""
+    cells = invalid.select("line", "cell", column=pl.lit(column, pl.UInt32), is_torn=pl.lit(value=True))
+    cells = cells.filter(pl.col("cell").str.count_matches("[0-9]") >= 10)  # noqa: PLR2004
+    runs = cells.with_columns(npi=pl.col("cell").str.extract_all("[0-9]+"))
+    groups = cells.with_columns(pl.col("cell").str.extract_all(_DIGITS_IN_GROUPS)).explode("cell")
+    groups = groups.with_columns(pl.col("cell").str.replace_all("[^0-9]", "")).filter(
+        pl.col("cell").str.len_bytes() % 10 == 0
     )
-    if not found.is_empty():
-        yield found
+    whole = groups.with_columns(npi=pl.col("cell").str.extract_all("[0-9]{10}"))
+    return _as_found(pl.concat([runs, whole]).explode("npi"))
+
+
+def _outside(records: pl.DataFrame, column: int) -> pl.DataFrame:
+    """Valid NPIs in other columns than ``column``."""
+    found = (
+        records.filter(pl.col("cells").list.len() > 1)
+        .select("line", "cells", column=pl.int_ranges(pl.col("cells").list.len(), dtype=pl.UInt32))
+        .explode("cells", "column")
+        .filter((pl.col("column") != column) & pl.col("cells").str.contains("[12][0-9]{9}"))
+        .select("line", "column", is_torn=pl.lit(value=False), npi=pl.col("cells").str.extract_all("[0-9A-Za-z]+"))
+    )
+    return _as_found(found.explode("npi"))
+
+
+def _as_found(texts: pl.DataFrame) -> pl.DataFrame:
+    """Those of ``texts`` that are valid NPIs (_OUTSIDE), each once, where it stands first."""
+    found = texts.with_columns(as_number(pl.col("npi"))).drop_nulls("npi").select(*_OUTSIDE)
+    return found.unique("npi", keep="first", maintain_order=True)
 
 
 def _reason(npi: str) -> str:

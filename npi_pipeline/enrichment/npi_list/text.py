@@ -32,6 +32,7 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_UTF_8 = "utf-8-sig"
 _REPLACED = "\ufffd"
 
 
@@ -46,7 +47,7 @@ class ListUnreadableError(ValueError):
 def text_of(data: bytes) -> Iterator[str]:
     """The text in pieces, each of whole lines that end in LF. Raises ListUnreadableError.
 
-    Bytes that are no UTF-8 are kept as marks: only ASCII can be an NPI.
+    Bytes that are no UTF-8 are kept as marks: only ASCII can be an NPI. What is no UTF-16 or UTF-32 is refused.
     """
     for magic, kind in _NOT_TEXT.items():
         if data.startswith(magic):
@@ -70,12 +71,19 @@ def text_of(data: bytes) -> Iterator[str]:
 
 
 def _decoded(data: bytes) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder(_encoding_of(data))(errors="replace")
-    newlines = io.IncrementalNewlineDecoder(decoder, translate=True)
+    encoding = _encoding_of(data)
+    # A byte of Latin-1 is one character; one that came or went in UTF-16 makes others of all that follow.
+    errors = "replace" if encoding == _UTF_8 else "strict"
+    newlines = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(errors=errors), translate=True)
     view = memoryview(data)
     for start in range(0, len(data), _BLOCK_BYTES):
         block = view[start : start + _BLOCK_BYTES]
-        yield newlines.decode(bytes(block), final=start + _BLOCK_BYTES >= len(data))
+        try:
+            yield newlines.decode(bytes(block), final=start + _BLOCK_BYTES >= len(data))
+        except UnicodeDecodeError as error:
+            raise ListUnreadableError(
+                f"is damaged {encoding.upper()}: after {start + error.start:,} bytes, {error.reason}"
+            ) from error
 
 
 def _encoding_of(data: bytes) -> str:
@@ -90,7 +98,7 @@ def _encoding_of(data: bytes) -> str:
         return "utf-16-le"
     if zeros[0] > mostly and zeros[1] < hardly:
         return "utf-16-be"
-    return "utf-8-sig"
+    return _UTF_8
 
 
 def _ensure_is_text(piece: str, line: int, *, is_binary: bool) -> None:

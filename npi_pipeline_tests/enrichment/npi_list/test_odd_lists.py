@@ -79,6 +79,35 @@ def test_cells_that_hold_several_npis_are_said() -> None:
 
 
 @pytest.mark.parametrize(
+    "cell",
+    [
+        f"NPI{A}",
+        f"{A}A",
+        f"+{A}",
+        f"{A}.5",
+        f"{A} (old)",
+        '"1,234,567,893"',
+        "1 234 567 893",
+        "1\u202f234\u202f567\u202f893",
+        "123-456-7893",
+        "1.234567893E9",
+        f'"1,234,567,893; {B}"',
+    ],
+)
+def test_a_cell_that_holds_an_npi_and_is_none_is_said(cell: str) -> None:
+    parsed = parse_npi_list(f"npi,name\n{cell},x\n{B},y\n".encode())
+    assert parsed.invalid == 1
+    (doubt,) = parsed.doubts
+    assert f"1 valid NPIs stand inside of longer cells, e.g. {A} in line 2, column 1 'npi'; mend these lines" in doubt
+
+
+@pytest.mark.parametrize("cell", [f"{A}1", "123 456 789", "2-1234567890", f"NPI{B}"])
+def test_a_cell_without_an_npi_that_is_not_taken_is_invalid_and_no_doubt(cell: str) -> None:
+    parsed = parse_npi_list(f"npi,name\n{cell},x\n{B},y\n".encode())
+    assert (parsed.invalid, parsed.doubts) == (1, ())
+
+
+@pytest.mark.parametrize(
     "text",
     [
         f"sep=;\nNPI;Name\n{A};Doe, Jane\n{B};Roe\n",
@@ -102,6 +131,27 @@ def test_what_is_clear_is_read(text: str) -> None:
 def test_encodings_with_and_without_a_mark_are_read(encoding: str) -> None:
     parsed = parse_npi_list(f"NPI,Name\r\n{A},Jos\u00e9\r\n{B},x\r\n".encode(encoding))
     assert (npis(parsed), parsed.header, parsed.doubts) == ([A, B], "NPI", ())
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_list_of_wide_characters_that_lost_a_byte_is_refused(encoding: str) -> None:
+    data = f"NPI,Name\n{A},x\n{B},y\n".encode(encoding)
+    with pytest.raises(ListUnreadableError, match=rf"is damaged {encoding.upper()}: after \d+ bytes, "):
+        parse_npi_list(data[:-1])
+
+
+def test_without_header_and_with_many_invalid_npis_the_column_with_most_npis_is_taken() -> None:
+    parsed = parse_npi_list(f",{A}\n,12345\n,{B}\n,12345\n".encode())
+    assert npis(parsed) == ["12345", A, B]
+    (doubt,) = parsed.doubts
+    assert doubt.startswith("no column says that it is the NPI, and none holds mostly NPIs; name the column")
+
+
+@pytest.mark.parametrize("first", ['12345"67893', "12345,67893", "12345\n67893", "123-456-7893"])
+def test_a_broken_npi_in_the_first_line_is_no_title_of_what_follows(first: str) -> None:
+    parsed = parse_npi_list(f"{first}\nn/a\n12345\n{B}\n".encode())
+    assert (parsed.title_lines, parsed.lines) == (0, 4 + first.count("\n"))
+    assert parsed.examples_of_invalid(1)[0].startswith("line 1 '12")
 
 
 @pytest.mark.parametrize("number", ["1.234567893E9", "1.23E+09", "1,23E+09"])
