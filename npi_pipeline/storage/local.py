@@ -31,7 +31,8 @@ from npi_pipeline.storage.exchange import exchange
 
 _UNFINISHED = ".unfinished"
 _REPLACED = ".replaced"
-# A write that was killed leaves its unfinished file; no write takes as long as this without touching it.
+# A write that was killed leaves its unfinished file; no write takes as long as this without touching it. As the clock
+# may jump, a file that is locked is not abandoned whatever its age.
 _ABANDONED_SECONDS = 24 * 3600
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR}
 _REMEDIES = {
@@ -213,6 +214,7 @@ class LocalRoot:
         self._sweep(target.parent)
         try:
             with unfinished.open("xb") as file:
+                _lock_if_can_be(file.fileno())
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -229,7 +231,7 @@ class LocalRoot:
         self._swept.add(folder)
         for abandoned in folder.glob(f".*{_UNFINISHED}"):
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - abandoned.stat().st_mtime > _ABANDONED_SECONDS:
+                if time.time() - abandoned.stat().st_mtime > _ABANDONED_SECONDS and _is_nobodys(abandoned):
                     abandoned.unlink()
 
     @contextlib.contextmanager
@@ -284,16 +286,35 @@ def _make_folder(folder: Path) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Be the only one on this machine that is in this block for ``folder``; of other machines too, where it can be."""
-    import fcntl
-
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        # NFS locks no folder.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock_if_can_be(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_if_can_be(descriptor: int) -> None:
+    """Wait for the lock of an open file or folder; some file systems have none (NFS locks no folder)."""
+    import fcntl
+
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _is_nobodys(path: Path) -> bool:
+    """Whether nobody who lives has locked the file."""
+    import fcntl
+
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # No locks here: its age decides.
+            return True
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

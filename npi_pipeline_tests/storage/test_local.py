@@ -51,6 +51,18 @@ def test_what_a_killed_write_left_is_removed_a_day_later(tmp_path: Path) -> None
     assert not any(path.exists() for path in left)
 
 
+def test_a_file_that_is_being_written_is_not_removed_though_the_clock_jumps_forward(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    with root._new_file("a/file") as file:
+        file.write(NEW)
+        # As a clock sees it that has jumped two days ahead.
+        (unfinished,) = (tmp_path / "a").iterdir()
+        two_days_ago = unfinished.stat().st_mtime - 2 * 24 * 3600
+        os.utime(unfinished, (two_days_ago, two_days_ago))
+        LocalRoot(tmp_path).write("a/other", b"x")
+    assert root.read("a/file") == NEW
+
+
 def write_too_much(folder: str) -> None:
     root = LocalRoot(Path(folder))
     # The kernel refuses to let a file grow beyond this, as it does on a full disk.
