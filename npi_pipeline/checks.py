@@ -115,6 +115,13 @@ _CLAIMS = (
         _WARN,
     ),
     _Claim(
+        "providers",
+        lambda root, day, _files, _checks: accounting.databases_take_the_columns(root, day),
+        "databases_take_the_columns",
+        "The files have no more columns than databases and spreadsheets take.",
+        _WARN,
+    ),
+    _Claim(
         "state_files",
         lambda root, day, files, _checks: accounting.every_npi_is_accounted_for(root, day, files),
         "every_npi_is_accounted_for",

@@ -42,7 +42,12 @@ ASSETS = {
         "depends_on": ["npi_records"],
         "kinds": ["parquet", "polars"],
         "retries": 0,
-        "checks": {"no_unknown_fields": "WARN", "one_row_per_found_npi": "blocking", "states_are_recognised": "WARN"},
+        "checks": {
+            "databases_take_the_columns": "WARN",
+            "no_unknown_fields": "WARN",
+            "one_row_per_found_npi": "blocking",
+            "states_are_recognised": "WARN",
+        },
     },
     "state_files": {
         "depends_on": ["providers"],

@@ -31,6 +31,7 @@ from npi_pipeline.storage.list_object import HowChosen, is_certain
 from npi_pipeline.storage.manifest import Manifest
 from npi_pipeline.storage.publish import path_of_state_file, read_manifest, verify_published
 from npi_pipeline.tables.changes import COLUMNS
+from npi_pipeline.tables.columns import MOST_COLUMNS
 from npi_pipeline.tables.csv_files import csv_rows, leading_columns
 from npi_pipeline.tables.paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
 from npi_pipeline.tables.provider_table import NO_STATE
@@ -215,6 +216,21 @@ def states_are_recognised(root: DataRoot, day: dt.date) -> Finding:
         line=f"{npis.len():,} NPIs with an unrecognised state: {shown}",
         figures={"npis": npis.len(), "examples": ", ".join(npis.head(_EXAMPLES))},
     )
+
+
+def databases_take_the_columns(root: DataRoot, day: dt.date) -> Finding:
+    """The header is no wider than MOST_COLUMNS, which only NPI_LIST_WIDTHS can make it."""
+    table = read_provider_table(root, day)
+    columns = len(table.columns)
+    holds = columns <= MOST_COLUMNS
+    line = f"{columns:,} columns, of {MOST_COLUMNS:,} that PostgreSQL takes (SQLite 2,000, Excel 16,384)"
+    if not holds:
+        widest = sorted(table.widths.items(), key=lambda item: -item[1])[:3]
+        line += (
+            f"; the widest lists: {', '.join(f'{name}={width}' for name, width in widest)}; give them less in "
+            f"NPI_LIST_WIDTHS (further items are kept in `{UNKNOWN_FIELDS}`) and run the day again"
+        )
+    return Finding(holds=holds, line=line, figures={"columns": columns})
 
 
 def state_files_match_the_manifest(root: DataRoot, day: dt.date, files: FileSettings) -> Finding:

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from npi_pipeline.day.accounting import (
+    databases_take_the_columns,
     every_npi_is_accounted_for,
     failure_reasons,
     joins_and_leaves_match_the_lists,
@@ -74,6 +75,20 @@ def test_a_record_with_more_items_than_columns_is_told_with_its_npi_and_the_reme
     assert len(finding.line) < 500, "one line, however much there is"
     complete(root, DAY, {FOUND[1]: nppes_body(FOUND[1])})
     assert no_unknown_fields(root, DAY).holds
+
+
+def test_more_columns_than_databases_take_are_told_with_the_setting_that_made_them(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    bodies = {FOUND[0]: nppes_body(FOUND[0], taxonomies=[taxonomy("A")] * 300)}
+    complete(root, DAY, bodies)
+    assert databases_take_the_columns(root, DAY).holds
+    complete(root, DAY, bodies, FileSettings(list_widths="taxonomies=300"))
+    finding = databases_take_the_columns(root, DAY)
+    assert not finding.holds
+    assert int(finding.figures["columns"]) > 1_600
+    assert finding.line.startswith(f"{finding.figures['columns']:,} columns, of 1,600 that PostgreSQL takes")
+    assert "the widest lists: taxonomies=300" in finding.line
+    assert "give them less in NPI_LIST_WIDTHS" in finding.line
 
 
 def test_files_with_a_byte_order_mark_are_proven_like_any_others(tmp_path: Path) -> None:
