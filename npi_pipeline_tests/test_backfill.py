@@ -145,11 +145,11 @@ def test_a_manifest_that_cannot_be_understood_is_told_by_status_on_one_line(
     manifest = tmp_path / "npi-data" / "state_files" / str(TODAY) / "manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_text("{")
-    shown = npi_pipeline("status")
-    assert shown.exit_code == 2
-    line = shown.output.splitlines()[-1]
-    assert str(manifest) in line
-    assert f"materialise state_files for {TODAY} again" in line
+    by_day = {day["day"]: day for day in json.loads(npi_pipeline("status", "--json").stdout)}
+    problem = by_day[str(TODAY)]["problem"]
+    assert str(manifest) in problem
+    assert f"materialise state_files for {TODAY} again" in problem
+    assert "\n" not in problem
 
 
 def test_the_audit_fails_naming_each_day_and_why_and_passes_when_all_are_complete(

