@@ -2,7 +2,6 @@
 
     python benchmarks/fetch_weather.py [--seeds N] [--registry NAME]   # the table of named registries
     python benchmarks/fetch_weather.py --random N [--first-seed S]     # registries drawn at random, the worst shown
-    python benchmarks/fetch_weather.py --sockets [--quick]             # a dozen of them as real servers
 
 The scheduler and all that it asks (limiter, circuit breaker, adaptive timeout) are the product's own; only the clock
 and the registry are modelled, so that an hour of a fetch takes a second. ``least`` is what any client needs, computed

@@ -30,6 +30,9 @@ _STEP = 0.02
 # Eight at once, of which half prove right in the worst known weather, so that four for one keeps them going.
 _BUDGET = 8.0
 _REWARD = 4.0
+# Half of them are kept for those that were broken off before: where each NPI meets two drips, the second try proves
+# nothing yet.
+_RESERVE = 4.0
 _LARGEST_BUDGET = 200.0
 
 
@@ -39,6 +42,8 @@ class AdaptiveTimeout:
     def __init__(self, longest: float) -> None:
         self._longest = longest
         self._in_flight: dict[Attempt, None] = {}
+        self._broken_off: dict[Attempt, None] = {}
+        self._has_been_good = False
         self._answers = 0
         self._quantile = 0.0
         self._budget = _BUDGET
@@ -58,19 +63,26 @@ class AdaptiveTimeout:
 
     def answered(self, attempt: Attempt, seconds: float, *, is_good: bool) -> bool:
         """A request has ended after ``seconds``; whether it was broken off, and so says nothing of the registry."""
-        if attempt not in self._in_flight:
+        if attempt in self._broken_off:
+            del self._broken_off[attempt]
             return True
         del self._in_flight[attempt]
         if seconds > self.seconds:
             self._budget += not is_good
         elif is_good and attempt.broken_off:
             self._budget = min(_LARGEST_BUDGET, self._budget + _REWARD)
-        if is_good:
+        # Until the first good answer, failures tell at least how soon the registry answers at all.
+        if is_good or (not self._has_been_good and seconds < self.seconds):
             self._learn(seconds)
+        self._has_been_good |= is_good
         return False
 
     def to_break_off(self, now: float, *, is_down: bool) -> Iterator[Attempt]:
-        """The requests to break off now; ``is_down``: nothing is answered, so that nothing is lost by it."""
+        """The requests to break off now; ``is_down``: nothing is answered, so that nothing is lost by it.
+
+        Each is named until it has ended, because it may just have begun when it was broken off.
+        """
+        yield from tuple(self._broken_off)
         timeout = self.seconds
         self.overdue = 0
         # The oldest come first: a dictionary keeps the order of insertion.
@@ -86,13 +98,15 @@ class AdaptiveTimeout:
                 attempt.broken_off += 1
                 self.overdue -= 1
                 del self._in_flight[attempt]
+                self._broken_off[attempt] = None
                 yield attempt
 
     def _may_break_off(self, attempt: Attempt, age: float, timeout: float, *, is_down: bool) -> bool:
         # Who was broken off twice gets twice the time, and so on: it may be slow itself.
         if age < timeout * 2.0 ** max(0, attempt.broken_off - 1):
             return False
-        return is_down or (self._budget >= 1 and not attempt.is_last)
+        enough = 1.0 if attempt.broken_off else _RESERVE + 1.0
+        return is_down or (self._budget >= enough and not attempt.is_last)
 
     def _learn(self, seconds: float) -> None:
         """Follow the quantile: up by 99 for one slower answer, down by 1 for each of the 99 others."""

@@ -241,14 +241,14 @@ def test_failures_that_are_no_surprise_do_not_lengthen_the_wait() -> None:
     assert run.ended_at < 1.4 * 4000 / 0.7 * 0.2 / 50
 
 
-def drips(share: float, count: int = 1000) -> Run:
-    """Each NPI of that share sends its first answer byte by byte for a minute."""
-    dripped: set[str] = set()
+def drips(share: float, drips_of_an_npi: int = 1, count: int = 1000) -> Run:
+    """Of that share of NPIs the first answers are sent byte by byte for a minute."""
+    dripped = Counter[str]()
 
     def answer_to(_number: int, npi: str) -> tuple[float, Answer]:
-        is_first = npi not in dripped
-        dripped.add(npi)
-        return (60.0, BROKEN) if is_first and int(npi[4:]) % round(1 / share) == 7 else (0.02, FOUND)
+        dripped[npi] += 1
+        is_drip = dripped[npi] <= drips_of_an_npi and int(npi[4:]) % round(1 / share) == 7
+        return (60.0, BROKEN) if is_drip else (0.02, FOUND)
 
     return simulate(count, FetchSettings(threads=50), answer_to)
 
@@ -260,6 +260,24 @@ def test_a_drip_holds_its_slot_for_about_a_second() -> None:
     assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
     assert run.ended_at < 6
     assert len(run.broken_off) == 100
+
+
+def test_two_drips_of_each_npi_are_broken_off_too() -> None:
+    run = drips(0.05, drips_of_an_npi=2)
+
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+    assert run.ended_at < 10
+    assert len(run.broken_off) == 100
+
+
+def test_drips_in_every_slot_do_not_stop_a_fetch_that_has_had_failures_only() -> None:
+    def answer_to(number: int, _: str) -> tuple[float, Answer]:
+        return (60.0, BROKEN) if number % 2 else (0.02, BROKEN if number < 12 else FOUND)
+
+    run = simulate(20, FetchSettings(threads=3), answer_to)
+
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+    assert run.ended_at < 60
 
 
 def test_a_registry_that_is_slow_for_good_is_not_cut_off() -> None:
