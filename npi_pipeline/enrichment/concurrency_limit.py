@@ -18,9 +18,9 @@ _START = 16.0
 _LEAST = 1.0
 # Three troubles in a hundred are borne; registries have so many for reasons of their own.
 _BORNE = 0.03
-# Twice as many answers as for the rate, because one request in flight too many can cost many troubles; however long
-# they take, because the way is counted in answers of a limit that is in use.
-_WAY = Way(answers=200.0, seconds=math.inf, shortest=1.0)
+# Twice as many answers as for the rate, because one request in flight too many can cost many troubles; but few requests
+# that take long must not keep the limit down for minutes.
+_WAY = Way(answers=200.0, seconds=20.0, shortest=1.0)
 # Answers count when at least half of the limit was in use: else it was not what held the fetch back.
 _IN_USE = 0.5
 # Latency counts as risen when it has doubled; then each good answer takes a little of the limit.
