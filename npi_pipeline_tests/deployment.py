@@ -26,7 +26,7 @@ from npi_pipeline.watch.day_runs import PARTITION_TAG
 from npi_pipeline_tests.backfills import add_asset_backfill
 
 # A daemon, its code server and runs share what may be two busy cores.
-PATIENCE_SECONDS = 180
+PATIENCE_SECONDS = 300
 _LOOK_AGAIN_SECONDS = 0.2
 
 # What deploy/dagster.yaml sets, with a daemon that looks more often.
