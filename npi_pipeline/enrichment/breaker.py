@@ -22,9 +22,11 @@ import math
 
 from npi_pipeline.enrichment.answer import Answer, Sign
 
-# So improbable are failures in a row that open it, and no fewer are enough.
+# So improbable are failures in a row that open it, and no fewer are enough: more of troubles, which may be those of a
+# few NPIs that are asked again and again, than of refusals, which are the registry's.
 _BY_CHANCE = math.log(1e-6)
-_LEAST_IN_A_ROW = 10
+_LEAST_TROUBLES = 30
+_LEAST_REFUSALS = 10
 # So improbable are failures of one NPI in a row that are its own, and not what the registry does to everybody.
 _BY_CHANCE_OF_ONE = math.log(1e-3)
 # So improbable is it that all probes of a registry that is up again fail.
@@ -108,7 +110,7 @@ class Breaker:
             self._hold(now, sent_at, answer)
         if self.is_open:
             self._fail_probe(now, answer)
-        elif self._failures >= max(_LEAST_IN_A_ROW, _BY_CHANCE / math.log(self._share_then)):
+        elif self._failures >= max(_least(answer), _BY_CHANCE / math.log(self._share_then)):
             self._opened_at = now
             self._has_refused = answer.sign is Sign.refused
             self._rest(now, _FIRST_PAUSE)
@@ -176,6 +178,10 @@ class Reopening:
     """The registry is back; ``has_refused``: it had refused requests, and not failed."""
 
     has_refused: bool
+
+
+def _least(answer: Answer) -> int:
+    return _LEAST_REFUSALS if answer.sign is Sign.refused else _LEAST_TROUBLES
 
 
 def _bounded(share: float) -> float:

@@ -18,7 +18,7 @@ BAD = Answer(Verdict(Outcome.failed, "HTTP 502 Bad Gateway", passing=True), Sign
 REFUSED = Answer(Verdict(Outcome.failed, "HTTP 429 Too Many Requests", passing=True), Sign.refused, 429)
 
 
-def opened(answer: Answer = BAD, failures: int = 10) -> Breaker:
+def opened(answer: Answer = BAD, failures: int = 30) -> Breaker:
     """A breaker that was opened at 0 s by requests sent a second before."""
     breaker = Breaker(patience=300, now=-1.0)
     for _ in range(failures):
@@ -38,26 +38,27 @@ def used_to_failures(share: float) -> Breaker:
     return breaker
 
 
-def failures_that_open(breaker: Breaker, now: float) -> int:
+def failures_that_open(breaker: Breaker, now: float, answer: Answer = BAD) -> int:
     for number in itertools.count():
         if breaker.is_open:
             return number
-        breaker.answered(now, now, BAD, is_telling=True)
+        breaker.answered(now, now, answer, is_telling=True)
     raise AssertionError
 
 
-def test_it_opens_when_ten_npis_in_a_row_fail() -> None:
-    breaker = Breaker(patience=300, now=0.0)
-    for _ in range(9):
-        breaker.answered(1.0, 1.0, BAD, is_telling=True)
-    assert not breaker.is_open
-    breaker.answered(1.0, 1.0, GOOD, is_telling=True)
-    assert failures_that_open(breaker, 2.0) == 10
+def test_it_opens_when_thirty_npis_in_a_row_fail_or_ten_are_refused() -> None:
+    for answer, enough in ((BAD, 30), (REFUSED, 10)):
+        breaker = Breaker(patience=300, now=0.0)
+        for _ in range(enough - 1):
+            breaker.answered(1.0, 1.0, answer, is_telling=True)
+        assert not breaker.is_open
+        breaker.answered(1.0, 1.0, GOOD, is_telling=True)
+        assert failures_that_open(breaker, 2.0, answer) == enough
 
 
 def test_it_bears_as_many_failures_in_a_row_as_come_by_chance() -> None:
-    assert failures_that_open(used_to_failures(0.1), 30.0) == 10
-    assert 15 <= failures_that_open(used_to_failures(0.5), 30.0) <= 27
+    assert failures_that_open(used_to_failures(0.1), 30.0, REFUSED) == 10
+    assert 15 <= failures_that_open(used_to_failures(0.5), 30.0, REFUSED) <= 27
 
 
 def test_failures_that_were_sent_before_the_last_good_answer_do_not_count() -> None:

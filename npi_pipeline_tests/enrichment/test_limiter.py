@@ -112,7 +112,6 @@ calm = st.builds(
     quota_begun=st.floats(0.0, 59.0),
     # Not the time until it admits again: who refuses at random as well would name it to anybody.
     retry_after=st.sampled_from([None, 0.0]),
-    max_in_flight=st.sampled_from([0, 3]),
     silent=st.sampled_from([None, (1.0, 40.0)]),
 )
 
