@@ -263,7 +263,7 @@ def test_ctrl_c_ends_a_process_that_waits_for_a_registry_which_hangs() -> None:
 
 
 def test_the_limit_of_a_registry_is_found() -> None:
-    npis = list(npi_numbers(400))
+    npis = list(npi_numbers(1200))
     with emulated_registry(latency=0.02, capacity=200, retry_after=0) as registry:
         report = fetch_all(registry, npis)
         # A fixed pool of as many threads would have nearly all of its requests refused.
