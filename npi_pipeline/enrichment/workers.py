@@ -39,6 +39,8 @@ class Workers:
         self._made: queue.SimpleQueue[tuple[Attempt, Answer | BaseException]] = queue.SimpleQueue()
         self._in_flight: dict[Attempt, None] = {}
         self._asking: dict[Attempt, Client] = {}
+        # Held while one is broken off, so that it is still that one: its client may be at the next one otherwise.
+        self._asking_lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._is_stopped = False
 
@@ -70,9 +72,10 @@ class Workers:
     def break_off(self, attempts: Iterable[Attempt]) -> None:
         """Break off what is in flight; it is among the answers soon, as a failure."""
         for attempt in attempts:
-            client = self._asking.get(attempt)
-            if client is not None:
-                client.abort()
+            with self._asking_lock:
+                client = self._asking.get(attempt)
+                if client is not None:
+                    client.abort()
 
     def stop(self) -> None:
         """Break off the requests in flight and end the threads; within a second, whatever the registry does."""
@@ -96,7 +99,8 @@ class Workers:
                 answer: Answer | BaseException = client.ask(attempt.npi)
             except BaseException as error:  # noqa: BLE001 - a defect of ours: the consumer must see it, not wait
                 answer = error
-            self._asking.pop(attempt, None)
+            with self._asking_lock:
+                self._asking.pop(attempt, None)
             self._made.put((attempt, answer))
         if client is not None:
             client.close()
