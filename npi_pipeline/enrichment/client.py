@@ -26,7 +26,7 @@ import http.client
 import re
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import requests
 import urllib3
@@ -53,15 +53,24 @@ _ANSWERING = frozenset({200, 203})
 
 
 class Client:
-    """One worker's connection to the registry. Only ``abort`` may be called from another thread."""
+    """One worker's connection to the registry. Only ``abort`` may be called from another thread.
 
-    def __init__(self, registry: Registry, settings: FetchSettings, network: Network) -> None:
+    ``seconds_to_send_again``: asked before a request is sent again because its connection was stale.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: FetchSettings,
+        network: Network,
+        seconds_to_send_again: Callable[[], float] = float,
+    ) -> None:
         self._judge = registry.format.judge
         self._body_limit = settings.max_body_bytes
         request = _prepared(registry)
         self._url = str(request.url)
         timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
-        self._connection = Connection(request, network, timeout)
+        self._connection = Connection(request, network, timeout, seconds_to_send_again)
 
     def ask(self, npi: str) -> Answer:
         """Ask the registry about one NPI. Never raises for what a network or a registry can do."""

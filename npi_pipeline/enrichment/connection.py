@@ -8,6 +8,7 @@ A kept connection may be closed by its peer at any time, also while the next req
 before is noticed (by urllib3, which looks whether there is something to read). What is closed meanwhile shows as a
 connection that had been used before and ends before the first byte of an answer: then the request, a GET, is sent again
 at once on a new connection. That is how browsers, curl and Go do it. A fresh connection that ends so is a failure.
+Where a cap on requests a second is set, it waits for its turn first (``rate_limiter``).
 
 Not here: what an answer means (``client``), proxies and certificates (``network``).
 """
@@ -19,6 +20,7 @@ import functools
 import http
 import http.client
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -40,8 +42,15 @@ class Connection(HTTPAdapter):
     It overrides only what requests and http.client offer for that.
     """
 
-    def __init__(self, request: requests.PreparedRequest, network: Network, timeout: urllib3.Timeout) -> None:
-        self.is_aborted = False
+    def __init__(
+        self,
+        request: requests.PreparedRequest,
+        network: Network,
+        timeout: urllib3.Timeout,
+        seconds_to_send_again: Callable[[], float],
+    ) -> None:
+        self._aborted = threading.Event()
+        self._seconds_to_send_again = seconds_to_send_again
         self._request = request
         self._tls = network.tls
         self._timeout = timeout
@@ -57,9 +66,14 @@ class Connection(HTTPAdapter):
         self._is_fresh = True
         self._has_answer_begun = False
 
+    @property
+    def is_aborted(self) -> bool:
+        """Whether the request in flight, or the last one, was broken off."""
+        return self._aborted.is_set()
+
     def get(self, url: str) -> urllib3.BaseHTTPResponse:
         """The answer to a GET of ``url``, its body still to be read. Raises what requests, urllib3, sockets raise."""
-        self.is_aborted = False
+        self._aborted.clear()
         self._request.url = url
         if time.monotonic() > self._used_at + _LONGEST_IDLE_SECONDS:
             self.drop()
@@ -70,11 +84,13 @@ class Connection(HTTPAdapter):
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
             if self._is_fresh or self._has_answer_begun or self.is_aborted:
                 raise
+        if self._aborted.wait(self._seconds_to_send_again()):
+            raise ConnectionAbortedError
         return self._send()
 
     def abort(self) -> None:
         """Break off the request in flight, from another thread, until the next ``get``."""
-        self.is_aborted = True
+        self._aborted.set()
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)

@@ -112,7 +112,7 @@ class Fetch:
             chance=random.Random(),  # noqa: S311 - spreads requests, guards nothing
             now=time.monotonic(),
         )
-        workers = Workers(self._registry, self._settings)
+        workers = Workers(self._registry, self._settings, lambda: self._limiter.seconds_to_send_again(time.monotonic()))
         try:
             for settled in self._settle(scheduler, workers, breaker):
                 yield self._tally.outcome(settled, clock.utc_now())

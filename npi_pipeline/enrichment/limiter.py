@@ -69,6 +69,13 @@ class Limiter:
         self.in_flight += 1
         self._rate.sent(now)
 
+    def seconds_to_send_again(self, now: float) -> float:
+        """How long a request waits that is sent again because its connection was stale; for any thread.
+
+        It is the same request to everybody else, but it counts against the cap.
+        """
+        return max(0.0, self._rate.slot_to_send_again(now) - now)
+
     def broken_off(self) -> None:
         """A request was broken off by the fetch itself, which says nothing about the registry's limits."""
         self.in_flight -= 1

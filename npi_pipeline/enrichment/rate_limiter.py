@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import collections
 import math
+import threading
 
 from npi_pipeline.enrichment.learnt_limit import LearntLimit, Way
 
@@ -50,6 +51,27 @@ _IN_USE = 0.5
 _ROUND = 4
 
 
+class Slots:
+    """The times at which requests are sent, for several threads: each time is given away once."""
+
+    def __init__(self) -> None:
+        self.next = -math.inf
+        self._lock = threading.Lock()
+
+    def take(self, now: float, rate: float) -> float:
+        """Take the next one, ``rate`` of them a second; its time."""
+        with self._lock:
+            slot = max(now, self.next)
+            catch_up = max(0.0, _GROUP_SECONDS - 1 / rate)
+            self.next = max(self.next, now - catch_up) + 1 / rate
+            return slot
+
+    def pass_over(self, now: float) -> None:
+        """Let those go by that are over: they are not caught up with."""
+        with self._lock:
+            self.next = max(self.next, now)
+
+
 class RateLimiter:
     """Requests a second, and when the next one is due. ``cap`` is never exceeded; infinity for none."""
 
@@ -58,7 +80,7 @@ class RateLimiter:
         self._limit = LearntLimit(
             min(cap, _START), least=min(cap, _SLOWEST), most=min(cap, _FASTEST), borne=_BORNE, way=_WAY
         )
-        self.next_slot = -math.inf
+        self._slots = Slots()
         self._sent: collections.deque[float] = collections.deque(maxlen=_MOST_REMEMBERED)
         self._refused: collections.deque[float] = collections.deque(maxlen=_MOST_REMEMBERED)
         self._latest: collections.deque[float] = collections.deque(maxlen=_MOST_REMEMBERED)
@@ -71,6 +93,11 @@ class RateLimiter:
     def rate(self) -> float:
         """Requests a second."""
         return self._limit.value
+
+    @property
+    def next_slot(self) -> float:
+        """The time from which the next request may be sent."""
+        return self._slots.next
 
     @property
     def is_limiting(self) -> bool:
@@ -88,8 +115,14 @@ class RateLimiter:
         self._latest.append(now)
         while len(self._latest) > _SENDS and self._latest[0] < now - _SECONDS:
             self._latest.popleft()
-        catch_up = max(0.0, _GROUP_SECONDS - 1 / self.rate)
-        self.next_slot = max(self.next_slot, now - catch_up) + 1 / self.rate
+        self._slots.take(now, self.rate)
+
+    def slot_to_send_again(self, now: float) -> float:
+        """The time at which a stale connection's request may be sent again; for any thread.
+
+        That is at once, unless there is a cap: to be sent again is no mark against the registry's own limit.
+        """
+        return self._slots.take(now, self.rate) if self._is_capped else now
 
     def refused(self, now: float, sent_at: float) -> None:
         """A request was refused."""
@@ -100,7 +133,7 @@ class RateLimiter:
         if self._at_closing is None:
             self._at_closing = self.rate, admitted
         self._limit.cut(now, admitted / (1 - self._limit.usual))
-        self.next_slot = max(self.next_slot, now)
+        self._slots.pass_over(now)
 
     def admitted(self, now: float, sent_at: float, in_flight: int) -> None:
         """A request was not refused; ``in_flight`` are."""

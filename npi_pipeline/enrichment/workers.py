@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from npi_pipeline.enrichment.answer import Answer
 from npi_pipeline.enrichment.attempt import Attempt
@@ -31,9 +31,12 @@ class Workers:
     Its methods are for one thread, the one that runs the fetch.
     """
 
-    def __init__(self, registry: Registry, settings: FetchSettings) -> None:
+    def __init__(
+        self, registry: Registry, settings: FetchSettings, seconds_to_send_again: Callable[[], float] = float
+    ) -> None:
         self._registry = registry
         self._settings = settings
+        self._seconds_to_send_again = seconds_to_send_again
         self._network = Network.from_environment(registry)
         self._to_make: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._made: queue.SimpleQueue[tuple[Attempt, Answer | BaseException]] = queue.SimpleQueue()
@@ -90,11 +93,14 @@ class Workers:
                     client.abort()
                 thread.join(_SECONDS_TO_JOIN)
 
+    def _new_client(self) -> Client:
+        return Client(self._registry, self._settings, self._network, self._seconds_to_send_again)
+
     def _work(self) -> None:
         client: Client | None = None
         while (attempt := self._to_make.get()) is not None and not self._is_stopped:
             try:
-                client = client or Client(self._registry, self._settings, self._network)
+                client = client or self._new_client()
                 self._asking[attempt] = client
                 answer: Answer | BaseException = client.ask(attempt.npi)
             except BaseException as error:  # noqa: BLE001 - a defect of ours: the consumer must see it, not wait

@@ -283,6 +283,27 @@ def test_requests_per_second_is_a_hard_cap() -> None:
         assert registry.stats().peak_requests_in_a_second <= 42
 
 
+def test_what_is_sent_again_because_of_stale_connections_counts_against_the_cap(serve: Serve) -> None:
+    def drop_every_second(server: ScriptedServer, connection: socket.socket) -> None:
+        server.read_head(connection)
+        sent_at.append(time.monotonic())
+        npi = re.findall(rb"\d{10}", server.heads[-1])[0].decode()
+        connection.sendall(http("200 OK", body=answer_about(npi)))
+        if server.read_head(connection):
+            sent_at.append(time.monotonic())
+
+    sent_at: list[float] = []
+    npis = list(npi_numbers(80))
+    registry = Registry(FORMATS["nppes"], f"http://127.0.0.1:{serve(drop_every_second).port}/{{npi}}")
+    outcomes = list(fetch(npis, registry, FetchSettings(requests_per_second=40)))
+
+    assert {(outcome.verdict.outcome, outcome.attempts) for outcome in outcomes} == {
+        (outcome_of(npi), 1) for npi in npis
+    }
+    assert len(sent_at) > 100
+    assert max(sum(start <= when < start + 1 for when in sent_at) for start in sent_at) <= 42
+
+
 def test_a_request_may_not_take_longer_than_its_time_though_bytes_keep_coming() -> None:
     settings = FetchSettings(request_timeout=0.3, wait=0.01, max_retries=1)
     with emulated_registry(fault_share=1, fault_tries=5, fault_kinds=["slow_drip"]) as registry:
