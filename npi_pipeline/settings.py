@@ -208,7 +208,8 @@ class FetchSettings(SettingsGroup):
         ge=0,
         le=1000,
         description="Repeats allowed for one NPI after its first request. A refusal with 429, or 503 and "
-        "`Retry-After`, says nothing about the NPI and is none.",
+        "`Retry-After`, says nothing about the NPI and is none; nor is a 503 while so many requests fail that it is no "
+        "surprise.",
     )
     wait: float = Field(
         default=0.25,
@@ -266,7 +267,8 @@ class FetchSettings(SettingsGroup):
         default=900.0,
         gt=0,
         le=604_800,
-        description="Seconds from an NPI's first request until it is recorded as failed if it still fails.",
+        description="Seconds from an NPI's first request until it is recorded as failed if it still fails. Waits that "
+        "the registry asks for (`Retry-After`) do not count, up to as many seconds again.",
     )
     run_deadline: float = Field(
         default=21_600.0,

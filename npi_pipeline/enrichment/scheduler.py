@@ -6,8 +6,10 @@ heap ordered by time, so memory is bounded by what is under way and not by the l
 
 Waits are exponential with full jitter, but failures that are no surprise, given how many requests fail anyway, do not
 lengthen them: an NPI that met them is as likely to be answered now as any other. A ``Retry-After`` is obeyed for its
-NPI, and holds everybody when refusals come in a row (``breaker``). A refusal with 429, or 503 and ``Retry-After``, says
-nothing about its NPI, so it uses up none of its repeats; 403 does, because firewalls answer so for good.
+NPI, and holds everybody when refusals come in a row (``breaker``); the time that it takes does not count against the
+NPI's deadline, up to as much again. A refusal with 429, or 503 and ``Retry-After``, says nothing about its NPI, so it
+uses up none of its repeats; 403 does, because firewalls answer so for good. A bare 503 is that of a registry which has
+too much to do, so as many in a row as are no surprise use up none; one that comes of the NPI itself goes on longer.
 
 Not here: how many may be in flight (``limiter``), how long one may take (``adaptive_timeout``), whether the registry is
 down (``breaker``), the asking (``fetch``).
@@ -53,6 +55,7 @@ class Scheduler:
         self._deadline = now + settings.run_deadline
         self._npis = iter(npis)
         self._fresh: str | None = next(self._npis, None)
+        self._is_fresh_next = False
         self._waiting: list[tuple[float, int, Attempt]] = []
         self._sequence = itertools.count()
         self._timeout = AdaptiveTimeout(settings.request_timeout)
@@ -80,7 +83,7 @@ class Scheduler:
         if not self._has_work(now):
             return min(self._waiting[0][0], self._deadline)
         attempt = self._take(now)
-        if now > attempt.first_sent_at + self._patience_with_one:
+        if now > self._deadline_of(attempt):
             return _settled(attempt)
         attempt.number += 1
         attempt.sent_at = now
@@ -97,10 +100,12 @@ class Scheduler:
         attempt.verdict, attempt.status = answer.verdict, answer.status
         if not answer.verdict.passing:
             return _settled(attempt, answer.body)
-        attempt.repeats += answer.sign is not Sign.refused or answer.status == http.HTTPStatus.FORBIDDEN
-        wait = 0.0 if was_broken_off else max(answer.retry_after or 0.0, self._backoff(attempt.number))
+        attempt.repeats += self._is_its_own(attempt, answer)
+        asked_to_wait = answer.retry_after or 0.0
+        attempt.asked_to_wait += asked_to_wait
+        wait = 0.0 if was_broken_off else max(asked_to_wait, self._backoff(attempt.number))
         is_used_up = attempt.repeats > self._settings.max_retries and not self._settings.loop_till_done
-        if is_used_up or now + wait > attempt.first_sent_at + self._patience_with_one:
+        if is_used_up or now + wait > self._deadline_of(attempt):
             return _settled(attempt)
         self._wait(attempt, now + wait)
         return None
@@ -120,12 +125,21 @@ class Scheduler:
         if reopening:
             self._limiter.reopened(now, has_refused=reopening.has_refused)
 
-    @property
-    def _patience_with_one(self) -> float:
-        return math.inf if self._settings.loop_till_done else self._settings.npi_deadline
+    def _deadline_of(self, attempt: Attempt) -> float:
+        """When the NPI is given up. For as long again it may do what the registry asks of it: that is not its fault."""
+        patience = math.inf if self._settings.loop_till_done else self._settings.npi_deadline
+        return attempt.first_sent_at + patience + min(attempt.asked_to_wait, patience)
+
+    def _is_its_own(self, attempt: Attempt, answer: Answer) -> bool:
+        """Whether a failure is the NPI's, and so uses up a repeat, or everybody's."""
+        if answer.sign is Sign.refused:
+            return answer.status == http.HTTPStatus.FORBIDDEN
+        everybodys = attempt.number - attempt.repeats
+        return answer.status != http.HTTPStatus.SERVICE_UNAVAILABLE or everybodys > self._breaker.unsurprising
 
     def _backoff(self, number: int) -> float:
-        doublings = min(max(0, number - 1 - self._breaker.unsurprising), 60)
+        # The breaker spaces its probes itself, and one with an NPI that has failed before may be the one that succeeds.
+        doublings = 0 if self._breaker.is_open else min(max(0, number - 1 - self._breaker.unsurprising), 60)
         longest = min(self._settings.max_wait, self._settings.wait * 2.0**doublings)
         return self._chance.uniform(0.0, longest)
 
@@ -143,11 +157,25 @@ class Scheduler:
 
     def _take(self, now: float) -> Attempt:
         """The NPI that has waited longest of those whose time has come, else a fresh one."""
-        # A probe is best made with an NPI at which the registry has not stumbled yet.
-        prefers_fresh = self._breaker.is_open and self._fresh is not None
-        if self._waiting and self._waiting[0][0] <= now and not prefers_fresh:
-            return heapq.heappop(self._waiting)[2]
-        return self._take_fresh()
+        # Every second probe is made with a fresh one: it may be those that wait at which the registry stumbles, or it
+        # may stumble at the first requests about any NPI.
+        is_probe = self._breaker.is_open
+        self._is_fresh_next = is_probe and self._fresh is not None and not self._is_fresh_next
+        if not self._waiting or self._waiting[0][0] > now or self._is_fresh_next:
+            return self._take_fresh()
+        return self._take_to_probe(now) if is_probe else heapq.heappop(self._waiting)[2]
+
+    def _take_to_probe(self, now: float) -> Attempt:
+        """The NPI whose time has come that has failed most often, of those that have half of their repeats left.
+
+        If the registry stumbles at the first requests about each, it may have them behind it about this one.
+        """
+        most = self._settings.max_retries // 2
+        able = (entry for entry in self._waiting if entry[0] <= now and entry[2].repeats <= most)
+        entry = max(able, key=lambda entry: entry[2].repeats, default=self._waiting[0])
+        self._waiting.remove(entry)
+        heapq.heapify(self._waiting)
+        return entry[2]
 
     def _take_fresh(self) -> Attempt:
         assert self._fresh is not None  # noqa: S101 - the callers have looked

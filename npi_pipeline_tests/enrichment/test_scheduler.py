@@ -29,6 +29,7 @@ WRONG = Answer(Verdict(Outcome.failed, "HTTP 404 Not Found"), Sign.trouble, 404)
 BROKEN = Answer(Verdict(Outcome.failed, "reading timed out", passing=True), Sign.trouble)
 REFUSED = Answer(Verdict(Outcome.failed, "HTTP 429 Too Many Requests", passing=True), Sign.refused, 429)
 ASKED_TO_WAIT = dataclasses.replace(REFUSED, retry_after=7.5)
+UNAVAILABLE = Answer(Verdict(Outcome.failed, "HTTP 503 Service Unavailable", passing=True), Sign.trouble, 503)
 BLOCKED = Answer(Verdict(Outcome.failed, "HTTP 403 Forbidden", passing=True), Sign.refused, 403)
 ANSWERS = (FOUND, NOT_FOUND, WRONG, BROKEN, REFUSED, ASKED_TO_WAIT, BLOCKED)
 TICK = 0.25
@@ -230,6 +231,33 @@ def test_refusals_use_up_no_repeats_of_their_npi_but_blocked_ones_do() -> None:
     assert answers(BLOCKED) == {(Outcome.found, 1): 190, (Outcome.failed, 4): 10}
 
 
+def test_a_registry_with_too_much_to_do_uses_up_no_repeats_but_an_npi_that_always_fails_so_does() -> None:
+    chance = random.Random(0)
+    settings = FetchSettings(max_retries=3, wait=0.01, max_wait=0.01)
+    run = simulate(1000, settings, lambda *_: (0.1, UNAVAILABLE if chance.random() < 0.6 else FOUND))
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+
+    run = simulate(1000, settings, lambda _, npi: (0.1, UNAVAILABLE if npi == "npi-50" else FOUND))
+    assert [settled.attempts for settled in run.settled if settled.verdict.outcome is Outcome.failed] == [4]
+
+
+def test_waits_that_the_registry_asks_for_do_not_count_against_the_deadline_up_to_as_much_again() -> None:
+    def run_with(refusals: int) -> Run:
+        refused = Counter[str]()
+
+        def answer_to(_number: int, npi: str) -> tuple[float, Answer]:
+            refused[npi] += 1
+            return 0.02, ASKED_TO_WAIT if npi == "npi-50" and refused[npi] <= refusals else FOUND
+
+        return simulate(200, FetchSettings(npi_deadline=60, max_wait=5), answer_to)
+
+    patient, given_up = run_with(12), run_with(1000)
+    assert all(settled.verdict.outcome is Outcome.found for settled in patient.settled)
+    assert patient.ended_at > 12 * 7.5
+    assert [settled.npi for settled in given_up.settled if settled.verdict.outcome is Outcome.failed] == ["npi-50"]
+    assert given_up.ended_at == pytest.approx(120, abs=8)
+
+
 def test_failures_that_are_no_surprise_do_not_lengthen_the_wait() -> None:
     chance = random.Random(0)
     run = simulate(
@@ -367,6 +395,19 @@ def test_an_outage_is_probed_with_one_request_at_a_time_and_its_end_is_found() -
     asked_when_down = [when for when, _ in run.asked if 5 < when < 65]
     assert len(asked_when_down) < 80
     assert max(run.asked)[0] < 65 + 15 + 60
+
+
+def test_a_registry_that_stumbles_at_the_first_requests_about_every_npi_is_no_outage() -> None:
+    asked = Counter[str]()
+
+    def answer_to(_number: int, npi: str) -> tuple[float, Answer]:
+        asked[npi] += 1
+        return 0.05, BROKEN if asked[npi] <= 3 else FOUND
+
+    run = simulate(300, FetchSettings(threads=20), answer_to)
+
+    assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
+    assert max(when for when, _ in run.asked) < 150
 
 
 def test_a_final_failure_is_not_repeated() -> None:
