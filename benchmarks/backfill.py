@@ -20,11 +20,11 @@ from pathlib import Path
 import psutil
 import yaml
 
-from npi_pipeline.day.accounting import every_npi_is_accounted_for, state_files_match_the_manifest
-from npi_pipeline.demo.providers import npi_numbers
-from npi_pipeline.demo.registry import emulated_registry
-from npi_pipeline.demo.s3 import local_s3
+from npi_pipeline.proofs.accounting import every_npi_is_accounted_for, state_files_match_the_manifest
 from npi_pipeline.storage.open_root import open_data_root
+from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.registry import emulated_registry
+from npi_pipeline.testing.s3 import local_s3
 from npi_pipeline_tests.deployment import Deployment
 
 FIRST = dt.date(2026, 9, 1)

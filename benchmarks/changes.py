@@ -26,10 +26,10 @@ from pathlib import Path
 import polars as pl
 from tables import cpu, make_day, peak_mb
 
-from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.enrichment.journal import SCHEMA
-from npi_pipeline.tables.changed_fields import Cells
-from npi_pipeline.tables.changes import write_changes
+from npi_pipeline.changes.changed_fields import Cells
+from npi_pipeline.changes.write_changes import write_changes
+from npi_pipeline.journal import SCHEMA
+from npi_pipeline.registries import FORMATS
 
 SHARES = {"unchanged": 0.0, "1 % changed": 0.01, "all changed": 1.0}
 

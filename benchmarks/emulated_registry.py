@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from npi_pipeline.demo.providers import answer, npi_numbers
-from npi_pipeline.demo.registry import emulated_registry
+from npi_pipeline.testing.providers import answer, npi_numbers
+from npi_pipeline.testing.registry import emulated_registry
 
 CONNECTIONS = 16
 ROUNDS = 3

@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterator
 import requests
 import urllib3
 
-from npi_pipeline.demo.providers import npi_numbers
-from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
-from npi_pipeline.enrichment.client import Client
-from npi_pipeline.enrichment.fetch import fetch
-from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.enrichment.network import Network
-from npi_pipeline.enrichment.registry import Registry
+from npi_pipeline.fetch.client import Client
+from npi_pipeline.fetch.fetch import fetch
+from npi_pipeline.fetch.network import Network
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings
+from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
 
 Ask = Callable[[str], object]
 

@@ -12,15 +12,15 @@ import argparse
 import time
 from typing import Any
 
-from npi_pipeline.demo.behaviour import FAULTS
-from npi_pipeline.demo.providers import answer, npi_numbers, outcome_of
-from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
-from npi_pipeline.enrichment.client import Client
-from npi_pipeline.enrichment.fetch import fetch
-from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.enrichment.network import Network
-from npi_pipeline.enrichment.registry import Registry
+from npi_pipeline.fetch.client import Client
+from npi_pipeline.fetch.fetch import fetch
+from npi_pipeline.fetch.network import Network
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings
+from npi_pipeline.testing.behaviour import FAULTS
+from npi_pipeline.testing.providers import answer, npi_numbers, outcome_of
+from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
 
 SETTINGS = FetchSettings(read_timeout=2, request_timeout=4, max_body_bytes=1_000_000)
 

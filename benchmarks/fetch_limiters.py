@@ -18,12 +18,12 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 
-from npi_pipeline.enrichment.answer import Answer, Sign
-from npi_pipeline.enrichment.attempt import Attempt
-from npi_pipeline.enrichment.breaker import Breaker
-from npi_pipeline.enrichment.limiter import Limiter
-from npi_pipeline.enrichment.outcomes import Outcome, Verdict
-from npi_pipeline.enrichment.scheduler import Scheduler
+from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.attempt import Attempt
+from npi_pipeline.fetch.circuit_breaker import Breaker
+from npi_pipeline.fetch.limiter import Limiter
+from npi_pipeline.fetch.scheduler import Scheduler
+from npi_pipeline.outcomes import Outcome, Verdict
 from npi_pipeline.settings import FetchSettings
 
 # The threads of a busy process do not wake up at once.

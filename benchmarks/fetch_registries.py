@@ -14,12 +14,12 @@ import threading
 import time
 from typing import Any
 
-from npi_pipeline.demo.providers import npi_numbers, outcome_of
-from npi_pipeline.demo.registry import emulated_registry
-from npi_pipeline.enrichment.fetch import fetch
-from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.enrichment.registry import Registry
+from npi_pipeline.fetch.fetch import fetch
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings
+from npi_pipeline.testing.providers import npi_numbers, outcome_of
+from npi_pipeline.testing.registry import emulated_registry
 
 LATENCY = {"latency": 0.2, "latency_sigma": 0.4}
 MEAN_LATENCY = 0.2 * math.exp(0.4**2 / 2)

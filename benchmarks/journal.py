@@ -26,15 +26,15 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from npi_pipeline.enrichment.journal import (
+from npi_pipeline.days.lock import day_lock
+from npi_pipeline.journal import (
     JournalWriter,
     frame_of,
     read_outcomes,
     seal_journal,
     sealed_parts,
 )
-from npi_pipeline.enrichment.outcomes import NpiOutcome, Outcome, Verdict
-from npi_pipeline.storage.day_lock import day_lock
+from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.storage.local import LocalRoot
 
 RESPONSES = Path(__file__).parent.parent / "npi_pipeline_tests" / "data" / "registry" / "responses"

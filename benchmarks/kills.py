@@ -21,17 +21,17 @@ import time
 
 import polars as pl
 
-from npi_pipeline.day.record_outcomes import record_outcomes
-from npi_pipeline.demo.providers import npi_numbers, outcome_of
-from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
-from npi_pipeline.demo.s3 import local_s3
-from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.enrichment.journal import read_outcomes, sealed_parts
-from npi_pipeline.enrichment.npi_list import parse_npi_list
-from npi_pipeline.enrichment.outcomes import Outcome
-from npi_pipeline.enrichment.registry import Registry
+from npi_pipeline.journal import read_outcomes, sealed_parts
+from npi_pipeline.npi_list import parse_npi_list
+from npi_pipeline.npi_records.record_outcomes import record_outcomes
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings
 from npi_pipeline.storage.open_root import open_data_root
+from npi_pipeline.testing.providers import npi_numbers, outcome_of
+from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
+from npi_pipeline.testing.s3 import local_s3
 
 DAY = dt.date(2026, 11, 23)
 THREADS = 20
@@ -51,7 +51,7 @@ def sweep(data_root: str, kills: int, registry: EmulatedRegistry) -> str:
     """Kill ``kills`` runs and let the next one end; what was seen, on one line."""
     # Forked from a clean process: the threads of this one would not survive a fork.
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["npi_pipeline.day.record_outcomes", "boto3"])
+    processes.set_forkserver_preload(["npi_pipeline.npi_records.record_outcomes", "boto3"])
     npis = list(npi_numbers(kills * 400, seed=4))
     chance = random.Random(1)
     root = open_data_root(data_root)

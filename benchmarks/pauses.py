@@ -30,32 +30,32 @@ from pathlib import Path
 import boto3
 import polars as pl
 
-from npi_pipeline.day.accounting import (
+from npi_pipeline.changes.find_changes import find_changes
+from npi_pipeline.days.lock import DayLockedError
+from npi_pipeline.journal import sealed_parts, sealing
+from npi_pipeline.npi_list import parse_npi_list
+from npi_pipeline.npi_list.kept_list import keep_list
+from npi_pipeline.npi_list.source import ListObject
+from npi_pipeline.npi_records.record_outcomes import record_outcomes
+from npi_pipeline.proofs.accounting import (
     every_npi_has_one_outcome,
     every_npi_is_accounted_for,
     joins_and_leaves_match_the_lists,
     one_row_per_found_npi,
     state_files_match_the_manifest,
 )
-from npi_pipeline.day.find_changes import find_changes
-from npi_pipeline.day.flatten_records import flatten_records
-from npi_pipeline.day.publish_state_files import publish_state_files
-from npi_pipeline.day.record_outcomes import record_outcomes
-from npi_pipeline.day.status import Standing, status_of_day
-from npi_pipeline.demo.providers import npi_numbers, outcome_of
-from npi_pipeline.demo.registry import emulated_registry
-from npi_pipeline.demo.s3 import local_s3
-from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.enrichment.journal import sealed_parts, sealing
-from npi_pipeline.enrichment.npi_list import parse_npi_list
-from npi_pipeline.enrichment.registry import Registry
+from npi_pipeline.proofs.day_status import Standing, status_of_day
+from npi_pipeline.providers.flatten_records import flatten_records
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchMode, FetchSettings, FileSettings
+from npi_pipeline.state_files.publish import verify_published
+from npi_pipeline.state_files.publish_state_files import publish_state_files
 from npi_pipeline.storage import s3_lease
-from npi_pipeline.storage.day_lock import DayLockedError
-from npi_pipeline.storage.kept_list import keep_list
-from npi_pipeline.storage.list_object import ListObject
 from npi_pipeline.storage.open_root import open_data_root
-from npi_pipeline.storage.publish import verify_published
+from npi_pipeline.testing.providers import npi_numbers, outcome_of
+from npi_pipeline.testing.registry import emulated_registry
+from npi_pipeline.testing.s3 import local_s3
 
 DAY = dt.date(2026, 11, 23)
 FILES = FileSettings()
@@ -94,7 +94,9 @@ class Runs:
 
     def __init__(self, data_root: str, npis: list[str], url: str) -> None:
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["npi_pipeline.day.find_changes", "npi_pipeline.day.record_outcomes"])
+        self._processes.set_forkserver_preload(
+            ["npi_pipeline.changes.find_changes", "npi_pipeline.npi_records.record_outcomes"]
+        )
         self._arguments = (data_root, npis, url)
 
     @contextlib.contextmanager

@@ -31,12 +31,12 @@ from typing import Any
 
 import polars as pl
 
-from npi_pipeline.demo.providers import answer, npi_numbers, outcome_of
-from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.enrichment.journal import SCHEMA
-from npi_pipeline.enrichment.outcomes import Outcome
-from npi_pipeline.tables.provider_table import write_provider_table
-from npi_pipeline.tables.state_files import write_state_files
+from npi_pipeline.journal import SCHEMA
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.providers.provider_table import write_provider_table
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.state_files.write_state_files import write_state_files
+from npi_pipeline.testing.providers import answer, npi_numbers, outcome_of
 
 PART_ROWS = 5000
 DISTINCT = 20_000

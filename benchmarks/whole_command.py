@@ -21,12 +21,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from npi_pipeline.demo.providers import npi_numbers
-from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
-from npi_pipeline.demo.s3 import local_s3
+from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
+from npi_pipeline.testing.s3 import local_s3
 
 BUCKET = "npi-benchmark"
-COMMAND = "from npi_pipeline.cli import main; main()"
+COMMAND = "from npi_pipeline.cli.commands import main; main()"
 
 
 def run(what: str, day: dt.date, environment: Mapping[str, str], registry: EmulatedRegistry) -> None:

@@ -1,87 +1,17 @@
-"""The only place where the parts are put together: assets, checks, resources, jobs, schedules, sensors.
+"""What Dagster loads (see workspace.yaml and [tool.dg] in pyproject.toml): the pipeline as the environment sets it.
 
-``build_definitions`` gives a test or the command line its own set; ``defs`` is what Dagster loads. It is a function,
-so that importing this module reads nothing of the environment.
+It is a function, so that importing this module reads nothing of the environment.
+Not here: how the parts are put together (``orchestration.build``).
 """
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Mapping
-
 import dagster as dg
 
-from npi_pipeline.assets.npi_list import npi_list_asset
-from npi_pipeline.assets.npi_records import npi_records_asset
-from npi_pipeline.assets.provider_changes import provider_changes_asset
-from npi_pipeline.assets.providers import providers_asset
-from npi_pipeline.assets.state_files import state_files_asset
-from npi_pipeline.checks import asset_checks
-from npi_pipeline.daily_job import daily_job
-from npi_pipeline.day.flatten_records import pinned_widths
-from npi_pipeline.enrichment.registry import Registry
-from npi_pipeline.launchpad import settings_resource
-from npi_pipeline.partitions import daily_partitions
-from npi_pipeline.resources import DayStorage, NpiListSource, ProviderRegistry
-from npi_pipeline.s3_resource import S3
-from npi_pipeline.schedules import audit_schedule, daily_schedule
-from npi_pipeline.sensors import failed_run_sensor, late_list_sensor, lost_run_sensor
-from npi_pipeline.settings import Settings, unknown_variables
-from npi_pipeline.watch.alert import Alert, alert_of
-from npi_pipeline.watch.audit import audit_job
-
-logger = logging.getLogger(__name__)
-
-
-def build_definitions(
-    settings: Settings | None = None,
-    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
-    alert: Alert | None = None,
-) -> dg.Definitions:
-    """The whole pipeline with ``settings``, by default those of the environment. Raises SettingsError.
-
-    ``alert`` is given a line about each failed run, by default as the settings say: to the log or to a webhook.
-    """
-    settings = settings or _from_environment()
-    # `providers` would refuse them too, but only once the day is fetched.
-    pinned_widths(settings.files, Registry.from_settings(settings.registry).format.layout)
-    days = daily_partitions(settings.days.start_date)
-    return dg.Definitions(
-        assets=[
-            npi_list_asset(days),
-            npi_records_asset(days, settings.fetch, settings.checks),
-            providers_asset(days),
-            state_files_asset(days, settings.watch),
-            provider_changes_asset(days),
-        ],
-        asset_checks=asset_checks(settings.checks),
-        jobs=[daily_job(), audit_job(settings)],
-        schedules=[daily_schedule(settings), audit_schedule(settings)],
-        sensors=[
-            late_list_sensor(settings),
-            lost_run_sensor(),
-            failed_run_sensor(alert or alert_of(settings.watch.alert_webhook_url)),
-        ],
-        resources={
-            "s3": S3(),
-            "npi_list_source": settings_resource(NpiListSource, settings.npi_list),
-            "provider_registry": settings_resource(ProviderRegistry, settings.registry),
-            "day_storage": settings_resource(DayStorage, settings.files),
-        },
-        # One process for the day: a process a step costs two CPU seconds each and would win nothing.
-        executor=dg.in_process_executor,
-        loggers=loggers,
-    )
-
-
-def _from_environment() -> Settings:
-    if unknown := unknown_variables(os.environ):
-        logger.warning(unknown)
-    return Settings.from_environment(os.environ)
+from npi_pipeline.orchestration.build import build_definitions
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What Dagster loads (see workspace.yaml and [tool.dg] in pyproject.toml)."""
+    """The whole pipeline with the settings of the environment. Raises SettingsError."""
     return build_definitions()

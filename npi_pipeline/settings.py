@@ -40,7 +40,7 @@ class FetchMode(str, enum.Enum):
 
 
 class FormatName(str, enum.Enum):
-    """How a registry's URL and JSON look: the names of ``enrichment.formats``."""
+    """How a registry's URL and JSON look: the names of ``registries``."""
 
     nppes = "nppes"
     affiliated_practices = "affiliated_practices"

@@ -9,10 +9,18 @@ import itertools
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
-from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
-from npi_pipeline.demo.s3 import LocalS3, local_s3
+from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
+from npi_pipeline.testing.s3 import LocalS3, local_s3
+from npi_pipeline_tests.both_roots import data_root, root
+
+__all__ = ["data_root", "root"]
+
+# How long an example takes says something of the machine and nothing of the code.
+hypothesis.settings.register_profile("without_deadline", deadline=None)
+hypothesis.settings.load_profile("without_deadline")
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _bucket_numbers = itertools.count(1)

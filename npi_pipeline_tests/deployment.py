@@ -1,6 +1,6 @@
 """A deployment for tests: a Dagster home, and the real daemon as a process of its own, on a clock that can be moved.
 
-Not here: the servers that it talks to (``conftest``) and days that run in the test's own process (``days``).
+Not here: the servers that it talks to (``conftest``) and days that run in the test's own process (``pipeline``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import dagster as dg
 import yaml
 from dagster._core.execution.backfill import BulkActionStatus
 
-from npi_pipeline.definitions import build_definitions
+from npi_pipeline.orchestration.build import build_definitions
+from npi_pipeline.orchestration.monitoring.day_runs import PARTITION_TAG
 from npi_pipeline.settings import Settings
-from npi_pipeline.watch.day_runs import PARTITION_TAG
 from npi_pipeline_tests.backfills import add_asset_backfill
 
 # A daemon, its code server and runs share what may be two busy cores.

@@ -1,6 +1,6 @@
 """A registry over HTTP whose answers a test gives one by one.
 
-Not here: the emulated registry with its made-up providers (``npi_pipeline.demo.registry``).
+Not here: the emulated registry with its made-up providers (``npi_pipeline.testing.registry``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A server that plays on each of its connections, byte for byte, what a test says.
 
-Not here: a registry that answers by NPI (``scripted_registry``), nor the emulated one (``npi_pipeline.demo.registry``).
+Not here: a registry that answers by NPI (``scripted_registry``), nor the emulated one (``testing.registry``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """An instance and a data root that a test seeds with runs and published days, and ticks evaluated on them.
 
-Not here: real runs (``days``) and the real daemon (``deployment``).
+Not here: real runs (``pipeline``) and the real daemon (``deployment``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepo
 from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG
 from dagster._core.test_utils import create_run_for_test
 
-from npi_pipeline.definitions import build_definitions
+from npi_pipeline.orchestration.build import build_definitions
+from npi_pipeline.orchestration.monitoring.day_runs import PARTITION_TAG, SCHEDULE_TAG
+from npi_pipeline.orchestration.monitoring.recent_days import DAILY_SCHEDULE_NAME
 from npi_pipeline.settings import Settings
-from npi_pipeline.storage.manifest import Manifest
-from npi_pipeline.watch.day_runs import PARTITION_TAG, SCHEDULE_TAG
-from npi_pipeline.watch.recent_days import DAILY_SCHEDULE_NAME
+from npi_pipeline.state_files.manifest import Manifest
 from npi_pipeline_tests.backfills import add_asset_backfill
 
 _REPOSITORY = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("npi_pipeline.definitions"), "__repository__")

@@ -26,7 +26,7 @@ _FILE_CALLS = {"write", "flush", "close", "__exit__", "send", "sendall"}
 # Forked from a process that has only imported: polars' threads would not survive a fork of this one.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
-    ["__main__", "pytest", "hypothesis", "boto3", "npi_pipeline.enrichment.journal", "npi_pipeline.demo.s3"]
+    ["__main__", "pytest", "hypothesis", "boto3", "npi_pipeline.journal", "npi_pipeline.testing.s3"]
 )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from npi_pipeline import daily_job
-from npi_pipeline.daily_job import STATE_FILES
-from npi_pipeline.definitions import build_definitions
+from npi_pipeline.orchestration import daily_job
+from npi_pipeline.orchestration.build import build_definitions
+from npi_pipeline.orchestration.daily_job import STATE_FILES
 from npi_pipeline.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
@@ -141,7 +141,9 @@ def test_a_misspelt_setting_is_told_of_on_one_line_when_the_definitions_are_load
 
 
 def test_importing_the_package_reads_no_environment_and_loads_nothing_heavy() -> None:
-    code = "import sys, npi_pipeline.cli; print([m for m in ('dagster', 'polars', 'boto3') if m in sys.modules])"
+    code = (
+        "import sys, npi_pipeline.cli.commands; print([m for m in ('dagster', 'polars', 'boto3') if m in sys.modules])"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 

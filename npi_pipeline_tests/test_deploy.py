@@ -18,8 +18,8 @@ from dagster._core.instance.ref import InstanceRef
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy import create_engine
 
-from npi_pipeline.assets.npi_records import REGISTRY_POOL
-from npi_pipeline.dagster_home import NEW_HOME, is_limited, make_home
+from npi_pipeline.orchestration.assets.npi_records import REGISTRY_POOL
+from npi_pipeline.orchestration.dagster_home import NEW_HOME, is_limited, make_home
 from npi_pipeline.settings import FetchSettings, WatchSettings, environment_variable
 from npi_pipeline_tests.deployment import free_port, poll_until
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from npi_pipeline.checks import asset_checks
-from npi_pipeline.day.status import Standing
-from npi_pipeline.definitions import build_definitions
-from npi_pipeline.demo.providers import npi_numbers, outcome_of
-from npi_pipeline.demo.registry import EmulatedRegistry
-from npi_pipeline.demo.s3 import LocalS3
-from npi_pipeline.enrichment.outcomes import Outcome
-from npi_pipeline_tests.days import DAY, Pipeline, npis_of
+from npi_pipeline.orchestration.build import build_definitions
+from npi_pipeline.orchestration.checks import asset_checks
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.proofs.day_status import Standing
+from npi_pipeline.testing.providers import npi_numbers, outcome_of
+from npi_pipeline.testing.registry import EmulatedRegistry
+from npi_pipeline.testing.s3 import LocalS3
+from npi_pipeline_tests.pipeline import DAY, Pipeline, npis_of
 
 NPIS = sorted(npi_numbers(150))
 BAD_LINES = {
@@ -225,7 +225,7 @@ def test_the_command_line_runs_a_day_with_settings_from_the_environment_alone(
     )
 
     def npi_pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from npi_pipeline.cli import main; main()", *arguments]
+        command = [sys.executable, "-c", "from npi_pipeline.cli.commands import main; main()", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     ran = npi_pipeline("run", "--date", str(DAY), "--json")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from npi_pipeline.demo.providers import affiliated_practices_answer, answer, npi_numbers, outcome_of
-from npi_pipeline.demo.s3 import LocalS3
-from npi_pipeline.enrichment.outcomes import Outcome
-from npi_pipeline_tests.days import Pipeline
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.testing.providers import affiliated_practices_answer, answer, npi_numbers, outcome_of
+from npi_pipeline.testing.s3 import LocalS3
+from npi_pipeline_tests.pipeline import Pipeline
 from npi_pipeline_tests.scripted_registry import scripted_registry
 
 Answering = Callable[[str], bytes]

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import pytest
 
-from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.tables.provider_table import write_provider_table
-from npi_pipeline.tables.state_files import write_state_files
-from npi_pipeline_tests.tables.flattened import address, found, journal, nppes_body, real_bodies
+from npi_pipeline.providers.provider_table import write_provider_table
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.state_files.write_state_files import write_state_files
+from npi_pipeline_tests.flattened import address, found, journal, nppes_body, real_bodies
 
 README = Path(__file__).parent.parent / "README.md"
 NPI = "1000000004"

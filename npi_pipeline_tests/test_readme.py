@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from npi_pipeline.checks import asset_checks
+from npi_pipeline.orchestration.checks import asset_checks
 from npi_pipeline.settings import CheckSettings, settings_table
 
 PROJECT = Path(__file__).parents[1]

@@ -13,16 +13,16 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from npi_pipeline.cli import main
-from npi_pipeline.daily_job import JOB_NAME
-from npi_pipeline.definitions import build_definitions
-from npi_pipeline.demo.providers import npi_numbers
-from npi_pipeline.demo.registry import EmulatedRegistry
-from npi_pipeline.demo.s3 import LocalS3
-from npi_pipeline.enrichment.formats import FORMATS
-from npi_pipeline.enrichment.registry import Registry
-from npi_pipeline.resources import ProviderRegistry
+from npi_pipeline.cli.commands import main
+from npi_pipeline.orchestration.build import build_definitions
+from npi_pipeline.orchestration.daily_job import JOB_NAME
+from npi_pipeline.orchestration.resources import ProviderRegistry
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable, is_secret
+from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.registry import EmulatedRegistry
+from npi_pipeline.testing.s3 import LocalS3
 
 SECRET = "5ecret-0f-ours"
 NO_REQUEST = "no request can be made to that URL"
@@ -110,7 +110,7 @@ def test_a_key_of_the_registry_is_neither_logged_nor_kept_whether_the_day_succee
     }
 
     def run(day: str, **more: str) -> subprocess.CompletedProcess[bytes]:
-        code = "from npi_pipeline.cli import main; main()"
+        code = "from npi_pipeline.cli.commands import main; main()"
         command = [sys.executable, "-c", code, "run", "--date", day]
         return subprocess.run(command, env=environment | more, capture_output=True, check=False)
 

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from npi_pipeline.enrichment.formats import FORMATS
+from npi_pipeline.registries import FORMATS
 from npi_pipeline.settings import (
     FetchSettings,
     FormatName,

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from npi_pipeline.demo.providers import npi_numbers
-from npi_pipeline.demo.s3 import LocalS3
-from npi_pipeline_tests.days import DAY, Pipeline, npis_of
+from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.s3 import LocalS3
+from npi_pipeline_tests.pipeline import DAY, Pipeline, npis_of
 from npi_pipeline_tests.scripted_registry import ScriptedRegistry, scripted_registry
 
 A, B, C, D = sorted(npi_numbers(4, seed=7))

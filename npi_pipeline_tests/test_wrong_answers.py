@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from npi_pipeline import clock
-from npi_pipeline.demo.providers import npi_numbers
-from npi_pipeline.demo.s3 import LocalS3
-from npi_pipeline_tests.day.moody_registry import MoodyRegistry, moody_registry
-from npi_pipeline_tests.days import DAY, Pipeline
+from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.s3 import LocalS3
+from npi_pipeline_tests.npi_records.moody_registry import MoodyRegistry, moody_registry
+from npi_pipeline_tests.pipeline import DAY, Pipeline
 
 NPIS = sorted(npi_numbers(30, seed=3))
 NEXT_DAY = DAY + dt.timedelta(days=1)

@@ -1,4 +1,4 @@
-"""A webhook over HTTP that remembers what it was told. Not here: the alert that posts to it (``watch.alert``)."""
+"""A webhook over HTTP that remembers what it was told. Not here: the alert that posts to it (``monitoring.alert``)."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from npi_pipeline.demo import child_process
-from npi_pipeline.demo.child_process import ServerError
+from npi_pipeline.testing import child_process
+from npi_pipeline.testing.child_process import ServerError
 
 _LOOK_AGAIN_SECONDS = 0.2
 

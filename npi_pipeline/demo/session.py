@@ -1,6 +1,6 @@
 """The demo: the servers on loopback, a list of made-up providers, today's run, and on request the Dagster UI.
 
-Not here: the servers (``registry``, ``s3``) and the run (``npi_pipeline.day_run``).
+Not here: the servers (``registry``, ``s3``) and the run (``npi_pipeline.orchestration.day_run``).
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from npi_pipeline.assets.conventions import GROUP
-from npi_pipeline.dagster_home import make_home
-from npi_pipeline.day_run import DayRun, run_day
-from npi_pipeline.demo.child_process import ServerError
+from npi_pipeline.days.paths import days_with_list
 from npi_pipeline.demo.dagster_ui import dagster_ui, is_free
-from npi_pipeline.demo.providers import npi_numbers
-from npi_pipeline.demo.registry import EmulatedRegistry, emulated_registry
-from npi_pipeline.demo.s3 import LocalS3, local_s3
+from npi_pipeline.npi_list.kept_list import read_kept_source
+from npi_pipeline.orchestration.assets.conventions import GROUP
+from npi_pipeline.orchestration.dagster_home import make_home
+from npi_pipeline.orchestration.day_run import DayRun, run_day
 from npi_pipeline.settings import ENVIRONMENT_PREFIX, Settings
 from npi_pipeline.storage.data_root import StorageError
-from npi_pipeline.storage.days import days_with_list
-from npi_pipeline.storage.kept_list import read_kept_source
 from npi_pipeline.storage.local import LocalRoot
-from npi_pipeline.terminal import show_day_run
+from npi_pipeline.testing.child_process import ServerError
+from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
+from npi_pipeline.testing.s3 import LocalS3, local_s3
 
 BUCKET = "npi-demo"
 KEY = "lists/{date:%Y-%m-%d}.txt"
@@ -57,9 +56,10 @@ class DemoFolderError(Exception):
     """The folder is not the demo's to empty. One line says why, and what to do."""
 
 
-def run_demo(*, npis: int, ui: bool, port: int, folder: Path) -> int:
+def run_demo(*, npis: int, ui: bool, port: int, folder: Path, show: Callable[[DayRun], None]) -> int:
     """Run the demo in ``folder``; returns the exit code. With ``ui`` it goes on until Ctrl-C.
 
+    Without it, ``show`` is given today's run.
     No setting of the environment reaches it: a failure of made-up days would be told to the real channel.
     Raises ServerError when a server of it cannot be started, DemoFolderError when the folder holds another's files.
     """
@@ -85,7 +85,7 @@ def run_demo(*, npis: int, ui: bool, port: int, folder: Path) -> int:
                     _run(console, registry, day, npis)
             return _serve_ui(console, port, folder / "dagster.log")
         result = _run(console, registry, today, npis)
-        show_day_run(result)
+        show(result)
         return 0 if result.ok else 1
 
 

@@ -1,1 +1,1 @@
-"""Where a day's files lie (a local folder or ``s3://``), and how they are published. Knows nothing of Dagster."""
+"""Bytes below the data root: a local folder or ``s3://``, replaced whole, and locks. Knows not what they mean."""

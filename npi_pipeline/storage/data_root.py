@@ -1,6 +1,7 @@
 """One small interface to the data root, which is a local folder or an ``s3://bucket/prefix``.
 
-Not here: what a day's files are called (``days``) and how a set of files is published (``publish``).
+Not here: what a day's files are called (``days.paths``) and how a set of files is published
+(``state_files.publish``).
 """
 
 from __future__ import annotations

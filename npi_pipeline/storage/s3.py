@@ -28,7 +28,7 @@ from npi_pipeline.storage.data_root import (
     unique_name,
 )
 from npi_pipeline.storage.s3_errors import Use, code_of, explain, is_wordless
-from npi_pipeline.storage.s3_passing import may_pass
+from npi_pipeline.storage.s3_retryable import may_pass
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError

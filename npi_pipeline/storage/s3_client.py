@@ -1,7 +1,7 @@
 """How a client of S3 is made: with which patience, and for a bucket that is public or that the requester pays for.
 
 S3 is reached the way every AWS tool is (``AWS_ENDPOINT_URL_S3``, ``AWS_PROFILE``, ...).
-Not here: what is asked of it (``s3``, ``list_object``), and what is said when it refuses (``s3_errors``).
+Not here: what is asked of it (``s3``, ``npi_list.source``), and what is said when it refuses (``s3_errors``).
 """
 
 from __future__ import annotations

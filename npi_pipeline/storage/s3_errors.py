@@ -1,7 +1,7 @@
 """What is said when S3, or the way to it, refuses: its own words on one line, and one remedy that works when followed.
 
 The one table of remedies, for the bucket of the NPI list and for the data root. How either is named stands in ``Use``.
-Not here: whether asking again may help (``s3_passing``), and what an error becomes (``s3``, ``list_object``).
+Not here: whether asking again may help (``s3_retryable``), and what an error becomes (``s3``, ``npi_list.source``).
 """
 
 from __future__ import annotations

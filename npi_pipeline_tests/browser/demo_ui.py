@@ -22,9 +22,9 @@ from typing import Any
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from npi_pipeline.assets.npi_records import REGISTRY_POOL
-from npi_pipeline.daily_job import JOB_NAME
-from npi_pipeline.storage.days import MANIFEST_NAME
+from npi_pipeline.days.paths import MANIFEST_NAME
+from npi_pipeline.orchestration.assets.npi_records import REGISTRY_POOL
+from npi_pipeline.orchestration.daily_job import JOB_NAME
 
 # A browser, a web server and runs share what may be two busy cores.
 PATIENCE_MS = 120_000

@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from npi_pipeline.demo.dagster_ui import is_free
-from npi_pipeline.enrichment.journal import read_outcomes
+from npi_pipeline.journal import read_outcomes
+from npi_pipeline.state_files.publish import verify_published
 from npi_pipeline.storage.open_root import open_data_root
-from npi_pipeline.storage.publish import verify_published
 from npi_pipeline_tests.browser.demo_ui import (
     DemoUi,
     backfill_what_is_missing,

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from npi_pipeline.dagster_home import make_home
 from npi_pipeline.demo.session import MARKER, DemoFolderError, run_demo
-from npi_pipeline.storage.kept_list import keep_list
-from npi_pipeline.storage.list_object import ListObject
+from npi_pipeline.npi_list.kept_list import keep_list
+from npi_pipeline.npi_list.source import ListObject
+from npi_pipeline.orchestration.dagster_home import make_home
 from npi_pipeline.storage.local import LocalRoot
-from npi_pipeline_tests.days import DAY
+from npi_pipeline_tests.pipeline import DAY
 
 
 def demo(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``npi-pipeline demo`` in ``folder``."""
-    command = [sys.executable, "-c", "from npi_pipeline.cli import main; main()", "demo", "--npis", "5"]
+    command = [sys.executable, "-c", "from npi_pipeline.cli.commands import main; main()", "demo", "--npis", "5"]
     return subprocess.run(
         [*command, "--folder", str(folder)],
         env=os.environ | environment,
@@ -90,5 +90,5 @@ def test_the_demo_begins_anew_in_its_own_folder_until_somebody_goes_on_there_wit
 
     mine = keep_a_list_of_ones_own(folder)
     with pytest.raises(DemoFolderError):
-        run_demo(npis=5, ui=False, port=0, folder=folder)
+        run_demo(npis=5, ui=False, port=0, folder=folder, show=print)
     assert mine.exists()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from npi_pipeline.demo.s3 import LocalS3
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.storage.s3 import S3Root
+from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.lossy_proxy import LossyProxy, lossy_proxy
 
 

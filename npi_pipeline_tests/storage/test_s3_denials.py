@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from npi_pipeline.resources import NpiListSource
-from npi_pipeline.s3_resource import S3
+from npi_pipeline.npi_list.source import HowChosen, ListUnavailableError, read_list_object
+from npi_pipeline.orchestration.resources import NpiListSource
+from npi_pipeline.orchestration.s3_resource import S3
 from npi_pipeline.storage.data_root import StorageError
-from npi_pipeline.storage.list_object import HowChosen, ListUnavailableError, read_list_object
 from npi_pipeline.storage.s3 import S3Root
 from npi_pipeline_tests.ministack import MINISTACK, MiniStack, ministack
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from npi_pipeline.demo.s3 import LocalS3
-from npi_pipeline.resources import NpiListSource
-from npi_pipeline.s3_resource import S3
+from npi_pipeline.npi_list.source import ListUnavailableError, read_list_object
+from npi_pipeline.orchestration.resources import NpiListSource
+from npi_pipeline.orchestration.s3_resource import S3
 from npi_pipeline.storage.data_root import StorageError
-from npi_pipeline.storage.list_object import ListUnavailableError, read_list_object
 from npi_pipeline.storage.s3 import S3Root
+from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.scripted_s3 import S3Answer, ScriptedS3, scripted_s3
 
 DAY = dt.date(2026, 11, 23)

@@ -1,0 +1,1 @@
+"""The provider changes: what changed against the complete day right before."""

@@ -1,0 +1,287 @@
+"""What changed from one day to a later one, NPI by NPI, as one CSV.
+
+Who joined or left the list, whose outcome is another, and every field of a provider that changed, with old and new
+value.
+
+The two days' outcomes are walked in step, a few thousand NPIs at a time; equal answers are not looked into.
+RFC 4180 but for the line ends, which are LF; UTF-8; sorted by NPI and then as the columns of the state files.
+Not here: which days are compared (``find_changes``), the fields (``changed_fields``), where the file is kept
+(``kept_changes``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path as File
+from typing import Any
+
+import polars as pl
+
+from npi_pipeline.changes.changed_fields import Cells, changed_fields
+from npi_pipeline.changes.kept_changes import ChangesFile
+from npi_pipeline.providers.rows import runs_of
+from npi_pipeline.schema.columns import Column, ColumnType, TableLayout
+from npi_pipeline.state_files.csv_files import BYTE_ORDER_MARK, csv_of
+from npi_pipeline.state_files.csv_injection import defused
+
+COLUMNS = (
+    Column("npi", ColumnType.string, "The NPI that something changed about."),
+    Column(
+        "change",
+        ColumnType.string,
+        "joined or left (the NPI list), outcome (another one than before) or field (of a provider found on both days).",
+    ),
+    Column("field", ColumnType.string, "The state files' column that changed, as location_address.city; or outcome."),
+    Column("old", ColumnType.string, "Its cell on the day compared with; empty when there was nothing."),
+    Column("new", ColumnType.string, "Its cell on this day; empty when there is nothing any more."),
+)
+PREVIEW_ROWS = 10
+SHOWN_CHARACTERS = 200
+
+_SCHEMA = pl.Schema([(column.name, pl.String()) for column in COLUMNS])
+_FOUND, _DEACTIVATED = "found", "deactivated"
+_NOBODY = pl.DataFrame(schema={"npi": pl.String, "outcome": pl.String, "body": pl.String})
+# So many differing NPIs are gathered before they are compared, or so many characters of their answers: with few at a
+# time polars' own cost prevails.
+_GATHERED = 2_000
+_GATHERED_CHARACTERS = 8 << 20
+_PAIRS_AT_A_TIME = 2_500
+
+
+@dataclasses.dataclass(frozen=True)
+class ChangedField:
+    """A column that changed: for how many providers, and the first of them with its old and new cell."""
+
+    field: str
+    providers: int
+    npi: str
+    old: str
+    new: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What changed as a whole, and the file that says it all.
+
+    ``counts``: NPIs that ``joined`` or ``left`` the list, ``outcomes_changed`` of NPIs on both lists, how many of these
+    are ``deactivated`` now, ``providers_changed`` and ``fields_changed`` of those found on both days.
+    ``outcome_changes`` counts NPIs by old and new outcome. ``fields`` are the changed columns, those of most providers
+    first. ``preview`` has the first rows of the file. Cells of both are shortened to SHOWN_CHARACTERS.
+    """
+
+    counts: dict[str, int]
+    outcome_changes: dict[tuple[str, str], int]
+    fields: tuple[ChangedField, ...]
+    preview: pl.DataFrame
+    file: ChangesFile
+
+    def summary(self) -> dict[str, Any]:
+        """What is known of them besides counts and file, as JSON holds it."""
+        return {
+            "outcome_changes": [[*change, npis] for change, npis in self.outcome_changes.items()],
+            "fields": [list(dataclasses.astuple(field)) for field in self.fields],
+            "preview": [list(row) for row in self.preview.rows()],
+        }
+
+    @classmethod
+    def of_summary(cls, counts: Mapping[str, int], summary: Mapping[str, Any], file: ChangesFile) -> Changes:
+        """The inverse of ``summary``."""
+        return cls(
+            counts=dict(counts),
+            outcome_changes={(old, new): npis for old, new, npis in summary["outcome_changes"]},
+            fields=tuple(ChangedField(*field) for field in summary["fields"]),
+            preview=pl.DataFrame(summary["preview"], schema=_SCHEMA, orient="row"),
+            file=file,
+        )
+
+
+def write_changes(
+    old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame], layout: TableLayout | None, path: File, cells: Cells
+) -> Changes:
+    """Write to ``path`` what changed from ``old`` to ``new``: frames of two days' sealed journals, in order.
+
+    ``layout`` is of the registry format of both; with None, fields are not compared. The same outcomes and answers
+    give the same bytes. Raises ValueError when an answer cannot be read.
+    """
+    summary = _Summary()
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for content in _contents(old, new, layout, cells, summary):
+            file.write(content)
+            digest.update(content)
+            size += len(content)
+    return summary.changes(path.name, size, digest.hexdigest())
+
+
+def _contents(
+    old: Iterable[pl.DataFrame],
+    new: Iterable[pl.DataFrame],
+    layout: TableLayout | None,
+    cells: Cells,
+    summary: _Summary,
+) -> Iterator[bytes]:
+    """The file piece by piece."""
+    yield BYTE_ORDER_MARK * cells.byte_order_mark + csv_of(_SCHEMA.to_frame(), include_header=True)
+    for differing in _gathered(_in_step(old, new), compare_bodies=layout is not None):
+        rows = _rows(differing, layout, cells)
+        summary.add(rows)
+        yield csv_of(rows)
+
+
+def _in_step(old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """The rows of both days for the same run of NPIs, run after run."""
+    old_frames, new_frames = (frame for frame in old if frame.height), (frame for frame in new if frame.height)
+    before, after = next(old_frames, None), next(new_frames, None)
+    while before is not None or after is not None:
+        up_to = min(frame["npi"][-1] for frame in (before, after) if frame is not None)
+        old_run, before = _cut(before, up_to, old_frames)
+        new_run, after = _cut(after, up_to, new_frames)
+        yield old_run, new_run
+
+
+def _cut(
+    frame: pl.DataFrame | None, up_to: str, following: Iterator[pl.DataFrame]
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """The rows of ``frame`` up to an NPI, and what comes after them."""
+    if frame is None:
+        return _NOBODY, None
+    count = int(frame["npi"].search_sorted(up_to, side="right"))
+    rest = frame[count:]
+    return frame[:count].select(_NOBODY.columns), rest if rest.height else next(following, None)
+
+
+@dataclasses.dataclass
+class _Differing:
+    """NPIs that differ. ``outcomes`` has those with another outcome (null: not on that day's list).
+
+    ``npis`` are those with another answer, ``bodies`` their old and new answers by turns.
+    """
+
+    outcomes: list[pl.DataFrame] = dataclasses.field(default_factory=list)
+    npis: list[str] = dataclasses.field(default_factory=list)
+    bodies: list[str] = dataclasses.field(default_factory=list)
+
+    characters: int = 0
+
+    def add(self, marked: pl.DataFrame) -> None:
+        self.outcomes.append(marked.filter("has_other_outcome").select("npi", old="outcome", new="outcome_new"))
+        # As Python's strings: a filtered column keeps all the bodies of its part in memory.
+        for npi, *bodies in marked.filter("has_other_answer").select("npi", "body", "body_new").iter_rows():
+            self.npis.append(npi)
+            self.bodies += bodies
+            self.characters += sum(map(len, bodies))
+
+    @property
+    def count(self) -> int:
+        return len(self.npis) + sum(frame.height for frame in self.outcomes)
+
+    @property
+    def is_enough(self) -> bool:
+        return self.count >= _GATHERED or self.characters >= _GATHERED_CHARACTERS
+
+
+def _gathered(runs: Iterable[tuple[pl.DataFrame, pl.DataFrame]], *, compare_bodies: bool) -> Iterator[_Differing]:
+    differing = _Differing()
+    for old, new in runs:
+        both = old.join(new, on="npi", how="full", coalesce=True, suffix="_new").sort("npi")
+        has_other_answer = (pl.col("outcome") == _FOUND) & (pl.col("body") != pl.col("body_new"))
+        marked = both.with_columns(has_other_outcome=pl.col("outcome").ne_missing(pl.col("outcome_new"))).with_columns(
+            has_other_answer=~pl.col("has_other_outcome") & has_other_answer & pl.lit(compare_bodies)
+        )
+        for some in _cut_by_size(marked.filter(pl.col("has_other_outcome") | pl.col("has_other_answer"))):
+            differing.add(some)
+            if differing.is_enough:
+                yield differing
+                differing = _Differing()
+    if differing.count:
+        yield differing
+
+
+def _cut_by_size(marked: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The same rows, as many at a time as are gathered."""
+    sizes = marked["body"].str.len_bytes().fill_null(0) + marked["body_new"].str.len_bytes().fill_null(0)
+    for run in runs_of(sizes.to_list(), _GATHERED_CHARACTERS):
+        yield marked[run]
+
+
+def _rows(differing: _Differing, layout: TableLayout | None, cells: Cells) -> pl.DataFrame:
+    """The rows of the file for ``differing``, sorted."""
+    change = (
+        pl.when(pl.col("old").is_null()).then(pl.lit("joined"))
+        .when(pl.col("new").is_null()).then(pl.lit("left"))
+        .otherwise(pl.lit("outcome"))
+    )  # fmt: skip
+    outcomes = pl.concat(differing.outcomes).with_columns(change=change, field=pl.lit("outcome"))
+    frames = [outcomes.select(*_SCHEMA)]
+    if layout is not None:
+        frames += [_field_rows(differing, start, layout, cells) for start in _starts(differing.npis)]
+    # An NPI has a row of its outcome or rows of its fields, and these are in order already.
+    rows = pl.concat(frames).sort("npi", maintain_order=True)
+    return defused(rows, ("npi",)) if cells.defuse_formulas else rows
+
+
+def _starts(npis: list[str]) -> range:
+    return range(0, len(npis), _PAIRS_AT_A_TIME)
+
+
+def _field_rows(differing: _Differing, start: int, layout: TableLayout, cells: Cells) -> pl.DataFrame:
+    stop = start + _PAIRS_AT_A_TIME
+    npis = pl.Series("npi", differing.npis[start:stop])
+    try:
+        changed = changed_fields(differing.bodies[2 * start : 2 * stop], layout, cells)
+    except ValueError as error:
+        raise ValueError(f"an answer between NPIs {npis[0]} and {npis[-1]} cannot be read: {error}") from error
+    return changed.with_columns(npis.gather(changed["pair"]), change=pl.lit("field")).select(*_SCHEMA)
+
+
+def _shown(name: str) -> pl.Expr:
+    """A cell as it is shown: the texts come from outside, and may be as long as an answer."""
+    return pl.col(name).str.head(SHOWN_CHARACTERS)
+
+
+class _Summary:
+    """What adds up over the rows."""
+
+    def __init__(self) -> None:
+        self._by_change: Counter[str] = Counter()
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._providers = 0
+        self._fields: dict[str, ChangedField] = {}
+        self._preview: list[tuple[str | None, ...]] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take the next rows; all of one NPI come at once."""
+        self._by_change.update(dict(rows["change"].value_counts().iter_rows()))
+        for old, new, count in (
+            rows.filter(pl.col("change") == "outcome").group_by("old", "new").len().iter_rows()
+        ):  # fmt: skip
+            self._outcomes[old, new] += count
+        fields = rows.filter(pl.col("change") == "field")
+        self._providers += fields["npi"].n_unique()
+        by_field = fields.group_by("field").agg(pl.len(), pl.first("npi"), _shown("old").first(), _shown("new").first())
+        for field, providers, npi, old, new in by_field.iter_rows():
+            known = self._fields.get(field) or ChangedField(field, 0, npi, old or "", new or "")
+            self._fields[field] = dataclasses.replace(known, providers=known.providers + providers)
+        shown = rows.head(PREVIEW_ROWS - len(self._preview)).with_columns(_shown("old"), _shown("new"))
+        # As Python's strings: a column keeps the texts that its own are cut from in memory.
+        self._preview += shown.rows()
+
+    def changes(self, name: str, size: int, sha256: str) -> Changes:
+        """All of it; ``name``, ``size`` and ``sha256`` are the file's."""
+        return Changes(
+            counts={
+                "joined": self._by_change["joined"],
+                "left": self._by_change["left"],
+                "outcomes_changed": self._by_change["outcome"],
+                "deactivated": sum(count for (_, new), count in self._outcomes.items() if new == _DEACTIVATED),
+                "providers_changed": self._providers,
+                "fields_changed": self._by_change["field"],
+            },
+            outcome_changes=dict(sorted(self._outcomes.items())),
+            fields=tuple(sorted(self._fields.values(), key=lambda changed: (-changed.providers, changed.field))),
+            preview=pl.DataFrame(self._preview, schema=_SCHEMA, orient="row"),
+            file=ChangesFile(name, self._by_change.total(), size, sha256),
+        )

@@ -1,0 +1,234 @@
+"""The command line: ``npi-pipeline run | backfill | retry-failed | status | settings | demo``.
+
+Thin: ``run`` and ``backfill`` drive the same definitions as the UI, ``status`` reads the same files as the checks.
+Every setting is an option, made from ``settings``. Imports of Dagster stay inside the commands, so that ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from npi_pipeline import __version__
+from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable, unknown_variables
+
+# What a shell says of a command that ended by Ctrl-C.
+_INTERRUPTED = 130
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def setting_options(*groups: str) -> Callable[[Command], Command]:
+    """Options for every setting of ``groups`` (all when none is named). Those given reach the command by name."""
+
+    def decorate(command: Command) -> Command:
+        for group, name, field in reversed(list(all_settings())):
+            if groups and group not in groups:
+                continue
+            flag = "--" + name.replace("_", "-")
+            is_switch = field.annotation is bool
+            command = click.option(
+                f"{flag}/--no-{flag[2:]}" if is_switch else flag,
+                default=None,
+                metavar=None if is_switch else "VALUE",
+                help=f"{field.description} [{environment_variable(name)}]",
+            )(command)
+        return command
+
+    return decorate
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    if unknown := unknown_variables(os.environ):
+        click.echo(f"warning: {unknown}", err=True)
+    return Settings.from_environment(
+        os.environ, **{name: value for name, value in options.items() if value is not None}
+    )
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """What a user can mend is told on one line, with exit code 2; a run that is broken off says so, with 130."""
+    from dagster import DagsterExecutionInterruptedError
+
+    from npi_pipeline.orchestration.dagster_home import HomeError
+    from npi_pipeline.state_files.manifest import ManifestError
+    from npi_pipeline.storage.data_root import StorageError
+
+    try:
+        yield
+    except (SettingsError, HomeError, StorageError, ManifestError) as error:
+        raise click.UsageError(str(error)) from error
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+        click.echo("broken off; outcomes so far are kept, run the day again to go on from there", err=True)
+        sys.exit(_INTERRUPTED)
+
+
+def _day(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dt.date | None:
+    if value is None:
+        return None
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no date; write it like 2026-11-23") from error
+
+
+def _run_and_exit(day: dt.date | None, options: dict[str, Any], *, as_json: bool) -> None:
+    from npi_pipeline.cli.rendering import show_day_run
+    from npi_pipeline.orchestration.day_run import run_day
+
+    with _one_line_errors():
+        result = run_day(_settings(options), day or _today())
+    if as_json:
+        click.echo(json.dumps(result.as_json(), indent=2))
+    else:
+        show_day_run(result)
+    sys.exit(0 if result.ok else 1)
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(dt.timezone.utc).date()
+
+
+def _last_days(start_date: dt.date) -> list[dt.date]:
+    """The last 30 days that exist, newest first."""
+    window = [_today() - dt.timedelta(days=ago) for ago in range(30)]
+    return [day for day in window if day >= start_date]
+
+
+date_option = click.option("--date", "day", callback=_day, metavar="YYYY-MM-DD", help="The day (UTC).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="npi-pipeline")
+def main() -> None:
+    """Look up a day's NPI list in a provider registry and publish one CSV per US state."""
+
+
+@main.command()
+@date_option
+@json_option
+@setting_options()
+def run(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
+    """Run one day (today by default). Exit code 0 only when the day is complete and published."""
+    _run_and_exit(day, options, as_json=as_json)
+
+
+@main.command()
+@click.option("--from", "first", callback=_day, required=True, metavar="YYYY-MM-DD", help="The first day (UTC).")
+@click.option("--to", "last", callback=_day, metavar="YYYY-MM-DD", help="The last day (UTC), today by default.")
+@click.option("--complete-too", is_flag=True, help="Run the days that are complete, too.")
+@json_option
+@setting_options()
+def backfill(first: dt.date, last: dt.date | None, *, complete_too: bool, as_json: bool, **options: Any) -> None:
+    """Run the days of a range that are not complete, newest first, one run a day.
+
+    A day that fails leaves the others alone. Broken off, it goes on from there when it is started again. Exit code 0
+    only when all of these days are complete.
+    """
+    from npi_pipeline.cli.rendering import show_backfill
+    from npi_pipeline.orchestration.day_run import days_to_run, run_days
+
+    with _one_line_errors():
+        settings = _settings(options)
+        days = days_to_run(settings, first, last or _today(), complete_too=complete_too)
+        runs = run_days(settings, days)
+        if as_json:
+            results = list(runs)
+            click.echo(json.dumps([run.as_json() for run in results], indent=2))
+        else:
+            results = show_backfill(runs, len(days))
+    sys.exit(0 if all(run.ok for run in results) else 1)
+
+
+@main.command("retry-failed")
+@date_option
+@json_option
+@setting_options()
+def retry_failed(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
+    """Ask again for the NPIs of a day that failed, for whatever reason, and publish the day anew."""
+    _run_and_exit(day, {**options, "fetch_mode": "failed"}, as_json=as_json)
+
+
+@main.command()
+@date_option
+@json_option
+@setting_options("files", "days", "watch")
+def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
+    """Show the last 30 days as a calendar, and what is wrong with those that are not complete (or show one day).
+
+    With DAGSTER_HOME set it says of each also what its last run came to, as the audit does.
+    """
+    from npi_pipeline.cli.rendering import show_calendar, show_days
+    from npi_pipeline.proofs.day_status import status_of_days
+    from npi_pipeline.storage.open_root import open_data_root
+
+    with _one_line_errors():
+        settings = _settings(options)
+        days = [day] if day else _last_days(settings.days.start_date)
+        statuses = status_of_days(open_data_root(settings.files.data_root), settings.files, days)
+        troubles = _troubles(settings, days)
+    if as_json:
+        with_troubles = [status.as_json() | {"trouble": troubles.get(status.day)} for status in statuses]
+        click.echo(json.dumps(with_troubles, indent=2))
+    elif day:
+        show_days(statuses, troubles)
+    else:
+        show_calendar(statuses, troubles)
+
+
+def _troubles(settings: Settings, days: list[dt.date]) -> dict[dt.date, str]:
+    """What the audit says of the days that are not as they should be; nothing, when there is no instance to ask."""
+    if not os.environ.get("DAGSTER_HOME"):
+        return {}
+    from npi_pipeline.orchestration.dagster_home import open_instance
+    from npi_pipeline.orchestration.monitoring.audit import days_left_behind
+    from npi_pipeline.orchestration.monitoring.recent_days import recent_days
+    from npi_pipeline.storage.open_root import open_data_root
+
+    root = open_data_root(settings.files.data_root)
+    with open_instance() as instance:
+        return dict(days_left_behind(instance, recent_days(instance, root, settings.files, days)))
+
+
+@main.command()
+@setting_options()
+def settings(**options: Any) -> None:
+    """Show every setting with the value that is in force."""
+    from npi_pipeline.cli.rendering import show_settings
+
+    with _one_line_errors():
+        show_settings(_settings(options))
+
+
+@main.command()
+@click.option("--npis", default=1_000, type=click.IntRange(1, 5_000_000), show_default=True, help="Size of the list.")
+@click.option("--ui", is_flag=True, help="Open the Dagster UI on the demo, with a few past days missing.")
+@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
+@click.option(
+    "--folder",
+    default=".demo",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the demo keeps its files; each demo begins by deleting those of the one before, and no others.",
+)
+def demo(npis: int, *, ui: bool, port: int, folder: Path) -> None:
+    """Try everything on this machine: an emulated registry, a local S3 server and made-up providers."""
+    from npi_pipeline.cli.rendering import show_day_run
+    from npi_pipeline.demo.session import DemoFolderError, run_demo
+    from npi_pipeline.testing.child_process import ServerError
+
+    try:
+        sys.exit(run_demo(npis=npis, ui=ui, port=port, folder=folder, show=show_day_run))
+    except (ServerError, DemoFolderError) as error:
+        raise click.ClickException(str(error)) from error

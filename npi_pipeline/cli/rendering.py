@@ -1,0 +1,137 @@
+"""How the command line shows days and settings to a person. Not here: the commands (``cli``)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from npi_pipeline.orchestration.day_run import DayRun
+from npi_pipeline.proofs.day_status import DayStatus, Standing
+from npi_pipeline.settings import Settings, all_settings, as_shown, environment_variable
+
+_MARKS = {Standing.complete: "■", Standing.partial: "◪", Standing.missing: "□"}
+_COLOURS = {Standing.complete: "green", Standing.partial: "yellow", Standing.missing: "red"}
+
+
+def show_day_run(run: DayRun) -> None:
+    """The result of running one day: figures on standard output, problems and warnings below them."""
+    status = run.status
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("day", f"{status.day} {_standing(status)}")
+    table.add_row("NPIs", f"{status.npis:,}")
+    for outcome, count in status.outcomes.items():
+        if count:
+            table.add_row(f"  {outcome}", f"{count:,}")
+    table.add_row("files", f"{status.files} with {status.rows:,} rows")
+    table.add_row("where", status.where)
+    table.add_row("seconds", f"{run.seconds:.1f}")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    for line in run.warnings:
+        console.print(f"[yellow]warning[/] {escape(line)}")
+    for line in run.problems:
+        console.print(f"[red]failed[/] {escape(line)}")
+
+
+def show_backfill(runs: Iterable[DayRun], total: int) -> list[DayRun]:
+    """A line for each of the ``total`` runs as it ends, and what went wrong with it; returns them all."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{total} days to run" if total else "every day of the range is complete")
+    ended: list[DayRun] = []
+    for run in runs:
+        ended.append(run)
+        status = run.status
+        console.print(
+            f"{status.day} {_standing(status)}  {status.npis:,} NPIs, {status.failed:,} failed, {run.seconds:.1f} s"
+            f"  ({len(ended)} of {total})"
+        )
+        for line in run.problems:
+            console.print(f"  [red]failed[/] {escape(line)}")
+    failed = [str(run.status.day) for run in ended if not run.ok]
+    if failed:
+        console.print(f"[red]{len(failed)} of {total} days failed:[/] {', '.join(failed)}; run the same command again")
+    return ended
+
+
+def show_calendar(statuses: Sequence[DayStatus], troubles: Mapping[dt.date, str]) -> None:
+    """The days as weeks, Monday first, and a line for each that is not as it should be.
+
+    ``troubles`` is what the audit says of a day.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    if not statuses:
+        console.print("there is no day yet: the first (NPI_START_DATE) is still to come")
+        return
+    by_day = {status.day: status for status in statuses}
+    first, last = min(by_day), max(by_day)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for name in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"):
+        table.add_column(name, justify="right", no_wrap=True)
+    monday = first - dt.timedelta(days=first.weekday())
+    while monday <= last:
+        week = [monday + dt.timedelta(days=number) for number in range(7)]
+        table.add_row(f"{monday:%b %Y}", *(_calendar_cell(by_day.get(day), troubles) for day in week))
+        monday += dt.timedelta(days=7)
+    console.print(table)
+    standings = Counter(status.standing for status in statuses)
+    counts = ", ".join(f"{standings[standing]} {_MARKS[standing]} {standing.value}" for standing in Standing)
+    console.print(f"\n{len(statuses)} days: {counts}")
+    troubled = [status for status in statuses if status.standing is not Standing.complete or status.day in troubles]
+    if troubled:
+        console.print()
+        show_days(troubled, troubles)
+
+
+def _calendar_cell(status: DayStatus | None, troubles: Mapping[dt.date, str]) -> str:
+    if status is None:
+        return ""
+    colour = "red" if status.day in troubles else _COLOURS[status.standing]
+    mark = "!" if status.day in troubles and status.standing is Standing.complete else _MARKS[status.standing]
+    return f"[{colour}]{status.day.day:2} {mark}[/]"
+
+
+def show_days(statuses: Iterable[DayStatus], troubles: Mapping[dt.date, str]) -> None:
+    """A line for each day, and below it what the audit says of it."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("day", "standing"):
+        table.add_column(name, no_wrap=True)
+    for name in ("NPIs", "found", "failed", "files", "rows"):
+        table.add_column(name, justify="right")
+    table.add_column("where, or what is wrong", overflow="fold")
+    for status in statuses:
+        numbers = (status.npis, status.outcomes.get("found", 0), status.failed, status.files, status.rows)
+        known = status.standing is not Standing.missing
+        table.add_row(
+            str(status.day),
+            _standing(status),
+            *(f"{number:,}" if known else "" for number in numbers),
+            escape(
+                troubles.get(status.day)
+                or status.problem
+                or (status.where if status.standing is Standing.complete else "")
+            ),
+        )
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def show_settings(settings: Settings) -> None:
+    """Every setting: its variable, its value, what it means."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("variable", "value", "meaning"):
+        table.add_column(name, overflow="fold")
+    for group, name, field in all_settings():
+        value = getattr(getattr(settings, group), name)
+        table.add_row(environment_variable(name), as_shown(field, value), field.description)
+    Console(highlight=False).print(table)
+
+
+def _standing(status: DayStatus) -> str:
+    return f"[{_COLOURS[status.standing]}]{status.standing.value}[/]"

@@ -1,0 +1,151 @@
+"""The paths of a day below the data root, in one place, and which days have what.
+
+Not here: what is in the files (the rooms of the products).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import re
+
+from npi_pipeline.settings import FileSettings
+from npi_pipeline.storage.data_root import DataRoot
+
+NPI_LIST = "npi_list"
+JOURNAL = "journal"
+PROVIDER_TABLE = "provider_table"
+PROVIDER_CHANGES = "provider_changes"
+STATE_FILES = "state_files"
+LOCKS = "locks"
+
+MANIFEST_NAME = "manifest.json"
+LIST_NAME = "npi_list.txt"
+LIST_SOURCE_NAME = "source.json"
+NPIS_NAME = "npis.parquet"
+PARSED_NAME = "npis.json"
+TABLE_NAME = "table.json"
+CHANGES_NAME = "changes.json"
+JOURNAL_NAME = "journal.json"
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def list_path(day: dt.date) -> str:
+    """The kept NPI list, verbatim."""
+    return f"{NPI_LIST}/{day}/{LIST_NAME}"
+
+
+def list_source_path(day: dt.date) -> str:
+    """Where the kept NPI list came from; written after it."""
+    return f"{NPI_LIST}/{day}/{LIST_SOURCE_NAME}"
+
+
+def npis_path(day: dt.date) -> str:
+    """The distinct NPIs of the kept list, as they were parsed from it."""
+    return f"{NPI_LIST}/{day}/{NPIS_NAME}"
+
+
+def parsed_path(day: dt.date) -> str:
+    """Which bytes, which parser and which setting the distinct NPIs are of; written after them."""
+    return f"{NPI_LIST}/{day}/{PARSED_NAME}"
+
+
+def journal_folder(day: dt.date) -> str:
+    """The folder of the day's journal."""
+    return f"{JOURNAL}/{day}"
+
+
+def provider_table_folder(day: dt.date) -> str:
+    """The folder of the day's provider table."""
+    return f"{PROVIDER_TABLE}/{day}"
+
+
+def provider_changes_folder(day: dt.date) -> str:
+    """The folder of the day's changes."""
+    return f"{PROVIDER_CHANGES}/{day}"
+
+
+def provider_changes_name(files: FileSettings, day: dt.date) -> str:
+    """The name of the file of the day's changes."""
+    return f"{PROVIDER_CHANGES}_{day.strftime(files.date_format)}.csv"
+
+
+def state_files_folder(state_files_dir: str, day: dt.date) -> str:
+    """The folder of the day's state files and manifest."""
+    return f"{state_files_dir}/{day}"
+
+
+def state_file_name(files: FileSettings, day: dt.date, state: str) -> str:
+    """The name of one state file; ``state`` is a recognised code, ``None`` or the name that stands for failed."""
+    return f"{files.file_prefix}{day.strftime(files.date_format)}_{state}.csv"
+
+
+def lock_path(day: dt.date, what: str) -> str:
+    """The lock that whoever changes ``what`` of the day holds."""
+    return f"{LOCKS}/{day}/{what}"
+
+
+def days_with_list(root: DataRoot) -> list[dt.date]:
+    """The days whose NPI list is kept, oldest first."""
+    return _days_with_file(root, NPI_LIST, LIST_SOURCE_NAME)
+
+
+def days_with_journal(root: DataRoot) -> list[dt.date]:
+    """The days of which anything was fetched, sealed or not, oldest first."""
+    return _days_with_file(root, JOURNAL)
+
+
+def days_sealed_since(root: DataRoot, moment: dt.datetime) -> list[dt.date]:
+    """The days whose ``journal.json`` was written at ``moment`` or later, by the root's own clock; oldest first."""
+    return _days_with_file(root, JOURNAL, JOURNAL_NAME, since=moment)
+
+
+def published_days(root: DataRoot, state_files_dir: str) -> list[dt.date]:
+    """The days whose manifest is there, oldest first."""
+    return _days_with_file(root, state_files_dir, MANIFEST_NAME)
+
+
+def has_list(root: DataRoot, day: dt.date) -> bool:
+    """Whether the day's NPI list is kept; one request, however many days there are."""
+    return _has_file(root, f"{NPI_LIST}/{day}", LIST_SOURCE_NAME)
+
+
+def has_journal(root: DataRoot, day: dt.date) -> bool:
+    """Whether anything of the day was fetched, sealed or not; one request, however many days there are."""
+    return bool(root.list(journal_folder(day)))
+
+
+def _has_file(root: DataRoot, folder: str, name: str) -> bool:
+    return any(file.path == f"{folder}/{name}" for file in root.list(folder))
+
+
+def days_with_folder(root: DataRoot, folder: str) -> list[dt.date]:
+    """The days that have a folder below ``folder``, oldest first, whatever is in it.
+
+    A thousand days of fifty files are one request to S3 this way, and fifty with ``published_days``.
+    """
+    return sorted(day for day in map(_day_called, root.folders(folder)) if day is not None)
+
+
+def _days_with_file(
+    root: DataRoot, folder: str, name: str | None = None, *, since: dt.datetime | None = None
+) -> list[dt.date]:
+    """The days in whose folder the file ``name`` is, or any at all. Other folders there are nobody's day.
+
+    With ``since``, only files count that were written then or later.
+    """
+    days = set()
+    for file in root.list(folder):
+        day, _, rest = file.path.removeprefix(f"{folder}/").partition("/")
+        if name in (None, rest) and (since is None or file.modified >= since):
+            days.add(_day_called(day))
+    return sorted(day for day in days if day is not None)
+
+
+def _day_called(name: str) -> dt.date | None:
+    """The day whose folder is called ``name``, if it is a day's."""
+    if _DAY.fullmatch(name):
+        with contextlib.suppress(ValueError):
+            return dt.date.fromisoformat(name)
+    return None

@@ -1,0 +1,35 @@
+"""What became of one request: the words between the client, which makes requests, and those who decide.
+
+Not here: how a result is judged (``client``, ``formats``), what follows from it (``scheduler``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from npi_pipeline.outcomes import Verdict
+
+
+class Sign(enum.Enum):
+    """What an answer shows of the registry: usable, refused because there are too many requests, or in trouble."""
+
+    good = "good"
+    refused = "refused"
+    trouble = "trouble"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one request.
+
+    ``body`` is there when the registry said something about the NPI. ``retry_after``: seconds from the answer on, if
+    it named a time. ``seconds``: how long the request took.
+    """
+
+    verdict: Verdict
+    sign: Sign
+    status: int | None = None
+    body: str | None = None
+    retry_after: float | None = None
+    seconds: float = 0.0

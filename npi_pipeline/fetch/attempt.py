@@ -1,0 +1,44 @@
+"""One NPI under way, and one that is settled: the words between the scheduler and those who make its attempts.
+
+Not here: what is asked next and when (``scheduler``), the asking (``workers``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from npi_pipeline.outcomes import Outcome, Verdict
+
+_NEVER_ASKED = Verdict(Outcome.failed, "not asked before NPI_RUN_DEADLINE passed", passing=True)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Attempt:
+    """One NPI under way. ``number`` counts its requests so far, ``sent_at`` is the time of the last of them.
+
+    ``repeats``: those of them that used up one of its repeats. ``broken_off``: those that took too long. ``is_last``:
+    after this one it is not asked again. ``asked_to_wait``: for so many seconds in all, by ``Retry-After``.
+    """
+
+    npi: str
+    number: int = 0
+    repeats: int = 0
+    broken_off: int = 0
+    is_last: bool = False
+    asked_to_wait: float = 0.0
+    first_sent_at: float = math.inf
+    sent_at: float = math.inf
+    verdict: Verdict = _NEVER_ASKED
+    status: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settled:
+    """An NPI of which nothing more will be asked, with what became of it."""
+
+    npi: str
+    attempts: int
+    verdict: Verdict
+    status: int | None = None
+    body: str | None = None

@@ -1,0 +1,255 @@
+"""One HTTP request to the registry, and what its result means.
+
+A ``Client`` belongs to one worker thread and keeps one connection.
+
+What a result means:
+
+- 200, and 203 from a proxy that changed it: the registry format judges the body.
+- 429, 408, 5xx, 403, 407, redirects, other 2xx, timeouts, resets, cut, oversized or undecodable bodies, names that do
+  not resolve: ``failed``, passing. 403 is among them because content delivery networks and firewalls answer 403 when
+  they throttle, 407 because it is a proxy's; who answers so to everybody ends the fetch through the breaker and
+  condemns no NPI.
+- Redirects are not followed, not even on the same host: each would double the requests, and a moved registry is for
+  NPI_REGISTRY_URL to say. Maintenance pages are redirects too, and pass.
+- other 4xx: ``failed``, not passing.
+
+Not here: when to ask and when to ask again (``scheduler``), how requests are sent (``connection``), how answers are
+judged (``formats``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import email.utils
+import http
+import http.client
+import re
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+
+import requests
+import urllib3
+import urllib3.exceptions
+from requests.utils import urldefragauth
+
+import npi_pipeline
+from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.connection import Connection
+from npi_pipeline.fetch.content_coding import TOO_LARGE, TOO_MANY_CODINGS, BodyError, decoded
+from npi_pipeline.fetch.network import Network
+from npi_pipeline.outcomes import Outcome, Verdict
+from npi_pipeline.registries.bodies import text_of
+from npi_pipeline.registries.registry import PLACEHOLDER, Registry
+from npi_pipeline.settings import FetchSettings
+
+_PLACEHOLDER_IN_URL = urllib.parse.quote(PLACEHOLDER)
+_REFUSING = frozenset({403, 429})
+_MOST_PASSED_OVER = 65_536
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})\b")
+_CLIENT_ERROR = 4
+_PASSING_4XX = frozenset({403, 407, 408, 425, 429})
+_ANSWERING = frozenset({200, 203})
+
+
+class Client:
+    """One worker's connection to the registry. Only ``abort`` may be called from another thread.
+
+    ``seconds_to_send_again``: asked before a request is sent again because its connection was stale.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: FetchSettings,
+        network: Network,
+        seconds_to_send_again: Callable[[], float] = float,
+    ) -> None:
+        self._judge = registry.format.judge
+        self._body_limit = settings.max_body_bytes
+        request = _prepared(registry)
+        self._url = str(request.url)
+        timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
+        self._connection = Connection(request, network, timeout, seconds_to_send_again)
+
+    def ask(self, npi: str) -> Answer:
+        """Ask the registry about one NPI. Never raises for what a network or a registry can do."""
+        started = time.monotonic()
+        status = None
+        try:
+            response = self._connection.get(self._url.replace(_PLACEHOLDER_IN_URL, urllib.parse.quote(npi, safe="")))
+            status = response.status
+            answer = self._answer_of(npi, response)
+        except BodyError as error:
+            answer = _trouble(str(error), status)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            self._connection.drop()
+            answer = _trouble(_reason_of(error), status)
+        if self._connection.is_aborted:
+            # Whatever was read, it may be cut short in a way that looks whole.
+            self._connection.drop()
+            answer = _trouble("the answer took longer than a request may take")
+        return dataclasses.replace(answer, seconds=time.monotonic() - started)
+
+    def abort(self) -> None:
+        """Break off the request in flight, from another thread; ``ask`` then returns a passing failure."""
+        self._connection.abort()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _answer_of(self, npi: str, response: urllib3.BaseHTTPResponse) -> Answer:
+        if response.status not in _ANSWERING:
+            self._pass_over_body(response)
+            return _not_ok(response)
+        text = self._text_of(response)
+        verdict = self._judge(npi, text.encode())
+        if verdict.outcome is Outcome.failed:
+            return Answer(verdict, Sign.trouble, response.status)
+        return Answer(verdict, Sign.good, response.status, text)
+
+    def _text_of(self, response: urllib3.BaseHTTPResponse) -> str:
+        """The text of an answer, decompressed. Raises BodyError when there is none, or too much."""
+        body = _read(response, self._body_limit + 1)
+        if len(body) > self._body_limit:
+            self._connection.drop()
+            raise BodyError(TOO_LARGE)
+        headers = response.headers
+        body = decoded(body, headers.get("Content-Encoding", ""), self._body_limit)
+        try:
+            return text_of(body, headers.get("Content-Type", ""))
+        except UnicodeDecodeError as error:
+            raise BodyError("the answer is not UTF-8") from error
+
+    def _pass_over_body(self, response: urllib3.BaseHTTPResponse) -> None:
+        """Read what nobody looks at, so that the connection can be kept; a status counts without its body too."""
+        try:
+            is_whole = len(_read(response, _MOST_PASSED_OVER)) < _MOST_PASSED_OVER
+        except (urllib3.exceptions.HTTPError, OSError):
+            is_whole = False
+        if not is_whole:
+            self._connection.drop()
+
+
+def _read(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+    """The body as it is on the wire, to its end or up to ``most`` bytes. Raises when it is cut short."""
+    parts: list[bytes] = []
+    # Not only as much as is there: only the end shows that an answer was cut short.
+    while most and (part := response.read(most, decode_content=False)):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
+
+
+def _prepared(registry: Registry) -> requests.PreparedRequest:
+    headers = {
+        "User-Agent": f"npi-pipeline/{npi_pipeline.__version__}",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+    }
+    # Braces do not survive the preparation of a URL: they come out as the quoted placeholder.
+    request = requests.Request("GET", registry.url, headers=headers).prepare()
+    # A name and password in the URL are a header by now.
+    request.url = urldefragauth(str(request.url))
+    return request
+
+
+def _not_ok(response: urllib3.BaseHTTPResponse) -> Answer:
+    status = response.status
+    reason = f"HTTP {status} {_phrase(status)}".rstrip()
+    if location := response.get_redirect_location():
+        reason += f", a redirect to {_host_of(location)}, not followed"
+    is_client_error = status // 100 == _CLIENT_ERROR
+    passing = not is_client_error or status in _PASSING_4XX
+    retry_after = _seconds_of(response.headers.get("Retry-After"), response.headers.get("Date"))
+    # A 503 without a word of when to come back may be any failure.
+    is_refusal = status in _REFUSING or (status == http.HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None)
+    return Answer(
+        Verdict(Outcome.failed, reason, passing=passing),
+        Sign.refused if is_refusal else Sign.trouble,
+        status,
+        retry_after=retry_after,
+    )
+
+
+def _host_of(location: str) -> str:
+    """Where a redirect leads, for a reason: the rest of the URL may hold a key."""
+    try:
+        return urllib.parse.urlsplit(location).netloc.rpartition("@")[2] or "the same host"
+    except ValueError:
+        return "what is no URL"
+
+
+def _trouble(reason: str, status: int | None = None) -> Answer:
+    return Answer(Verdict(Outcome.failed, reason, passing=True), Sign.trouble, status)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _seconds_of(retry_after: str | None, date: str | None) -> float | None:
+    """``Retry-After`` in seconds from now, whether it came as seconds or as a date; None when it says nothing."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    until = _timestamp(text)
+    if until is None:
+        return None
+    # Counted from the registry's own clock, where it tells it.
+    now = _timestamp(date or "")
+    return max(0.0, until - (time.time() if now is None else now))
+
+
+def _timestamp(date: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+# From the most specific: the first that is found anywhere in an exception's chain of causes names the reason.
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (urllib3.exceptions.NameResolutionError, "the registry's host name does not resolve"),
+    (urllib3.exceptions.ProxyError, "the proxy cannot be used"),
+    (urllib3.exceptions.SSLError, "TLS: the registry's certificate is not accepted or the handshake failed"),
+    (urllib3.exceptions.NewConnectionError, "no connection to the registry"),
+    (urllib3.exceptions.ConnectTimeoutError, "connecting timed out"),
+    (urllib3.exceptions.ReadTimeoutError, "reading timed out"),
+    (http.client.IncompleteRead, "the answer was cut short"),
+    (TimeoutError, "reading timed out"),
+    (http.client.RemoteDisconnected, "the connection was closed without an answer"),
+    (ConnectionError, "the connection was reset"),
+    (http.client.BadStatusLine, "the answer is not HTTP/1.1"),
+    (http.client.UnknownProtocol, "the answer is not HTTP/1.1"),
+    (http.client.HTTPException, "the head of the answer cannot be read"),
+    (urllib3.exceptions.DecodeError, TOO_MANY_CODINGS),
+    (urllib3.exceptions.InvalidHeader, "the head of the answer cannot be read"),
+)
+
+
+def _reason_of(error: BaseException) -> str:
+    chain = list(_chain(error))
+    for link in chain:
+        if refused := _TUNNEL_REFUSED.match(str(link)):
+            return f"the proxy refuses to connect: HTTP {refused[1]} {_phrase(int(refused[1]))}".rstrip()
+        if type(link).__module__ == "socks":
+            return "the SOCKS proxy cannot be used or does not reach the registry"
+    for kind, reason in _REASONS:
+        if any(isinstance(link, kind) for link in chain):
+            return reason
+    return "the connection broke"
+
+
+def _chain(error: BaseException | None, depth: int = 8) -> Iterator[BaseException]:
+    """An exception, what it wraps and what caused it."""
+    if error is None or depth == 0:
+        return
+    yield error
+    for link in (*error.args, getattr(error, "reason", None), error.__cause__ or error.__context__):
+        if isinstance(link, BaseException):
+            yield from _chain(link, depth - 1)

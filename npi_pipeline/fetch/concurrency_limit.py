@@ -1,0 +1,94 @@
+"""The concurrency limit: how many requests may be in flight, learnt from troubles and from latency.
+
+An overloaded registry answers 5xx, resets, or lets everybody wait. What got through at an alarm is the mean number of
+requests in flight that ended well: latency times good answers a second, by Little's law. Requests that the fetch broke
+off itself are no sign: whether they were slow because of the load is seen by the good answers.
+
+Not here: the law by which the limit is learnt (``learnt_limit``), how fast requests follow each other
+(``rate_limiter``).
+"""
+
+from __future__ import annotations
+
+import math
+
+from npi_pipeline.fetch.learnt_limit import LearntLimit, Way
+
+_START = 16.0
+_LEAST = 1.0
+# Three troubles in a hundred are borne; registries have so many for reasons of their own.
+_BORNE = 0.03
+# Twice as many answers as for the rate, because one request in flight too many can cost many troubles; but few requests
+# that take long must not keep the limit down for minutes.
+_WAY = Way(answers=200.0, seconds=20.0, shortest=1.0)
+# Answers count when at least half of the limit was in use: else it was not what held the fetch back.
+_IN_USE = 0.5
+# Latency counts as risen when it has doubled; then each good answer takes a little of the limit.
+_RISEN = math.log(2.0)
+_LOWERED_BY = 0.05
+# Share of a new answer in the mean of the latency's logarithm, which bears long tails.
+_SHARE = 1 / 32
+# Latency that stays up although a third fewer are in flight is not ours.
+_FEWER = 0.7
+_AS_SLOW = -0.1
+
+
+class ConcurrencyLimit:
+    """Requests that may be in flight; ``ceiling`` is never exceeded."""
+
+    def __init__(self, ceiling: int) -> None:
+        self._limit = LearntLimit(
+            min(_START, ceiling), least=min(_LEAST, ceiling), most=ceiling, borne=_BORNE, way=_WAY
+        )
+        self._good_seconds = self._bad_seconds = 0.0
+        self._answers = 0
+        self._latency = 0.0
+        self._best_latency = math.inf
+        self._risen_from: tuple[float, float] | None = None
+
+    @property
+    def limit(self) -> float:
+        """Requests that may be in flight."""
+        return self._limit.value
+
+    def restart(self, now: float) -> None:
+        """Begin again, from few."""
+        self._limit.forget(now, min(_START, self.limit))
+        self._good_seconds = self._bad_seconds = 0.0
+
+    def good(self, now: float, sent_at: float, latency: float, use: float) -> None:
+        """A usable answer came after ``latency`` seconds; ``use``: the share of the limit that was in flight."""
+        if self._has_risen(latency):
+            self._limit.lower(_LOWERED_BY)
+        elif use >= _IN_USE:
+            self._good_seconds += latency
+            self._limit.succeeded(now, sent_at, 1 / self.limit if use >= 1 else 0.0)
+
+    def trouble(self, now: float, sent_at: float, latency: float, use: float) -> None:
+        """A request failed, after ``latency`` seconds, in a way that an overloaded registry may cause."""
+        if use < _IN_USE:
+            return
+        self._bad_seconds += latency
+        if not self._limit.failed(now, sent_at):
+            return
+        share = self._good_seconds / max(self._good_seconds + self._bad_seconds, 1e-9)
+        self._limit.cut(now, self.limit * share)
+        self._good_seconds = self._bad_seconds = 0.0
+
+    def _has_risen(self, latency: float) -> bool:
+        """Whether latency (its geometric mean) is twice what it was at its best."""
+        log = math.log(max(latency, 1e-6))
+        self._answers += 1
+        self._latency += (log - self._latency) * max(_SHARE, 1 / self._answers)
+        if self._answers * _SHARE < 1:
+            return False
+        self._best_latency = min(self._best_latency, self._latency)
+        if self._latency < self._best_latency + _RISEN:
+            self._risen_from = None
+            return False
+        if self._risen_from is None:
+            self._risen_from = self.limit, self._latency
+        limit, latency_then = self._risen_from
+        if self.limit < _FEWER * limit and self._latency > latency_then + _AS_SLOW:
+            self._best_latency = self._latency
+        return True

@@ -1,0 +1,78 @@
+"""Undoing what ``Content-Encoding`` says was done to a body (RFC 9110, 8.4): gzip and deflate, also several times.
+
+By hand, because urllib3 bounds what a small answer may swell to only since its latest releases, passes over codings
+that it does not know, and takes what is cut short for whole.
+
+Not here: the characters of the text (``registries.bodies``).
+"""
+
+from __future__ import annotations
+
+import zlib
+
+TOO_LARGE = "the answer is larger than NPI_MAX_BODY_BYTES"
+TOO_MANY_CODINGS = "the answer has too many content codings"
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP = zlib.MAX_WBITS | 16
+_RAW_DEFLATE = -zlib.MAX_WBITS
+# urllib3 refuses more, also when it is not asked to decode. Even two are a mistake in themselves.
+_MOST_CODINGS = 5
+# Each member costs a copy of the rest.
+_MOST_MEMBERS = 1000
+# All but the first two are no codings, but are sent by servers that mean the charset, or nothing.
+_NOTHING_DONE = frozenset({"", "identity", "none", "binary", "utf-8", "utf8"})
+_LONGEST_NAME = 40
+
+
+class BodyError(Exception):
+    """The body of an answer cannot be used; the message says why, as the reason of a verdict does."""
+
+
+def decoded(body: bytes, content_encoding: str, limit: int) -> bytes:
+    """The body without its codings, none of which may swell it to more than ``limit`` bytes. Raises BodyError."""
+    names = (name.strip() for name in content_encoding.lower().split(","))
+    codings = [name for name in names if name not in _NOTHING_DONE]
+    if len(codings) > _MOST_CODINGS:
+        raise BodyError(TOO_MANY_CODINGS)
+    for coding in reversed(codings):
+        if coding in {"gzip", "x-gzip"}:
+            body = _gunzip(body, limit)
+        elif coding == "deflate":
+            body = _inflate(body, limit)
+        else:
+            raise BodyError(f"the answer has a content coding that was not asked for, {coding[:_LONGEST_NAME]!r}")
+    # No JSON begins so: a proxy compressed once more what was compressed, or the head forgot to say it.
+    return _gunzip(body, limit) if body.startswith(_GZIP_MAGIC) else body
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    """All members of a gzip body (RFC 1952), one after the other; what follows them and is none does not count."""
+    whole = b""
+    for _ in range(_MOST_MEMBERS):
+        data, body = _decompress(body, _GZIP, limit - len(whole))
+        whole += data
+        if not body.startswith(_GZIP_MAGIC):
+            return whole
+    raise BodyError("the answer cannot be decompressed: it is in too many pieces")
+
+
+def _inflate(body: bytes, limit: int) -> bytes:
+    """A deflate body: in zlib's format, as RFC 9110 says, or without, as some servers have it."""
+    # Of raw deflate, no first byte that an encoder writes looks like zlib's.
+    is_zlib = body[:1] and body[0] & 0x0F == zlib.DEFLATED
+    return _decompress(body, zlib.MAX_WBITS if is_zlib else _RAW_DEFLATE, limit)[0]
+
+
+def _decompress(body: bytes, wbits: int, limit: int) -> tuple[bytes, bytes]:
+    """What one compressed stream holds, and what follows it."""
+    decompressor = zlib.decompressobj(wbits)
+    try:
+        data = decompressor.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise BodyError("the answer cannot be decompressed") from error
+    if len(data) > limit:
+        raise BodyError(TOO_LARGE)
+    if not decompressor.eof:
+        raise BodyError("the answer cannot be decompressed: it is cut short")
+    return data, decompressor.unused_data

@@ -1,0 +1,178 @@
+"""The rate limiter: how fast requests may follow each other, learnt from those that the registry refuses.
+
+Requests are spaced evenly, because registries count in short windows. What got through at an alarm is what was
+admitted a second, counted over the latest sends; sends before a pause of the fetch's own do not count, because a
+rate that the fetch itself held down says nothing about the registry.
+
+When the registry has refused *everything* for a while and opens again, it matters what went before:
+
+- refusals that a cut had ended: it is a rate, and exceeding it is punished. Go on well below it, and try it rarely.
+- nothing, though no more was asked than it had admitted for a moment before: it is a quota that is used up. What it
+  admits on average, the time in which it was closed included, is the rate.
+- neither: what it admitted a second just before is worth a try.
+
+Not here: the law by which the limit is learnt (``learnt_limit``), whether the registry is closed (``circuit_breaker``).
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import threading
+
+from npi_pipeline.fetch.learnt_limit import LearntLimit, Way
+
+# What it begins with, before anything is known; it doubles with each round of answers.
+_START = 80.0
+_SLOWEST = 0.5
+_FASTEST = 100_000.0
+# One refusal in a hundred is borne: it costs less than to know the limit more precisely.
+_BORNE = 0.01
+# A hundred answers tell a rate to within a few per cent; a slow registry is not left alone for more than 20 seconds.
+_WAY = Way(answers=100.0, seconds=20.0, shortest=0.25)
+# A registry that punishes is tried four times as rarely, from a fifth below what it admitted.
+_WARY_WAY = 4.0
+_WARY = 0.8
+# Within a tenth: no more was asked than was admitted before.
+_NO_MORE = 1.1
+# Requests closer than this are sent in small groups, because threads do not wake up on time; slower ones are never
+# sent sooner than their time, because a registry that allows no burst would refuse them.
+_GROUP_SECONDS = 0.005
+# Admitted requests are counted over so many sends and so many seconds at least.
+_SENDS = 32
+_SECONDS = 0.1
+_MOST_REMEMBERED = 4096
+# A gap of so many seconds between sends, or of so many sends' time, is the fetch's own.
+_GAP_SECONDS = 0.25
+_GAP_SENDS = 8.0
+# The rate holds the fetch back when more than half of it is used (as in Netflix's concurrency limits).
+_IN_USE = 0.5
+# While nothing is known, the rate doubles in a round of answers: what is in flight, and a few for few.
+_ROUND = 4
+
+
+class Slots:
+    """The times at which requests are sent, for several threads: each time is given away once."""
+
+    def __init__(self) -> None:
+        self.next = -math.inf
+        self._lock = threading.Lock()
+
+    def take(self, now: float, rate: float) -> float:
+        """Take the next one, ``rate`` of them a second; its time."""
+        with self._lock:
+            slot = max(now, self.next)
+            catch_up = max(0.0, _GROUP_SECONDS - 1 / rate)
+            self.next = max(self.next, now - catch_up) + 1 / rate
+            return slot
+
+    def pass_over(self, now: float) -> None:
+        """Let those go by that are over: they are not caught up with."""
+        with self._lock:
+            self.next = max(self.next, now)
+
+
+class RateLimiter:
+    """Requests a second, and when the next one is due. ``cap`` is never exceeded; infinity for none."""
+
+    def __init__(self, cap: float) -> None:
+        self._is_capped = cap < math.inf
+        self._limit = LearntLimit(
+            min(cap, _START), least=min(cap, _SLOWEST), most=min(cap, _FASTEST), borne=_BORNE, way=_WAY
+        )
+        self._slots = Slots()
+        self._sent: collections.deque[float] = collections.deque(maxlen=_MOST_REMEMBERED)
+        self._refused: collections.deque[float] = collections.deque(maxlen=_MOST_REMEMBERED)
+        self._latest: collections.deque[float] = collections.deque(maxlen=_MOST_REMEMBERED)
+        self._open_since = math.inf
+        self._admitted_since = 0
+        self._admitted_before = 0.0
+        self._at_closing: tuple[float, float] | None = None
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self._limit.value
+
+    @property
+    def next_slot(self) -> float:
+        """The time from which the next request may be sent."""
+        return self._slots.next
+
+    @property
+    def is_limiting(self) -> bool:
+        """Whether a limit is known, or there is a cap."""
+        return self._is_capped or self._limit.is_known
+
+    def sent(self, now: float) -> None:
+        """A request is sent."""
+        self._open_since = min(self._open_since, now)
+        if self._sent and now - self._sent[-1] > max(_GAP_SECONDS, _GAP_SENDS / self.rate):
+            self._sent.clear()
+            self._refused.clear()
+            self._latest.clear()
+        self._sent.append(now)
+        self._latest.append(now)
+        while len(self._latest) > _SENDS and self._latest[0] < now - _SECONDS:
+            self._latest.popleft()
+        self._slots.take(now, self.rate)
+
+    def slot_to_send_again(self, now: float) -> float:
+        """The time at which a stale connection's request may be sent again; for any thread.
+
+        That is at once, unless there is a cap: to be sent again is no mark against the registry's own limit.
+        """
+        return self._slots.take(now, self.rate) if self._is_capped else now
+
+    def refused(self, now: float, sent_at: float) -> None:
+        """A request was refused."""
+        self._refused.append(sent_at)
+        if not self._limit.failed(now, sent_at):
+            return
+        admitted = self._admitted_around(sent_at)
+        if self._at_closing is None:
+            self._at_closing = self.rate, admitted
+        self._limit.cut(now, admitted / (1 - self._limit.usual))
+        self._slots.pass_over(now)
+
+    def admitted(self, now: float, sent_at: float, in_flight: int) -> None:
+        """A request was not refused; ``in_flight`` are."""
+        self._admitted_since += 1
+        if sent_at > self._limit.changed_at:
+            self._at_closing = None
+        self._limit.succeeded(now, sent_at, 1 / (in_flight + _ROUND) if self._is_in_use() else 0.0)
+
+    def reopened(self, now: float) -> None:
+        """The registry admits again after it has refused everything for a while."""
+        average = (self._admitted_since + 1) / max(now - self._open_since, 1e-3)
+        rate, admitted = self._at_closing or (self.rate, average)
+        if self._limit.has_helped:
+            self._limit.shortest_way = _WARY_WAY
+            best = _WARY * self._limit.best if self._limit.is_known else admitted
+        elif rate <= _NO_MORE * self._admitted_before:
+            best = average
+        else:
+            best = admitted
+        self._limit.know(now, best, max(1.0, self._limit.shortest_way))
+        self._limit.has_helped = False
+        self._admitted_before = best
+        self._open_since, self._admitted_since, self._at_closing = now, 0, None
+
+    def _is_in_use(self) -> bool:
+        latest = self._latest
+        if len(latest) < 2:  # noqa: PLR2004 - there is no rate of one
+            return False
+        return (len(latest) - 1) / max(latest[-1] - latest[0], 1e-9) > _IN_USE * self.rate
+
+    def _admitted_around(self, sent_at: float) -> float:
+        """Requests admitted a second up to the one sent at ``sent_at``."""
+        enough = max(_SENDS, self._limit.answers_of_the_alarm)
+        count, start = 0, sent_at
+        for when in reversed(self._sent):
+            if when > sent_at:
+                continue
+            if when <= self._limit.changed_at or (count >= enough and sent_at - when >= _SECONDS):
+                break
+            count, start = count + 1, when
+        admitted = max(0, count - sum(start <= when <= sent_at for when in self._refused))
+        return admitted / max(sent_at - start, min(_SECONDS, count / self.rate), 1e-3)

@@ -1,0 +1,188 @@
+"""What to ask next and when: attempts, waits and deadlines of every NPI. No threads, no time, no network.
+
+The clock's reading is passed in, and so is the source of randomness, so that a test can drive a fetch of hours in
+milliseconds. NPIs are taken from their iterable only when there is room to ask about them; those that wait are in a
+heap ordered by time, so memory is bounded by what is under way and not by the length of the list.
+
+Waits are exponential with full jitter, but failures that are no surprise, given how many requests fail anyway, do not
+lengthen them: an NPI that met them is as likely to be answered now as any other. A ``Retry-After`` is obeyed for its
+NPI, and holds everybody when refusals come in a row (``circuit_breaker``); the time that it takes does not count
+against the NPI's deadline, up to as much again. A refusal with 429, or 503 and ``Retry-After``, says nothing about its NPI, so it
+uses up none of its repeats; 403 does, because firewalls answer so for good. A bare 503 is that of a registry which has
+too much to do, so as many in a row as are no surprise use up none; one that comes of the NPI itself goes on longer.
+
+Not here: how many may be in flight (``limiter``), how long one may take (``adaptive_timeout``), whether the registry is
+down (``circuit_breaker``), the asking (``fetch``).
+"""
+
+from __future__ import annotations
+
+import heapq
+import http
+import itertools
+import math
+import random
+from collections.abc import Iterable, Iterator
+
+from npi_pipeline.fetch.adaptive_timeout import AdaptiveTimeout
+from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.attempt import Attempt, Settled
+from npi_pipeline.fetch.circuit_breaker import Breaker
+from npi_pipeline.fetch.limiter import Limiter
+from npi_pipeline.settings import FetchSettings
+
+# Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.
+_MOST_WAITING = 20_000
+
+
+class Scheduler:
+    """Decides what to do next. The caller makes the attempts that it is given and reports every answer."""
+
+    def __init__(
+        self,
+        npis: Iterable[str],
+        settings: FetchSettings,
+        *,
+        limiter: Limiter,
+        breaker: Breaker,
+        chance: random.Random,
+        now: float,
+    ) -> None:
+        self._settings = settings
+        self._limiter = limiter
+        self._breaker = breaker
+        self._chance = chance
+        self._deadline = now + settings.run_deadline
+        self._npis = iter(npis)
+        self._fresh: str | None = next(self._npis, None)
+        self._is_fresh_next = False
+        self._waiting: list[tuple[float, int, Attempt]] = []
+        self._sequence = itertools.count()
+        self._timeout = AdaptiveTimeout(settings.request_timeout)
+
+    @property
+    def waiting(self) -> int:
+        """NPIs that wait for their time to be asked."""
+        return len(self._waiting)
+
+    def next(self, now: float) -> Attempt | Settled | float | None:
+        """What to do at ``now``.
+
+        An ``Attempt`` to make at once; a ``Settled`` NPI; the time at which to call again (infinity: after the next
+        answer); or None when every NPI is settled.
+        """
+        if self._fresh is None and not self._waiting:
+            return math.inf if self._limiter.in_flight else None
+        if now >= self._deadline:
+            return _settled(self._take(math.inf))
+        gate = max(
+            self._limiter.ready_at(now, self._timeout.overdue), self._breaker.ready_at(now, self._limiter.in_flight)
+        )
+        if gate > now:
+            return min(gate, self._deadline)
+        if not self._has_work(now):
+            return min(self._waiting[0][0], self._deadline)
+        attempt = self._take(now)
+        if now > self._deadline_of(attempt):
+            return _settled(attempt)
+        attempt.number += 1
+        attempt.sent_at = now
+        attempt.is_last = attempt.repeats >= self._settings.max_retries and not self._settings.loop_till_done
+        self._timeout.sent(attempt)
+        attempt.first_sent_at = min(attempt.first_sent_at, now)
+        self._limiter.sent(now)
+        return attempt
+
+    def answered(self, now: float, attempt: Attempt, answer: Answer) -> Settled | None:
+        """Take the answer to an attempt; the NPI is settled, or waits to be asked again."""
+        was_broken_off = self._timeout.answered(attempt, answer.seconds, is_good=answer.sign is Sign.good)
+        self._tell(now, attempt, answer, was_broken_off=was_broken_off)
+        attempt.verdict, attempt.status = answer.verdict, answer.status
+        if not answer.verdict.passing:
+            return _settled(attempt, answer.body)
+        attempt.repeats += self._is_its_own(attempt, answer)
+        asked_to_wait = answer.retry_after or 0.0
+        attempt.asked_to_wait += asked_to_wait
+        wait = 0.0 if was_broken_off else max(asked_to_wait, self._backoff(attempt.number))
+        is_used_up = attempt.repeats > self._settings.max_retries and not self._settings.loop_till_done
+        if is_used_up or now + wait > self._deadline_of(attempt):
+            return _settled(attempt)
+        self._wait(attempt, now + wait)
+        return None
+
+    def to_break_off(self, now: float) -> Iterator[Attempt]:
+        """The attempts that have taken too long: the caller is to break them off, and reports what comes of it."""
+        return self._timeout.to_break_off(now, is_down=self._breaker.is_open)
+
+    def _tell(self, now: float, attempt: Attempt, answer: Answer, *, was_broken_off: bool) -> None:
+        """Tell the limiter and the breaker of an answer."""
+        if was_broken_off:
+            self._limiter.broken_off()
+        else:
+            self._limiter.answered(now, attempt.sent_at, answer)
+        is_telling = attempt.number == 1 or self._fresh is not None
+        reopening = self._breaker.answered(now, attempt.sent_at, answer, is_telling=is_telling)
+        if reopening:
+            self._limiter.reopened(now, has_refused=reopening.has_refused)
+
+    def _deadline_of(self, attempt: Attempt) -> float:
+        """When the NPI is given up. For as long again it may do what the registry asks of it: that is not its fault."""
+        patience = math.inf if self._settings.loop_till_done else self._settings.npi_deadline
+        return attempt.first_sent_at + patience + min(attempt.asked_to_wait, patience)
+
+    def _is_its_own(self, attempt: Attempt, answer: Answer) -> bool:
+        """Whether a failure is the NPI's, and so uses up a repeat, or everybody's."""
+        if answer.sign is Sign.refused:
+            return answer.status == http.HTTPStatus.FORBIDDEN
+        everybodys = attempt.number - attempt.repeats
+        return answer.status != http.HTTPStatus.SERVICE_UNAVAILABLE or everybodys > self._breaker.unsurprising
+
+    def _backoff(self, number: int) -> float:
+        # The breaker spaces its probes itself, and one with an NPI that has failed before may be the one that succeeds.
+        doublings = 0 if self._breaker.is_open else min(max(0, number - 1 - self._breaker.unsurprising), 60)
+        longest = min(self._settings.max_wait, self._settings.wait * 2.0**doublings)
+        return self._chance.uniform(0.0, longest)
+
+    def _wait(self, attempt: Attempt, due: float) -> None:
+        heapq.heappush(self._waiting, (due, next(self._sequence), attempt))
+
+    def _has_work(self, now: float) -> bool:
+        """Whether an NPI may be asked now; fresh ones first wait their random time, as many as there are threads."""
+        spread = self._settings.pre_request_sleep_range
+        while spread and self._fresh is not None and len(self._waiting) < self._settings.threads:
+            self._wait(self._take_fresh(), now + self._chance.uniform(0.0, spread))
+        if self._waiting and self._waiting[0][0] <= now:
+            return True
+        return self._fresh is not None and not spread and len(self._waiting) < _MOST_WAITING
+
+    def _take(self, now: float) -> Attempt:
+        """The NPI that has waited longest of those whose time has come, else a fresh one."""
+        # Every second probe is made with a fresh one: it may be those that wait at which the registry stumbles, or it
+        # may stumble at the first requests about any NPI.
+        is_probe = self._breaker.is_open
+        self._is_fresh_next = is_probe and self._fresh is not None and not self._is_fresh_next
+        if not self._waiting or self._waiting[0][0] > now or self._is_fresh_next:
+            return self._take_fresh()
+        return self._take_to_probe(now) if is_probe else heapq.heappop(self._waiting)[2]
+
+    def _take_to_probe(self, now: float) -> Attempt:
+        """The NPI whose time has come that has failed most often, of those that have half of their repeats left.
+
+        If the registry stumbles at the first requests about each, it may have them behind it about this one.
+        """
+        most = self._settings.max_retries // 2
+        able = (entry for entry in self._waiting if entry[0] <= now and entry[2].repeats <= most)
+        entry = max(able, key=lambda entry: entry[2].repeats, default=self._waiting[0])
+        self._waiting.remove(entry)
+        heapq.heapify(self._waiting)
+        return entry[2]
+
+    def _take_fresh(self) -> Attempt:
+        assert self._fresh is not None  # noqa: S101 - the callers have looked
+        attempt = Attempt(self._fresh)
+        self._fresh = next(self._npis, None)
+        return attempt
+
+
+def _settled(attempt: Attempt, body: str | None = None) -> Settled:
+    return Settled(attempt.npi, attempt.number, attempt.verdict, attempt.status, body)

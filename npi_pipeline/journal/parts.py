@@ -1,0 +1,268 @@
+"""The files of the journal: writing a part, reading parts, and the ``journal.json`` that names the sealed ones.
+
+Not here: what the rows mean (``rows``), when parts are written (``writer``) and merged (``sealing``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import hashlib
+import io
+import json
+import logging
+import re
+import secrets
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import polars as pl
+
+from npi_pipeline import clock
+from npi_pipeline.days.paths import JOURNAL_NAME, journal_folder
+from npi_pipeline.journal.rows import SCHEMA
+from npi_pipeline.registries.registry import identity_of_today
+from npi_pipeline.storage.data_root import DataRoot
+
+logger = logging.getLogger(__name__)
+
+# By measurement (benchmarks/journal.py): higher levels cost three times the time and win a tenth of the size.
+_ZSTD_LEVEL = 1
+# So many parts are read ahead at most, and no more than so many bytes of them.
+_READ_AHEAD = 8
+_READ_AHEAD_BYTES = 12 << 20
+_DAY_OF_PART = re.compile(r"(\d{4}-\d\d-\d\d)-", re.ASCII)
+_VERSION = 1
+
+
+class JournalError(Exception):
+    """The journal cannot serve. One line names the day, what is wrong and the remedy."""
+
+
+class JournalDamagedError(JournalError):
+    """``journal.json`` cannot be understood. It is the same when tried again."""
+
+
+class ForeignJournalError(JournalError):
+    """What lies in a day's folder was written for another day. It is the same when tried again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SealedPart:
+    """One sealed part: its name below ``sealed/``, how many rows, and its first and last NPI."""
+
+    name: str
+    rows: int
+    first: str
+    last: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SealedJournal:
+    """A sealed journal: its parts in the order of their NPIs, and how many NPIs have which outcome.
+
+    ``registry`` names whom the answers came from, in the words of whoever sealed it.
+    """
+
+    day: dt.date
+    sealed_at: dt.datetime
+    registry: str
+    outcomes: dict[str, int]
+    parts: tuple[SealedPart, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows, which are distinct NPIs."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def digest(self) -> str:
+        """Tells the rows from any others: the same rows have the same digest, however often they are sealed."""
+        return _digest("".join(part.name.rpartition("-")[2] for part in self.parts).encode())
+
+    def is_recorded_as(self, digest: str | None) -> bool:
+        """Whether this is the journal of which ``digest`` was recorded; earlier releases recorded none (None)."""
+        return digest in (None, self.digest)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the parts below the data root."""
+        return [f"{sealed_folder(self.day)}/{part.name}" for part in self.parts]
+
+
+def arrivals_folder(day: dt.date, registry: str = "") -> str:
+    """Where outcomes of ``registry`` go as they arrive; without one, the folder of all arrivals."""
+    folder = f"{journal_folder(day)}/arrivals"
+    return f"{folder}/{_digest(registry.encode())}" if registry else folder
+
+
+def sealed_folder(day: dt.date) -> str:
+    """Where the merged rows are."""
+    return f"{journal_folder(day)}/sealed"
+
+
+def new_stem(day: dt.date) -> str:
+    """The first part of the names of one writer's parts of ``day``, which no other writer has."""
+    return f"{day}-{clock.utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def write_part(root: DataRoot, folder: str, stem: str, rows: pl.DataFrame) -> str:
+    """Write a part whole; its name, which ends in the digest of its bytes. Raises StorageError."""
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=False)
+    content = buffer.getvalue()
+    name = f"{stem}-{_digest(content)}.parquet"
+    root.write(f"{folder}/{name}", content)
+    return name
+
+
+def part_paths(root: DataRoot, day: dt.date, registry: str = "") -> list[str]:
+    """All parts that count: those that ``journal.json`` names, and the arrivals since.
+
+    With a ``registry``, only what it answered: each registry's arrivals are in a folder of their own. Those that an
+    earlier release left in none are taken for its, unless another's are sealed.
+    Raises ForeignJournalError when an arrival is another day's.
+    """
+    sealed = load_sealed_journal(root, day)
+    arrived = [file.path for file in root.list(arrivals_folder(day))]
+    _refuse_parts_of_another_day(root, day, arrived)
+    sealed_paths = [] if sealed is None else sealed.paths
+    if not registry:
+        return sealed_paths + arrived
+    own = f"{arrivals_folder(day, registry)}/"
+    if sealed is not None and sealed.registry != registry:
+        return [path for path in arrived if path.startswith(own)]
+    in_none = arrivals_folder(day)
+    return sealed_paths + [path for path in arrived if path.startswith(own) or path.rpartition("/")[0] == in_none]
+
+
+def read_parts(root: DataRoot, day: dt.date, paths: list[str], columns: list[str]) -> Iterator[pl.DataFrame]:
+    """The rows of each part. One that is missing or damaged is left out with a warning, and set aside."""
+    for path, content in contents(root, paths):
+        if content is None:
+            logger.warning("the journal's part %s is missing: its NPIs will be asked for again", root.uri(path))
+        elif not is_whole(path, content):
+            aside = f"{journal_folder(day)}/damaged/{path.rpartition('/')[2]}"
+            root.write(aside, content)
+            root.delete(path)
+            logger.warning(
+                "the journal's part %s is damaged and now %s: its NPIs will be asked for again",
+                root.uri(path),
+                root.uri(aside),
+            )
+        else:
+            yield rows_in(content, columns)
+
+
+def rows_in(content: bytes, columns: list[str]) -> pl.DataFrame:
+    """The ``columns`` of a whole part; null where it is of a release that had not all of them."""
+    rows = pl.scan_parquet(io.BytesIO(content), schema=SCHEMA, missing_columns="insert")
+    return rows.select(columns).collect()
+
+
+def contents(root: DataRoot, paths: list[str]) -> Iterator[tuple[str, bytes | None]]:
+    """The bytes of each file, None for one that is not there. A few are read ahead, for S3's latency.
+
+    The files of a journal are of about the same size: by the last one it is judged how many fit in memory.
+    """
+    left = deque(paths)
+    most_ahead = 2
+    ahead: deque[tuple[str, Future[bytes | None]]] = deque()
+    pool = ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="journal-read")
+    try:
+        while left or ahead:
+            while left and len(ahead) < most_ahead:
+                path = left.popleft()
+                ahead.append((path, pool.submit(_content, root, path)))
+            path, future = ahead.popleft()
+            content = future.result()
+            most_ahead = max(1, min(_READ_AHEAD, _READ_AHEAD_BYTES // max(len(content or b""), 1)))
+            yield path, content
+    finally:
+        # Not waited for: an interrupted run need not hear what S3 says.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def is_whole(path: str, content: bytes) -> bool:
+    """Whether these are the bytes that were written under that name."""
+    return path.endswith(f"-{_digest(content)}.parquet")
+
+
+def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
+    """What ``journal.json`` says; None when there is none.
+
+    Raises JournalError when it is not to be understood, ForeignJournalError when it is another day's.
+    """
+    path = _index_path(day)
+    try:
+        content = json.loads(root.read(path))
+        if content["version"] == _VERSION:
+            if content["day"] != day.isoformat():
+                raise _foreign(root, day, path, content["day"])
+            return SealedJournal(
+                day=day,
+                sealed_at=dt.datetime.fromisoformat(content["sealed_at"]),
+                registry=identity_of_today(content["registry"]),
+                outcomes=content["outcomes"],
+                parts=tuple(SealedPart(**part) for part in content["parts"]),
+            )
+        problem = f"it has version {content['version']}, this release reads version {_VERSION}"
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        problem = f"{type(error).__name__} {error}"
+    raise JournalDamagedError(
+        f"{root.uri(path)} cannot be understood ({problem}): move it away and materialise {day} again"
+    )
+
+
+def tag_of_sealed_journal(root: DataRoot, day: dt.date) -> str | None:
+    """What ``save_sealed_journal`` is to be given by whoever seals: read before anything else. Raises StorageError."""
+    with contextlib.suppress(FileNotFoundError):
+        return root.read_tagged(_index_path(day))[1]
+    return None
+
+
+def save_sealed_journal(root: DataRoot, sealed: SealedJournal, tag: str | None) -> bool:
+    """Write ``journal.json``, if it is still the one of ``tag``: whether it was written. This is the commit."""
+    content = {
+        "version": _VERSION,
+        "day": sealed.day.isoformat(),
+        "sealed_at": sealed.sealed_at.isoformat(),
+        "registry": sealed.registry,
+        "rows": sealed.rows,
+        "outcomes": sealed.outcomes,
+        "parts": [dataclasses.asdict(part) for part in sealed.parts],
+    }
+    return root.write_if(_index_path(sealed.day), (json.dumps(content, indent=2) + "\n").encode(), tag) is not None
+
+
+def _index_path(day: dt.date) -> str:
+    return f"{journal_folder(day)}/{JOURNAL_NAME}"
+
+
+def _refuse_parts_of_another_day(root: DataRoot, day: dt.date, paths: list[str]) -> None:
+    """Raise ForeignJournalError for the first part whose name has another day; earlier releases wrote none there."""
+    for path in paths:
+        named = _DAY_OF_PART.match(path.rpartition("/")[2])
+        if named and named[1] != day.isoformat():
+            raise _foreign(root, day, path, named[1])
+
+
+def _foreign(root: DataRoot, day: dt.date, path: str, other: str) -> ForeignJournalError:
+    return ForeignJournalError(
+        f"{root.uri(path)} is of {other} and not of {day}: a copy of that day's journal lies in the place of this one; "
+        f"move {root.uri(journal_folder(day))} away and materialise npi_records of {day} again"
+    )
+
+
+def _content(root: DataRoot, path: str) -> bytes | None:
+    with contextlib.suppress(FileNotFoundError):
+        return root.read(path)
+    return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -1,0 +1,63 @@
+"""Reading the journal: what is known of each NPI, for a run that resumes, and the sealed rows, for the steps after."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from npi_pipeline.journal.parts import (
+    JournalError,
+    SealedJournal,
+    contents,
+    is_whole,
+    load_sealed_journal,
+    part_paths,
+    read_parts,
+    rows_in,
+)
+from npi_pipeline.journal.rows import NO_ROWS, SCHEMA, WITHOUT_BODY, latest
+from npi_pipeline.storage.data_root import DataRoot
+
+
+def read_outcomes(root: DataRoot, day: dt.date, registry: str = "") -> pl.DataFrame:
+    """What is known of each NPI of ``day``, sealed or not: SCHEMA without ``body``, one row an NPI, sorted by npi.
+
+    With a ``registry``, only what that one answered. A part that is damaged is set aside with a warning; its NPIs are
+    then as good as never asked, so the caller holds the day's lock. Raises StorageError, JournalError.
+    """
+    parts = read_parts(root, day, part_paths(root, day, registry), WITHOUT_BODY)
+    return latest(pl.concat([NO_ROWS.select(WITHOUT_BODY), *parts]))
+
+
+def read_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal:
+    """The sealed journal of ``day``: counts and parts. Raises JournalError when it is not sealed, StorageError."""
+    sealed = load_sealed_journal(root, day)
+    if sealed is None:
+        raise JournalError(f"the journal of {day} is not sealed: materialise npi_records for that day")
+    return sealed
+
+
+def sealed_parts(root: DataRoot, day: dt.date, columns: Sequence[str] = tuple(SCHEMA)) -> Iterator[pl.DataFrame]:
+    """The sealed rows of ``day``, with some ``columns`` of SCHEMA or all, in the order of their NPIs.
+
+    They come SEALED_PART_ROWS at a time at most.
+
+    Raises JournalError when the journal is not sealed, or a part of it is damaged or missing, and StorageError.
+    """
+    yield from rows_of(root, read_sealed_journal(root, day), columns)
+
+
+def rows_of(root: DataRoot, sealed: SealedJournal, columns: Sequence[str] = tuple(SCHEMA)) -> Iterator[pl.DataFrame]:
+    """The rows of this very journal, as ``sealed_parts`` gives them; of one sealed since, none.
+
+    Raises JournalError when a part is damaged or missing, as it is once the journal was sealed anew, and StorageError.
+    """
+    for path, content in contents(root, sealed.paths):
+        if content is None or not is_whole(path, content):
+            raise JournalError(
+                f"{root.uri(path)} is {'missing' if content is None else 'damaged'}: "
+                f"materialise npi_records for {sealed.day} again, it asks for the lost NPIs"
+            )
+        yield rows_in(content, list(columns))

@@ -1,0 +1,191 @@
+"""Sealing the journal: everything that arrived becomes one row for each NPI of the list, in order, in bounded memory.
+
+Not here: which of several rows stands (``rows.latest``), and how parts are written and named (``parts``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from npi_pipeline import clock
+from npi_pipeline.journal.parts import (
+    JournalError,
+    SealedJournal,
+    SealedPart,
+    arrivals_folder,
+    load_sealed_journal,
+    new_stem,
+    part_paths,
+    read_parts,
+    save_sealed_journal,
+    sealed_folder,
+    tag_of_sealed_journal,
+    write_part,
+)
+from npi_pipeline.journal.rows import NO_ROWS, SCHEMA, latest
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.storage.data_root import DataRoot, HeldLock, LockedError
+
+# A part has so many rows, and where they are more than one no more than so many bytes of answers.
+SEALED_PART_ROWS = 5_000
+SEALED_PART_BYTES = 12 << 20
+# So many bytes of rows are held in memory; more go to files in a temporary folder, split so many ways at a time.
+_BYTES_IN_MEMORY = 16 << 20
+_FAN_OUT = 16
+# Whoever holds the lock is overtaken by those that have lost it, each at most once.
+_MOST_OVERTAKEN = 3
+
+
+def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, *, registry: str = "") -> SealedJournal:
+    """Merge everything that arrived for ``day`` into sealed parts: one row for each of ``npis``, the day's list.
+
+    Of several rows of an NPI that of the last run stands; rows of NPIs that are not on the list are dropped, and so is
+    what another ``registry`` answered, if one is named. Killed at any point it loses nothing, and the next call
+    completes it. ``held`` is the day's lock.
+    Raises JournalError when an NPI has no outcome, StorageError, LockedError when the lock was lost.
+    """
+    npis = npis.unique().sort()
+    for _ in range(_MOST_OVERTAKEN):
+        sealed = _sealed(root, day, npis, held, registry)
+        if sealed is not None:
+            return sealed
+    raise LockedError("another run that seals again and again", "just now")
+
+
+def _sealed(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, registry: str) -> SealedJournal | None:
+    """Merge once; None when somebody who had lost the lock before has sealed meanwhile.
+
+    ``journal.json`` is read first and written on the condition that it is what was read. So whatever is listed in
+    between is either merged here, or superseded, or a part of somebody who can seal no more: only that is removed.
+    """
+    tag = tag_of_sealed_journal(root, day)
+    arrived = {file.path for file in root.list(arrivals_folder(day))}
+    merged = part_paths(root, day, registry)
+    stem = new_stem(day)
+    parts: list[SealedPart] = []
+    outcomes = {outcome.value: 0 for outcome in Outcome}
+    with tempfile.TemporaryDirectory(prefix="npi-journal-") as scratch:
+        standing = _standing(day, read_parts(root, day, merged, list(SCHEMA)), npis, Path(scratch))
+        for number, part in enumerate(_in_parts(standing)):
+            name = write_part(root, sealed_folder(day), f"{stem}-{number:05}", part)
+            parts.append(SealedPart(name, part.height, part["npi"][0], part["npi"][-1]))
+            for outcome, count in part["outcome"].value_counts().iter_rows():
+                outcomes[outcome] += count
+    sealed = SealedJournal(day, clock.utc_now(), registry, outcomes, tuple(parts))
+    superseded = {file.path for file in root.list(sealed_folder(day))} | arrived | set(merged)
+    # After the index was read: whoever takes the lock over from here on changes the index.
+    held.ensure_held()
+    # From here on the new parts are the sealed ones; until here, what they were made from is.
+    if not save_sealed_journal(root, sealed, tag):
+        return None
+    root.delete(*sorted(superseded - set(sealed.paths)))
+    return sealed
+
+
+def unchanged_journal(
+    root: DataRoot, day: dt.date, npis: pl.Series, known: pl.DataFrame, *, registry: str = ""
+) -> SealedJournal | None:
+    """The sealed journal of ``day``, if sealing it again for ``npis`` would change nothing; else None.
+
+    ``known`` is what ``read_outcomes`` gave under the same lock, of which every part was whole.
+    Raises JournalError, StorageError.
+    """
+    sealed = load_sealed_journal(root, day)
+    if sealed is None or sealed.registry != registry or root.list(arrivals_folder(day)):
+        return None
+    is_of_list = known["npi"].equals(npis.unique().sort()) and sealed.rows == known.height
+    return sealed if is_of_list else None
+
+
+def _in_parts(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows as the parts in which they are kept: the same rows are always cut the same way."""
+    held: list[pl.DataFrame] = []
+    rows = size = 0
+    for frame in frames:
+        start = 0
+        for place, body_bytes in enumerate(frame["body"].str.len_bytes().fill_null(0).to_list()):
+            if rows == SEALED_PART_ROWS or (rows and size + body_bytes > SEALED_PART_BYTES):
+                yield pl.concat([*held, frame[start:place]], rechunk=True)
+                held, rows, size, start = [], 0, 0, place
+            rows += 1
+            size += body_bytes
+        held.append(frame[start:])
+    if rows:
+        yield pl.concat(held, rechunk=True)
+
+
+def _standing(day: dt.date, frames: Iterable[pl.DataFrame], npis: pl.Series, scratch: Path) -> Iterator[pl.DataFrame]:
+    """The row that stands of each of the sorted ``npis``, in order, as many at a time as are held in memory.
+
+    Rows that do not fit in memory go to files in ``scratch``, one for each slice of the NPIs, and from there the same
+    way again. Slices of several parts, because many small files cost three times the time.
+    """
+    if npis.is_empty():
+        return
+    batches = _batches(frames)
+    begun = list(itertools.islice(batches, 2))
+    # Popped: the first two would stay in memory for as long as the name does.
+    all_batches = itertools.chain((begun.pop(0) for _ in range(len(begun))), batches)
+    if len(begun) < 2 or npis.len() == 1:  # noqa: PLR2004 - there is a second one: it does not fit
+        standing = NO_ROWS
+        for batch in all_batches:
+            standing = latest(pl.concat([standing, batch.join(npis.to_frame("npi"), on="npi", how="semi")]))
+        if standing.height < npis.len():
+            raise _no_outcome(day, npis, standing)
+        yield standing
+        return
+    slices = _slices(npis)
+    folders = [scratch / str(number) for number in range(len(slices))]
+    for folder in folders:
+        folder.mkdir()
+    for number, batch in enumerate(all_batches):
+        for folder, rows in zip(folders, _split(batch, slices), strict=True):
+            rows.write_parquet(folder / f"{number}.parquet", compression_level=1, statistics=False)
+    for folder, wanted in zip(folders, slices, strict=True):
+        spilled = sorted(folder.glob("*.parquet"))
+        yield from _standing(day, (pl.read_parquet(path) for path in spilled), wanted, folder)
+        shutil.rmtree(folder)
+
+
+def _slices(npis: pl.Series) -> list[pl.Series]:
+    """The sorted ``npis`` in slices, of whole parts where there are enough."""
+    unit = SEALED_PART_ROWS if npis.len() > SEALED_PART_ROWS else 1
+    width = unit * -(-npis.len() // (unit * _FAN_OUT))
+    return [npis.slice(start, width) for start in range(0, npis.len(), width)]
+
+
+def _batches(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows, as much at a time as is held in memory."""
+    held: list[pl.DataFrame] = []
+    held_bytes = 0
+    for frame in frames:
+        held.append(frame)
+        held_bytes += int(frame.estimated_size())
+        if held_bytes > _BYTES_IN_MEMORY:
+            yield pl.concat(held)
+            held, held_bytes = [], 0
+    if held:
+        yield pl.concat(held)
+
+
+def _split(rows: pl.DataFrame, slices: list[pl.Series]) -> list[pl.DataFrame]:
+    """The rows of each slice: those from its first NPI up to the first of the next."""
+    starts = pl.Series("npi", [wanted[0] for wanted in slices[1:]], dtype=pl.String)
+    numbered = rows.with_columns(slice=starts.search_sorted(rows["npi"], side="right"))
+    parts = numbered.partition_by("slice", as_dict=True, include_key=False)
+    return [parts.get((number,), NO_ROWS) for number in range(len(slices))]
+
+
+def _no_outcome(day: dt.date, npis: pl.Series, standing: pl.DataFrame) -> JournalError:
+    without = npis.filter(~npis.is_in(standing["npi"].implode()))
+    return JournalError(
+        f"the journal of {day} has no outcome for {without[0]} (nor, from there on, for {without.len() - 1} or more "
+        "NPIs of the list): materialise npi_records for that day again, it asks for them"
+    )

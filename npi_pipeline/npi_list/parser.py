@@ -1,0 +1,252 @@
+"""From the bytes of the list to its distinct NPIs, and what of it was not clear.
+
+Every record that holds anything is accounted for: it is the header or stands above it, or is an NPI (perhaps an invalid
+one), or the repetition of one. Valid NPIs in other places than those that were taken are counted and named.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+
+import polars as pl
+
+from npi_pipeline.npi_list.cells import ARMOUR, as_number, as_text, clean, cleaned
+from npi_pipeline.npi_list.check_digit import why_invalid
+from npi_pipeline.npi_list.column import ColumnChoice, Record, choose_column
+from npi_pipeline.npi_list.dialect import Dialect, find_dialect
+from npi_pipeline.npi_list.records import records_of
+from npi_pipeline.npi_list.text import ListUnreadableError, text_of
+
+PARSER_VERSION = 2
+"""Raised with every change of what the same bytes mean."""
+
+SCHEMA = pl.Schema({"npi": pl.String, "reason": pl.String, "line": pl.UInt32, "occurrences": pl.UInt32})
+
+_SAMPLE_LINES = 5000
+_EXAMPLES = 3
+# Digits with no letter between them: what groups them (1,234,567,893), and what stands between two NPIs.
+_DIGITS_IN_GROUPS = r"[0-9]+(?:[^0-9\pL]{1,3}[0-9]+)*"
+_OUTSIDE = pl.Schema({"npi": pl.UInt32, "line": pl.UInt32, "column": pl.UInt32, "is_torn": pl.Boolean})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NpiList:
+    """The distinct NPIs of a list.
+
+    ``npis`` has the columns of ``SCHEMA``, one row for each distinct NPI, sorted by npi: ``reason`` says why it is
+    invalid (null when it is valid), ``line`` is where it stands first (from 1), ``occurrences`` how often.
+    ``header`` is the name of the column that was taken, ``column`` its position (from 1), ``title_lines`` what stands
+    above the header. ``doubts`` are the reasons why NPIs may have been missed or be wrong, one line with a remedy each;
+    ``remarks`` is what a person may want to know besides.
+    """
+
+    npis: pl.DataFrame
+    header: str | None
+    lines: int
+    empty_lines: int
+    column: int = 1
+    title_lines: int = 0
+    doubts: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def duplicates(self) -> int:
+        """Lines that only repeat an NPI."""
+        return int(self.npis["occurrences"].sum()) - self.npis.height
+
+    @property
+    def invalid(self) -> int:
+        """Distinct NPIs that are never sent to the registry."""
+        return self.npis.height - self.npis["reason"].null_count()
+
+    @property
+    def column_name(self) -> str:
+        """The column for a person, such as ``column 2 'NPI'``."""
+        return f"column {self.column}" + (f" {self.header[:40]!r}" if self.header else "")
+
+    def examples_of_invalid(self, most: int) -> list[str]:
+        """The first of them for a person, each like ``line 2 '12345' (has 5 digits instead of 10)``."""
+        first = self.npis.filter(pl.col("reason").is_not_null()).sort("line").head(most)
+        return [
+            f"line {line} {npi[:40]!r} ({reason})"
+            for npi, reason, line in first.select("npi", "reason", "line").iter_rows()
+        ]
+
+
+def parse_npi_list(data: bytes, column: str = "") -> NpiList:
+    """The distinct NPIs of the list ``data``; ``column`` is NPI_LIST_COLUMN. Raises ListUnreadableError."""
+    sample = "".join(itertools.islice(io.StringIO(next(text_of(data), ""), newline="\n"), _SAMPLE_LINES))
+    dialect = find_dialect(sample)
+    records = _sample_records(sample, dialect)
+    if not records:
+        raise ListUnreadableError("is empty")
+    choice = choose_column(records, column)
+    title_lines = sum(record.line < choice.line for record in records) + dialect.said_in_line
+    read = _Read(choice, after=max(choice.line, dialect.said_in_line))
+    for frame in records_of(text_of(data), dialect.delimiter, dialect.width):
+        read.add(frame)
+    npis, valid = read.distinct()
+    if npis.is_empty():
+        name = choice.header[choice.index] if choice.header else ""
+        raise ListUnreadableError(f"holds the header {name[:40]!r} and no NPI")
+    doubts, remarks = read.unclear(valid, is_set=bool(column))
+    return NpiList(
+        npis=npis,
+        header=choice.header[choice.index] if choice.index < len(choice.header) else None,
+        lines=read.lines,
+        empty_lines=read.empty,
+        column=choice.index + 1,
+        title_lines=title_lines,
+        doubts=((choice.doubt,) if choice.doubt else ()) + doubts,
+        remarks=remarks,
+    )
+
+
+def _sample_records(sample: str, dialect: Dialect) -> list[Record]:
+    return [
+        Record(line, cleaned_cells)
+        for frame in records_of([sample] if sample else [], dialect.delimiter, dialect.width)
+        for line, cells in frame.select("line", "cells").iter_rows()
+        if any(cleaned_cells := tuple(map(clean, cells))) and line > dialect.said_in_line
+    ]
+
+
+class _Read:
+    """What was read of a list so far: its NPIs as numbers, what is no NPI as text, and NPIs that stand elsewhere."""
+
+    def __init__(self, choice: ColumnChoice, after: int) -> None:
+        self.lines = self.empty = self.strays = 0
+        self._choice = choice
+        self._after = after
+        self._valid: list[pl.DataFrame] = []
+        self._invalid: list[pl.DataFrame] = []
+        self._outside: list[pl.DataFrame] = []
+        self._first_strays: list[int] = []
+
+    def add(self, records: pl.DataFrame) -> None:
+        """Take in the records of one piece."""
+        if records.is_empty():
+            return
+        cell = cleaned(pl.col("cells").list.get(self._choice.index, null_on_oob=True)).fill_null("")
+        records = records.with_columns(cell=cell).with_columns(npi=as_number(pl.col("cell")))
+        self.lines = _last_line(records)
+        if not (records["cell"] != "").all():
+            is_empty = records.select((pl.col("cell") == "") & _has_no_text(pl.col("cells"))).to_series()
+            self.empty += int(is_empty.sum())
+            records = records.filter(~is_empty)
+        records = records.filter(pl.col("line") > self._after)
+        strays = records.filter("stray")["line"]
+        self.strays += strays.len()
+        self._first_strays += strays.head(_EXAMPLES - len(self._first_strays)).to_list()
+        self._valid.append(records.filter(pl.col("npi").is_not_null()).select("npi", "line"))
+        invalid = records.filter(pl.col("npi").is_null())
+        if not invalid.is_empty():
+            self._invalid.append(
+                invalid.group_by(npi=pl.col("cell")).agg(line=pl.min("line"), occurrences=pl.len().cast(pl.UInt32))
+            )
+        self._outside += [_inside(invalid, self._choice.index), _outside(records, self._choice.index)]
+
+    def distinct(self) -> tuple[pl.DataFrame, pl.Series]:
+        """One row for each distinct NPI, as ``NpiList.npis`` has it; and those that are valid, as sorted numbers."""
+        # Sorted rather than hashed: in the order of the lines it takes a third of the memory.
+        valid = pl.concat(self._valid, rechunk=True).sort("npi", maintain_order=True).with_row_index("row")
+        self._valid.clear()
+        rows = valid.height
+        valid = valid.filter(pl.col("npi").ne_missing(pl.col("npi").shift())).select(
+            "npi", "line", occurrences=pl.col("row").shift(-1, fill_value=rows) - pl.col("row")
+        )
+        numbers = valid["npi"]
+        npis = valid.select(as_text(pl.col("npi")), "line", "occurrences")
+        if not self._invalid:
+            return npis.with_columns(reason=pl.lit(None, pl.String)).select(*SCHEMA), numbers
+        invalid = (
+            pl.concat(self._invalid)
+            .group_by("npi")
+            .agg(pl.min("line"), pl.sum("occurrences"))
+            .with_columns(reason=pl.col("npi").map_elements(_reason, return_dtype=pl.String))
+        )
+        columns = [pl.col(name).cast(dtype) for name, dtype in SCHEMA.items()]
+        return pl.concat([npis, invalid], how="diagonal").select(columns).sort("npi"), numbers
+
+    def unclear(self, valid: pl.Series, *, is_set: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What is not clear, and what is only remarked on: ``is_set`` says that the column was chosen by a person."""
+        doubts, remarks = [], []
+        if self.strays:
+            lines = ", ".join(map(str, self._first_strays))
+            doubts.append(
+                f"{self.strays:,} quotes do not close, in line {lines}: what they begin was read as lines by "
+                "themselves; close them"
+            )
+        lost = (
+            pl.concat([_OUTSIDE.to_frame(), *self._outside])
+            .unique("npi", keep="first", maintain_order=True)
+            .join(valid.to_frame(), on="npi", how="anti", maintain_order="left")
+        )
+        torn = lost.filter("is_torn")
+        if not torn.is_empty():
+            doubts.append(self._told(torn, "inside of longer cells") + "; mend these lines, one NPI a line")
+        others = lost.filter(~pl.col("is_torn"))
+        if not others.is_empty():
+            told = self._told(others, "outside of that column and were not taken")
+            if is_set:
+                remarks.append(told)
+            else:
+                doubts.append(
+                    f"{told}; name their column in NPI_LIST_COLUMN if they are meant, else set it to "
+                    f"{self._choice.index + 1}"
+                )
+        return tuple(doubts), tuple(remarks)
+
+    def _told(self, lost: pl.DataFrame, where: str) -> str:
+        examples = (
+            f"{npi} in line {line}, {self._choice.describe(column)}"
+            for npi, line, column in lost.select("npi", "line", "column").head(_EXAMPLES).iter_rows()
+        )
+        return f"{lost.height:,} valid NPIs stand {where}, e.g. {'; '.join(examples)}"
+
+
+def _last_line(records: pl.DataFrame) -> int:
+    """The last line of the last record."""
+    line, spans, cells = records.select("line", "spans", "cells").row(-1)
+    return int(line) + (sum(cell.count("\n") for cell in cells) if spans else 0)
+
+
+def _has_no_text(cells: pl.Expr) -> pl.Expr:
+    return ~cells.list.eval(pl.element().str.strip_chars(ARMOUR) != "").list.any()
+
+
+def _inside(invalid: pl.DataFrame, column: int) -> pl.DataFrame:
+    """Valid NPIs inside of cells that are more than an NPI, with what groups their digits or without."""
+    cells = invalid.select("line", "cell", column=pl.lit(column, pl.UInt32), is_torn=pl.lit(value=True))
+    cells = cells.filter(pl.col("cell").str.count_matches("[0-9]") >= 10)  # noqa: PLR2004
+    runs = cells.with_columns(npi=pl.col("cell").str.extract_all("[0-9]+"))
+    groups = cells.with_columns(pl.col("cell").str.extract_all(_DIGITS_IN_GROUPS)).explode("cell")
+    groups = groups.with_columns(pl.col("cell").str.replace_all("[^0-9]", "")).filter(
+        pl.col("cell").str.len_bytes() % 10 == 0
+    )
+    whole = groups.with_columns(npi=pl.col("cell").str.extract_all("[0-9]{10}"))
+    return _as_found(pl.concat([runs, whole]).explode("npi"))
+
+
+def _outside(records: pl.DataFrame, column: int) -> pl.DataFrame:
+    """Valid NPIs in other columns than ``column``."""
+    found = (
+        records.filter(pl.col("cells").list.len() > 1)
+        .select("line", "cells", column=pl.int_ranges(pl.col("cells").list.len(), dtype=pl.UInt32))
+        .explode("cells", "column")
+        .filter((pl.col("column") != column) & pl.col("cells").str.contains("[12][0-9]{9}"))
+        .select("line", "column", is_torn=pl.lit(value=False), npi=pl.col("cells").str.extract_all("[0-9A-Za-z]+"))
+    )
+    return _as_found(found.explode("npi"))
+
+
+def _as_found(texts: pl.DataFrame) -> pl.DataFrame:
+    """Those of ``texts`` that are valid NPIs (_OUTSIDE), each once, where it stands first."""
+    found = texts.with_columns(as_number(pl.col("npi"))).drop_nulls("npi").select(*_OUTSIDE)
+    return found.unique("npi", keep="first", maintain_order=True)
+
+
+def _reason(npi: str) -> str:
+    return why_invalid(npi) or "" if npi else "the NPI column is empty"

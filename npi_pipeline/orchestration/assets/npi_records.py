@@ -1,0 +1,134 @@
+"""The asset ``npi_records``: every NPI of the day looked up in the registry, one outcome each."""
+
+import datetime as dt
+
+import dagster as dg
+import polars as pl
+
+from npi_pipeline.days.paths import journal_folder
+from npi_pipeline.fetch.progress import FetchReport
+from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
+from npi_pipeline.npi_records.record_outcomes import record_outcomes
+from npi_pipeline.orchestration.assets.conventions import (
+    GROUP,
+    NETWORK_RETRIES,
+    OWNERS,
+    counts_table,
+    files_below,
+    one_line_failures,
+    table,
+)
+from npi_pipeline.orchestration.assets.run_lineage import first_run_id
+from npi_pipeline.orchestration.dagster_home import is_limited
+from npi_pipeline.orchestration.launchpad import launchpad_fields
+from npi_pipeline.orchestration.partitions import day_of
+from npi_pipeline.orchestration.resources import DayStorage, ProviderRegistry
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.proofs.accounting import failure_reasons
+from npi_pipeline.providers.flatten_records import pinned_widths
+from npi_pipeline.settings import CheckSettings, FetchSettings
+from npi_pipeline.storage.data_root import DataRoot
+
+REGISTRY_POOL = "provider_registry"
+"""Days that are fetched at the same time share this pool: its limit (see ``dagster_home``) is the registry's budget."""
+
+_SHOWN_REASONS = 10
+
+DESCRIPTION = """What the provider registry says about each NPI of the day's list, looked up one by one over HTTP.
+
+Every distinct NPI ends with exactly one **outcome**: `found`, `not_found` (the registry has no such NPI),
+`deactivated`, `invalid` (no NPI at all, never asked for) or `failed` (no usable answer, with the reason). A day is a
+*journal*: Parquet files with a row for each NPI, and the registry's answer as it came.
+
+Outcomes are kept about a second after they arrive. So **when it fails**, is terminated or is killed, materialise the
+day again: it asks only for what is missing, and again for what failed for a passing reason. How the registry is asked
+(speed, repeats, deadlines) can be set for one run at the launchpad.
+
+A registry that seems to know nobody is asked for NPIs that it found lately. When it does not find them, the step fails
+as if the registry were down, and what it said is asked for again."""
+
+
+def npi_records_asset(
+    days: dg.DailyPartitionsDefinition, defaults: FetchSettings, checks: CheckSettings
+) -> dg.AssetsDefinition:
+    """The asset, one partition for each of ``days``; ``defaults`` is what the launchpad starts from."""
+
+    @dg.asset(
+        partitions_def=days,
+        deps=["npi_list"],
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"python", "api"},
+        description=DESCRIPTION,
+        retry_policy=NETWORK_RETRIES,
+        pool=REGISTRY_POOL,
+        config_schema=launchpad_fields(FetchSettings, defaults),
+    )
+    def npi_records(
+        context: dg.AssetExecutionContext,
+        provider_registry: ProviderRegistry,
+        day_storage: DayStorage,
+    ) -> dg.MaterializeResult[None]:
+        day = day_of(context)
+        settings = FetchSettings(**context.op_execution_context.op_config)
+        root = day_storage.open()
+        if not is_limited(context.instance, REGISTRY_POOL):
+            context.log.warning(
+                f"the pool {REGISTRY_POOL} has no limit: days that run at once ask the registry as if each were alone; "
+                "set concurrency.pools.default_limit in dagster.yaml (see deploy/)"
+            )
+        with one_line_failures():
+            registry = provider_registry.registry()
+            # The launchpad sees to each resource alone; what `providers` would refuse is not fetched first.
+            pinned_widths(day_storage, registry.format.layout)
+            recorded = record_outcomes(
+                root,
+                day,
+                kept_npi_list(root, day),
+                registry,
+                settings,
+                checks=checks,
+                asking=first_run_id(context.instance, context.run),
+                on_progress=lambda progress: context.log.info(str(progress)),
+            )
+        journal = recorded.journal
+        context.log.info(
+            f"{journal.rows:,} NPIs have an outcome; {recorded.asked:,} of them were asked for in this run"
+            f"{'; the journal is left as it was sealed' if recorded.is_unchanged else ''}"
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/partition_row_count": journal.rows,
+                **files_below(root, journal_folder(day)),
+                **journal.outcomes,
+                **(_failure_table(root, day) if journal.outcomes[Outcome.failed.value] else {}),
+                "registry": registry.host,
+                "asked_in_this_run": recorded.asked,
+                "reused_from_other_days": recorded.reused,
+                **({"probed": recorded.probed} if recorded.probed else {}),
+                **_fetch_metadata(recorded.report),
+            }
+        )
+
+    return npi_records
+
+
+def _failure_table(root: DataRoot, day: dt.date) -> dict[str, dg.TableMetadataValue]:
+    with one_line_failures():
+        reasons = failure_reasons(root, day).head(_SHOWN_REASONS)
+    in_percent = pl.format("{} %", (100 * pl.col("share")).round(1))
+    return {"failure_reasons": table(reasons.with_columns(share=in_percent))}
+
+
+def _fetch_metadata(report: FetchReport) -> dict[str, dg.MetadataValue | int | float]:
+    """How the asking went, as numbers that the UI plots over the days."""
+    return {
+        "requests": report.attempts,
+        "refused_requests": report.refused,
+        "retries": sum(report.retries.values()),
+        **({"retries_by_cause": counts_table(report.retries, "cause")} if report.retries else {}),
+        "highest_limit_in_flight": report.highest_limit,
+        "seconds": round(report.seconds, 3),
+        "npis_a_second": round(report.rate, 1),
+        **{f"latency_p{percent}_ms": round(1000 * seconds, 1) for percent, seconds in report.latency.items()},
+    }

@@ -1,0 +1,195 @@
+"""The asset checks: each proves its claim about a day from the day's files.
+
+Run with a day's partition, a check is about that day. Run alone from the UI it has no partition, and audits every day
+that is materialised. Not here: what is proven and how (``proofs.accounting``, ``proofs.plausibility``).
+"""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable
+
+import dagster as dg
+
+from npi_pipeline.orchestration.resources import DayStorage
+from npi_pipeline.proofs import accounting, plausibility
+from npi_pipeline.proofs.accounting import Finding
+from npi_pipeline.settings import CheckSettings, FileSettings
+from npi_pipeline.storage.data_root import DataRoot
+
+_SHOWN_DAYS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class _Claim:
+    """A claim about one asset: the function that looks into it, and how bad it is when it does not hold.
+
+    An ERROR is blocking: nothing downstream is made from a day that does not hold it.
+    """
+
+    asset: str
+    look: Callable[[DataRoot, dt.date, FileSettings, CheckSettings], Finding]
+    name: str
+    description: str
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+
+
+_WARN = dg.AssetCheckSeverity.WARN
+_CLAIMS = (
+    _Claim(
+        "npi_list",
+        lambda root, day, _files, _checks: accounting.list_is_of_its_day(root, day),
+        "list_is_of_its_day",
+        "The list is the one that was there when the day ended, not a later one.",
+        _WARN,
+    ),
+    _Claim(
+        "npi_list",
+        lambda root, day, _files, checks: accounting.list_is_like_recent_days(root, day, checks),
+        "list_is_like_recent_days",
+        "The list is about as long as on recent days, and few of its NPIs are invalid.",
+        _WARN,
+    ),
+    _Claim(
+        "npi_list",
+        lambda root, day, _files, _checks: accounting.list_is_read_clearly(root, day),
+        "list_is_read_clearly",
+        "The kept list is undamaged, it is clear which column holds its NPIs, and no valid NPI stands outside of it.",
+        _WARN,
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, _checks: accounting.every_npi_has_one_outcome(root, day),
+        "every_npi_has_one_outcome",
+        "The set of NPIs in the list is the set of NPIs in the journal; none is there twice.",
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, checks: accounting.failed_share_is_under_the_limit(root, day, checks),
+        "failed_share_is_under_the_limit",
+        "Few enough NPIs failed for the day to be worth publishing.",
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, checks: plausibility.registry_knows_the_npis(root, day, checks),
+        "registry_knows_the_npis",
+        "The registry does not seem to know nobody: few enough answers are `not_found` or `deactivated`.",
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, checks: plausibility.records_tell_npis_apart(root, day, checks),
+        "records_tell_npis_apart",
+        "The registry does not give one and the same record for nearly all NPIs.",
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, checks: plausibility.not_found_is_like_recent_days(root, day, checks),
+        "not_found_is_like_recent_days",
+        "About as few answers are `not_found` and `deactivated` as on recent days.",
+        _WARN,
+    ),
+    _Claim(
+        "npi_records",
+        lambda root, day, _files, _checks: plausibility.answers_are_not_of_the_future(root, day),
+        "answers_are_not_of_the_future",
+        "No answer is dated later than now.",
+        _WARN,
+    ),
+    _Claim(
+        "providers",
+        lambda root, day, _files, _checks: accounting.one_row_per_found_npi(root, day),
+        "one_row_per_found_npi",
+        "The provider table has one row for each NPI that was found, and no other.",
+    ),
+    _Claim(
+        "providers",
+        lambda root, day, _files, _checks: accounting.no_unknown_fields(root, day),
+        "no_unknown_fields",
+        "The registry's answers hold no field that the declared columns lack.",
+        _WARN,
+    ),
+    _Claim(
+        "providers",
+        lambda root, day, _files, _checks: accounting.states_are_recognised(root, day),
+        "states_are_recognised",
+        "Every practice address has a recognised state.",
+        _WARN,
+    ),
+    _Claim(
+        "providers",
+        lambda root, day, _files, _checks: accounting.databases_take_the_columns(root, day),
+        "databases_take_the_columns",
+        "The files have no more columns than databases and spreadsheets take.",
+        _WARN,
+    ),
+    _Claim(
+        "state_files",
+        lambda root, day, files, _checks: accounting.every_npi_is_accounted_for(root, day, files),
+        "every_npi_is_accounted_for",
+        "Distinct NPIs in the list = NPIs in state files and None + NPIs in Failed, and the two sides are disjoint.",
+    ),
+    _Claim(
+        "state_files",
+        lambda root, day, files, _checks: accounting.state_files_match_the_manifest(root, day, files),
+        "state_files_match_the_manifest",
+        "Every state file has the rows, bytes and SHA-256 that the manifest says, and no other file lies there.",
+    ),
+    _Claim(
+        "provider_changes",
+        lambda root, day, files, _checks: accounting.joins_and_leaves_match_the_lists(root, day, files),
+        "joins_and_leaves_match_the_lists",
+        "Who joined, left or was deactivated, by the changes, is who did by the two days' lists and journals.",
+    ),
+    _Claim(
+        "provider_changes",
+        lambda root, day, _files, _checks: accounting.no_day_was_passed_over(root, day),
+        "no_day_was_passed_over",
+        "The changes are against the published day right before: its files can be read, and are of one publication.",
+        _WARN,
+    ),
+)
+
+
+def asset_checks(settings: CheckSettings) -> list[dg.AssetChecksDefinition]:
+    """All checks, with the limits of ``settings``."""
+    return [_asset_check(claim, settings) for claim in _CLAIMS]
+
+
+def _asset_check(claim: _Claim, settings: CheckSettings) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=claim.asset,
+        name=claim.name,
+        description=claim.description,
+        blocking=claim.severity is dg.AssetCheckSeverity.ERROR,
+    )
+    def check(context: dg.AssetCheckExecutionContext, day_storage: DayStorage) -> dg.AssetCheckResult:
+        root = day_storage.open()
+        findings = {
+            day: _finding(claim, root, day, day_storage, settings) for day in _days(context, dg.AssetKey(claim.asset))
+        }
+        return _result(findings, claim.severity)
+
+    return check
+
+
+def _days(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey) -> list[str]:
+    if context.has_partition_key:
+        return [context.partition_key]
+    return sorted(context.instance.get_materialized_partitions(asset))
+
+
+def _finding(claim: _Claim, root: DataRoot, day: str, files: FileSettings, settings: CheckSettings) -> Finding:
+    try:
+        return claim.look(root, dt.date.fromisoformat(day), files, settings)
+    except Exception as error:  # noqa: BLE001 - a file that is gone or damaged is what a check is to find
+        return Finding(holds=False, line=f"{type(error).__name__}: {error}")
+
+
+def _result(findings: dict[str, Finding], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+    broken = {day: finding for day, finding in findings.items() if not finding.holds}
+    if len(findings) == 1:
+        ((day, finding),) = findings.items()
+        description, figures = f"{day}: {finding.line}", dict(finding.figures)
+    else:
+        description = f"{len(findings)} days looked at, {len(broken)} do not hold"
+        figures = {day: finding.line for day, finding in list(broken.items())[:_SHOWN_DAYS]}
+    return dg.AssetCheckResult(passed=not broken, severity=severity, description=description, metadata=figures)

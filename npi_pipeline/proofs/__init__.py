@@ -1,0 +1,1 @@
+"""Claims about a day and what was found of them, each proven from the day's files; and how far a day has come."""

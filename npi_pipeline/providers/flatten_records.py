@@ -1,0 +1,71 @@
+"""Step 3: the day's records, from the sealed journal to the provider table."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from npi_pipeline.days.lock import day_lock
+from npi_pipeline.days.made_from import made_from
+from npi_pipeline.days.paths import PROVIDER_TABLE
+from npi_pipeline.journal import read_sealed_journal, rows_of
+from npi_pipeline.providers.kept_table import TableError, keep_provider_table, parts_of, read_kept_table
+from npi_pipeline.providers.provider_table import ProviderTable, refuse_unknown_lists, write_provider_table
+from npi_pipeline.schema.columns import TableLayout
+from npi_pipeline.settings import FileSettings, SettingsError
+from npi_pipeline.storage.data_root import DataRoot
+
+
+def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widths: Mapping[str, int]) -> ProviderTable:
+    """Make the provider table of ``day``. Raises JournalError, DayLockedError, StorageError."""
+    # Before anything is read: so whoever is slower cannot put an older table in the place of a newer one.
+    with day_lock(root, day, PROVIDER_TABLE) as held, tempfile.TemporaryDirectory(prefix="npi-") as scratch:
+        journal = read_sealed_journal(root, day)
+        read_outcomes = functools.partial(rows_of, root, journal)
+        table = write_provider_table(read_outcomes, layout, Path(scratch), list_widths=list_widths)
+        table = dataclasses.replace(table, journal_digest=journal.digest)
+        table = dataclasses.replace(table, made_from=_made_from(table, layout, list_widths))
+        keep_provider_table(root, day, Path(scratch), table, held)
+    return table
+
+
+def unchanged_table(
+    root: DataRoot, day: dt.date, layout: TableLayout, list_widths: Mapping[str, int]
+) -> ProviderTable | None:
+    """The provider table that is kept of ``day``, if it is whole and the one that would be made; else None.
+
+    Raises JournalError, StorageError.
+    """
+    journal = read_sealed_journal(root, day)
+    try:
+        kept = read_kept_table(root, day)
+        is_same = kept.table.made_from == _made_from(kept.table, layout, list_widths)
+        if not is_same or kept.table.journal_digest != journal.digest:
+            return None
+        # Read to be proven whole.
+        for _ in parts_of(root, kept):
+            pass
+    except (FileNotFoundError, TableError):
+        return None
+    return kept.table
+
+
+def _made_from(table: ProviderTable, layout: TableLayout, list_widths: Mapping[str, int]) -> str:
+    return made_from(layout, sorted(list_widths.items()), dataclasses.replace(table, made_from=None).to_json())
+
+
+def pinned_widths(files: FileSettings, layout: TableLayout) -> dict[str, int]:
+    """The list widths that ``files`` pins, for records of ``layout``.
+
+    Raises SettingsError when these do not go together; whoever is to make the table asks before it fetches anything.
+    """
+    widths = files.pinned_widths()
+    try:
+        refuse_unknown_lists(layout, widths)
+    except ValueError as error:
+        raise SettingsError(f"NPI_LIST_WIDTHS={files.list_widths!r} cannot be used: {error}") from error
+    return widths

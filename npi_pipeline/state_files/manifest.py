@@ -1,0 +1,107 @@
+"""The manifest: what a published day consists of, as ``manifest.json``. Its presence says that the day is published.
+
+Not here: how it is put in place (``publish``) and how the state files are made (``write_state_files``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+
+VERSION = 1
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be understood. One line says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StateFile:
+    """One file of a day: ``rows`` without the header, ``npis`` distinct, ``sha256`` of its bytes in hex.
+
+    ``state`` is the code, ``None`` or the name that stands for failed, as in the file's name.
+    """
+
+    name: str
+    state: str
+    rows: int
+    npis: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A published day.
+
+    ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was (bucket, key, etag,
+    version_id, last_modified, and since it is recorded: chosen, doubt); ``columns`` is the header that the files of
+    found NPIs share. ``list_sha256`` is of the list's bytes, in hex, ``journal_digest`` is that of the journal that the
+    files were made from, and ``made_from`` that of all that shows in them and of the manifest itself; each is None when
+    it is not known, as in manifests of earlier releases.
+    ``folder`` is where the files lie, below the manifest's own folder; on a local root, and in manifests of earlier
+    releases, beside it ("").
+    """
+
+    day: dt.date
+    published_at: dt.datetime
+    source: Mapping[str, Any]
+    outcomes: Mapping[str, int]
+    columns: tuple[str, ...]
+    files: tuple[StateFile, ...]
+    list_sha256: str | None = None
+    journal_digest: str | None = None
+    made_from: str | None = None
+    folder: str = ""
+
+    def path_of(self, file: StateFile) -> str:
+        """Where one of the files lies, from the manifest's own place."""
+        return f"{self.folder}/{file.name}" if self.folder else file.name
+
+    def to_json(self) -> bytes:
+        """The content of ``manifest.json``: the same manifest gives the same bytes."""
+        content = {
+            "version": VERSION,
+            "day": self.day.isoformat(),
+            "published_at": self.published_at.isoformat(timespec="seconds"),
+            "source": dict(sorted(self.source.items())),
+            # A manifest without them stays the same bytes: by these the changes know their publication.
+            **({"list_sha256": self.list_sha256} if self.list_sha256 else {}),
+            **({"journal_digest": self.journal_digest} if self.journal_digest else {}),
+            **({"made_from": self.made_from} if self.made_from else {}),
+            **({"folder": self.folder} if self.folder else {}),
+            "npis": sum(self.outcomes.values()),
+            "outcomes": dict(sorted(self.outcomes.items())),
+            "files": [dataclasses.asdict(file) for file in sorted(self.files, key=lambda file: file.name)],
+            "columns": list(self.columns),
+        }
+        return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """The manifest in ``data``. Raises ManifestError."""
+        try:
+            content = json.loads(data)
+            if content["version"] != VERSION:
+                raise ManifestError(
+                    f"the manifest has version {content['version']}, this release reads version {VERSION}"
+                )
+            return cls(
+                day=dt.date.fromisoformat(content["day"]),
+                published_at=dt.datetime.fromisoformat(content["published_at"]),
+                source=content["source"],
+                outcomes=content["outcomes"],
+                columns=tuple(content["columns"]),
+                files=tuple(StateFile(**file) for file in content["files"]),
+                list_sha256=content.get("list_sha256"),
+                journal_digest=content.get("journal_digest"),
+                made_from=content.get("made_from"),
+                folder=content.get("folder", ""),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, ManifestError):
+                raise
+            raise ManifestError(f"the manifest cannot be understood: {type(error).__name__} {error}") from error

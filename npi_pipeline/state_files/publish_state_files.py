@@ -1,0 +1,126 @@
+"""Step 4: the day's state files, from the provider table and the journal to a published day."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from npi_pipeline.days.lock import day_lock
+from npi_pipeline.days.made_from import made_from
+from npi_pipeline.days.paths import STATE_FILES, state_file_name
+from npi_pipeline.journal import JournalError, read_sealed_journal, rows_of
+from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
+from npi_pipeline.npi_list.kept_list import read_kept_list, read_kept_source, source_of
+from npi_pipeline.providers.kept_table import parts_of, read_kept_table
+from npi_pipeline.providers.provider_table import ProviderTable
+from npi_pipeline.settings import FileSettings
+from npi_pipeline.state_files.manifest import Manifest
+from npi_pipeline.state_files.publish import publish, read_manifest, verify_published
+from npi_pipeline.state_files.write_state_files import write_state_files
+from npi_pipeline.storage.data_root import DataRoot, HeldLock
+
+_NO_NPIS = pl.Series("npi", dtype=pl.String)
+
+
+def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Manifest:
+    """Write and publish the state files of ``day``; what was published before is replaced whole.
+
+    Raises FileNotFoundError when a step before has not run, JournalError also when list, journal and provider table do
+    not belong together, DayLockedError, StorageError.
+    """
+    # Before anything is read: so whoever is slower cannot put an older day in the place of a newer one.
+    with day_lock(root, day, STATE_FILES) as held:
+        return _published(root, day, files, held)
+
+
+def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock) -> Manifest:
+    source = read_kept_source(root, day)
+    listed = kept_npi_list(root, day, source)
+    kept = read_kept_table(root, day)
+    table = kept.table
+    journal = read_sealed_journal(root, day)
+    if not journal.is_recorded_as(table.journal_digest):
+        # The found of the one and the failed of the other would lose an NPI that failed and is found since.
+        raise JournalError(
+            f"the provider table of {day} was made from an earlier journal: materialise providers for that day first"
+        )
+    recorded: list[pl.Series] = []
+    with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
+        written = write_state_files(
+            table,
+            parts_of(root, kept),
+            _telling_npis(rows_of(root, journal), recorded),
+            Path(scratch),
+            lambda state: state_file_name(files, day, state),
+            failed_name=files.failed_name,
+            defuse_formulas=files.defuse_formulas,
+            byte_order_mark=files.byte_order_mark,
+        )
+        _ensure_same_npis(day, listed.npis["npi"], pl.concat([_NO_NPIS, *recorded]))
+        manifest = Manifest(
+            day=day,
+            published_at=dt.datetime.now(dt.timezone.utc),
+            source=source_of(source),
+            outcomes=journal.outcomes,
+            columns=tuple(column.name for column in table.columns),
+            files=tuple(written),
+            list_sha256=source.sha256 or read_kept_list(root, day).sha256,
+            journal_digest=journal.digest,
+        )
+        manifest = dataclasses.replace(manifest, made_from=_made_from(manifest, table, files))
+        return publish(root, files.state_files_dir, Path(scratch), manifest, held)
+
+
+def unchanged_publication(root: DataRoot, day: dt.date, files: FileSettings) -> Manifest | None:
+    """The manifest of ``day``, if it is published whole and as it would be published; else None.
+
+    Raises StorageError.
+    """
+    try:
+        source = read_kept_source(root, day)
+        table = read_kept_table(root, day).table
+        journal = read_sealed_journal(root, day)
+        manifest = read_manifest(root, files.state_files_dir, day)
+    except (FileNotFoundError, JournalError, ValueError, KeyError, TypeError):
+        # What cannot be read is told of by the step that needs it.
+        return None
+    sources = (source_of(source), source.sha256, journal.digest, journal.digest)
+    if sources != (manifest.source, manifest.list_sha256, manifest.journal_digest, table.journal_digest):
+        return None
+    if manifest.made_from is None or manifest.made_from != _made_from(manifest, table, files):
+        return None
+    return None if any(verify_published(root, files.state_files_dir, day)) else manifest
+
+
+def _made_from(manifest: Manifest, table: ProviderTable, files: FileSettings) -> str | None:
+    """What the state files were made from; None when it is not known of the table."""
+    if table.made_from is None:
+        return None
+    names = (files.file_prefix, files.date_format, files.failed_name)
+    published = dataclasses.replace(manifest, made_from=None, folder="").to_json()
+    return made_from(table.made_from, names, files.defuse_formulas, files.byte_order_mark, published)
+
+
+def _telling_npis(frames: Iterable[pl.DataFrame], npis: list[pl.Series]) -> Iterator[pl.DataFrame]:
+    """The same frames; the NPIs of each are added to ``npis`` as it passes."""
+    for frame in frames:
+        npis.append(frame["npi"])
+        yield frame
+
+
+def _ensure_same_npis(day: dt.date, listed: pl.Series, recorded: pl.Series) -> None:
+    """Raise JournalError unless the journal is of this list."""
+    missing, strange = (
+        one.to_frame("npi").join(other.to_frame("npi"), on="npi", how="anti").height
+        for one, other in ((listed, recorded), (recorded, listed))
+    )
+    if missing or strange:
+        raise JournalError(
+            f"the NPI list of {day} was read again since its journal was sealed, and {missing + strange:,} NPIs "
+            "differ: materialise npi_records for that day first"
+        )

@@ -1,1 +1,0 @@
-"""From records to rows: flattening, columns, states, CSV. Knows nothing of Dagster, HTTP or S3."""

@@ -1,5 +1,0 @@
-"""Looking after the days unasked: how the last days stand, which are due, which fail, and who is told.
-
-Here the files of a day (``npi_pipeline.day``) and what Dagster's instance knows of its runs come together.
-Not here: the schedules and sensors that ask (``npi_pipeline.schedules``, ``npi_pipeline.sensors``).
-"""

@@ -1,0 +1,89 @@
+"""What the command line says before there is a run, and of what no run is to blame for."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from npi_pipeline.cli.commands import main
+from npi_pipeline.orchestration.s3_resource import S3
+from npi_pipeline.storage.data_root import StorageError
+from npi_pipeline.testing.s3 import LocalS3
+
+
+def invoke(*command: str, **environment: str) -> Result:
+    """The command in this environment, on top of the test's own."""
+    return CliRunner(env=environment).invoke(main, list(command))
+
+
+@pytest.mark.parametrize("command", [["settings"], ["status"]])
+def test_a_misspelt_variable_is_told_of_with_the_likely_one_and_refused_by_no_command(
+    command: list[str], tmp_path: Path
+) -> None:
+    said = invoke(*command, NPI_DATA_ROOT=str(tmp_path), NPI_THREDS="3", NPI_OAUTH_ISSUER="x")
+    assert said.exit_code == 0
+    assert "NPI_OAUTH_ISSUER, NPI_THREDS (NPI_THREADS is meant?)" in said.stderr
+    assert said.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["run"], ["retry-failed"], ["backfill", "--from", str(dt.datetime.now(dt.timezone.utc).date())]]
+)
+def test_without_a_bucket_there_is_no_run(command: list[str], tmp_path: Path) -> None:
+    said = invoke(*command, NPI_DATA_ROOT=str(tmp_path / "data"), DAGSTER_HOME=str(tmp_path / "home"))
+    assert said.exit_code == 2
+    assert "no bucket is set for the NPI list: set NPI_LIST_BUCKET" in said.output
+    assert not (tmp_path / "home").exists()
+
+
+def told_of_a_failed_day(**environment: str) -> tuple[str, str, str, str]:
+    """What is said of today, which fails: in the terminal, as JSON, and by the status in both ways."""
+    today = str(dt.datetime.now(dt.timezone.utc).date())
+    machine = invoke("run", "--json", **environment)
+    person = invoke("run", **environment)
+    assert (machine.exit_code, person.exit_code) == (1, 1)
+    problems = json.loads(machine.stdout)["problems"]
+    assert len(problems) == 1
+    status = invoke("status", "--date", today, "--json", **environment)
+    calendar = invoke("status", **environment)
+    return person.stdout, problems[0], json.loads(status.stdout)[0]["trouble"], calendar.stdout
+
+
+def test_a_profile_that_does_not_exist_is_told_wherever_the_days_standing_is(s3: LocalS3, tmp_path: Path) -> None:
+    for told in told_of_a_failed_day(
+        NPI_LIST_BUCKET="lists",
+        NPI_DATA_ROOT=str(tmp_path / "data"),
+        DAGSTER_HOME=str(tmp_path / "home"),
+        AWS_PROFILE="misspelt",
+        COLUMNS="400",
+    ):
+        assert "The config profile (misspelt) could not be found; correct AWS_PROFILE" in told
+        assert "Traceback" not in told
+
+
+def test_what_fails_before_the_first_step_is_told_wherever_the_days_standing_is(
+    s3: LocalS3, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: S3, _context: object) -> None:
+        raise StorageError("the share is not mounted; mount it")
+
+    monkeypatch.setattr(S3, "setup_for_execution", fail)
+    for told in told_of_a_failed_day(
+        NPI_LIST_BUCKET=bucket, NPI_DATA_ROOT=str(tmp_path / "data"), DAGSTER_HOME=str(tmp_path / "home"), COLUMNS="400"
+    ):
+        assert "the share is not mounted; mount it" in told
+
+
+def test_an_s3_that_is_down_is_told_at_once_and_given_up_within_a_minute(s3: LocalS3, tmp_path: Path) -> None:
+    said = invoke(
+        "run", NPI_LIST_BUCKET="lists", NPI_DATA_ROOT=str(tmp_path / "data"), AWS_ENDPOINT_URL_S3="http://127.0.0.1:9"
+    )
+    assert said.exit_code == 1
+    assert "Could not connect" in said.stdout
+    assert said.output.count("\n") < 12
+    seconds = next(line for line in said.stdout.splitlines() if line.startswith("seconds")).split()[1]
+    assert float(seconds) < 60

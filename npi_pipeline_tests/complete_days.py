@@ -1,0 +1,63 @@
+"""Complete days made by the steps themselves, from outcomes that a test gives instead of a registry."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+import polars as pl
+
+from npi_pipeline.days.lock import day_lock
+from npi_pipeline.journal import JournalWriter, seal_journal
+from npi_pipeline.npi_list.kept_list import keep_list
+from npi_pipeline.npi_list.source import ListObject
+from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
+from npi_pipeline.providers.flatten_records import flatten_records
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.settings import FileSettings
+from npi_pipeline.state_files.manifest import Manifest
+from npi_pipeline.state_files.publish_state_files import publish_state_files
+from npi_pipeline.storage.data_root import DataRoot
+
+MORNING = dt.datetime(2026, 11, 23, 6, tzinfo=dt.timezone.utc)
+Outcomes = Mapping[str, "str | Outcome"]
+"""By NPI the body of a found provider, or another outcome."""
+
+
+def keep(root: DataRoot, day: dt.date, outcomes: Outcomes) -> None:
+    """Keep a list of these NPIs for ``day``."""
+    body = "\n".join(["npi", *outcomes]).encode()
+    keep_list(
+        root,
+        day,
+        ListObject(bucket="bucket", key="npi_list.txt", body=body, etag="etag", version_id=None, last_modified=MORNING),
+    )
+
+
+def record(root: DataRoot, day: dt.date, outcomes: Outcomes, format_name: str = "nppes") -> None:
+    """Seal the journal of ``day`` with these outcomes, the latest of which counts."""
+    now = dt.datetime.now(dt.timezone.utc)
+    with day_lock(root, day) as held:
+        with JournalWriter(root, day, run=1) as journal:
+            for npi, outcome in outcomes.items():
+                if isinstance(outcome, Outcome):
+                    journal.append(NpiOutcome(npi, Verdict(outcome, f"it is {outcome.value}"), now, body="{}"))
+                else:
+                    journal.append(NpiOutcome(npi, Verdict(Outcome.found), now, body=outcome))
+        seal_journal(root, day, pl.Series("npi", list(outcomes)), held, registry=f"{format_name} registry")
+
+
+def complete(
+    root: DataRoot,
+    day: dt.date,
+    outcomes: Outcomes,
+    files: FileSettings | None = None,
+    *,
+    format_name: str = "nppes",
+) -> Manifest:
+    """Make ``day`` complete with these outcomes."""
+    files = files or FileSettings()
+    keep(root, day, outcomes)
+    record(root, day, outcomes, format_name)
+    flatten_records(root, day, FORMATS[format_name].layout, files.pinned_widths())
+    return publish_state_files(root, day, files)

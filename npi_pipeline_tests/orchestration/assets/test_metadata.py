@@ -1,0 +1,121 @@
+"""What each asset's page says of a day: where its files are, how many, and what became of the NPIs.
+
+Not here: how the UI shows it (``browser``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from npi_pipeline.days.paths import journal_folder, provider_table_folder, state_files_folder
+from npi_pipeline.orchestration.build import build_definitions
+from npi_pipeline.orchestration.daily_job import JOB_NAME
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.state_files.publish import read_manifest
+from npi_pipeline.storage.open_root import open_data_root
+from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.registry import EmulatedRegistry
+from npi_pipeline.testing.s3 import LocalS3
+from npi_pipeline_tests.pipeline import DAY, Pipeline
+
+NPIS = sorted(npi_numbers(40, seed=2))
+FOLDERS = {
+    "npi_records": journal_folder(DAY),
+    "providers": provider_table_folder(DAY),
+    "state_files": state_files_folder("state_files", DAY),
+}
+
+
+@pytest.fixture
+def pipeline(s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Path) -> Pipeline:
+    s3.put_list(bucket, "npi_list.txt", NPIS)
+    return pipeline_in(tmp_path / "npi-data", bucket, registry)
+
+
+def pipeline_in(data_root: Path | str, bucket: str, registry: EmulatedRegistry) -> Pipeline:
+    return Pipeline(
+        data_root, list_bucket=bucket, registry_url=registry.url, max_retries=0, failed_share_limit=1.0, reuse_hours=0
+    )
+
+
+def pages(pipeline: Pipeline) -> dict[str, dict[str, dg.MetadataValue]]:
+    """The metadata of each asset after a run of DAY."""
+    job = build_definitions(pipeline.settings).resolve_job_def(JOB_NAME)
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, partition_key=str(DAY), run_config=quiet)
+        assert result.success
+        return {
+            materialisation.asset_key.to_user_string(): dict(materialisation.metadata)
+            for materialisation in (event.materialization for event in result.get_asset_materialization_events())
+        }
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_each_page_says_where_the_files_lie_and_how_many_bytes_and_rows(
+    pipeline: Pipeline, bucket: str, registry: EmulatedRegistry, kind: str
+) -> None:
+    if kind == "s3":
+        pipeline = pipeline_in(f"s3://{bucket}/some/prefix", bucket, registry)
+    shown = pages(pipeline)
+    root = open_data_root(pipeline.settings.files.data_root)
+    for asset, metadata in shown.items():
+        assert metadata["dagster/uri"].value == metadata["where"].value, asset
+        assert metadata["dagster/partition_row_count"].value is not None, asset
+    published_in = read_manifest(root, "state_files", DAY).folder
+    for asset, made_in in FOLDERS.items():
+        folder = f"{made_in}/{published_in}" if asset == "state_files" and published_in else made_in
+        assert shown[asset]["where"].value == root.uri(folder)
+        assert shown[asset]["bytes"].value == sum(file.size for file in root.list(folder))
+    assert shown["state_files"]["manifest"].value == root.uri(f"{FOLDERS['state_files']}/manifest.json")
+
+
+def test_every_outcome_and_state_is_a_number_of_its_own(pipeline: Pipeline) -> None:
+    shown = pages(pipeline)
+    manifest = pipeline.manifest()
+    for outcome in Outcome:
+        assert shown["npi_records"][outcome.value].value == manifest["outcomes"][outcome.value]
+        assert shown["state_files"][f"npis_{outcome.value}"].value == manifest["outcomes"][outcome.value]
+    rows = {f"rows_{file['state']}": file["rows"] for file in manifest["files"]}
+    assert {"rows_None", "rows_Failed"} < set(rows)
+    assert {label: shown["state_files"][label].value for label in rows} == rows
+    # They are many: what one reads first stands before them.
+    assert list(shown["state_files"])[-len(rows) :] == list(rows)
+
+
+def test_the_columns_of_the_files_are_described_as_they_are(pipeline: Pipeline) -> None:
+    shown = pages(pipeline)
+    of_files = shown["state_files"]["columns"].value
+    assert isinstance(of_files, dg.TableSchema)
+    assert [column.name for column in of_files.columns] == pipeline.manifest()["columns"]
+    of_parquet = shown["providers"]["dagster/column_schema"].value
+    assert isinstance(of_parquet, dg.TableSchema)
+    names = [column.name for column in of_parquet.columns]
+    assert {"npi", "taxonomies", "unknown_fields"} < set(names)
+    assert not [name for name in names if "[" in name]
+    assert all(column.description for schema in (of_files, of_parquet) for column in schema.columns)
+
+
+def test_failed_npis_are_told_by_reason_with_examples(pipeline: Pipeline, registry: EmulatedRegistry) -> None:
+    registry.configure(fault_share=0.5, fault_tries=1, fault_kinds=("500", "html_200"))
+    failing = {npi: registry.planned_faults(npi)[0] for npi in NPIS if registry.planned_faults(npi)}
+    table = pages(pipeline)["npi_records"]["failure_reasons"]
+    assert isinstance(table, dg.TableMetadataValue)
+    told = {str(record.data["reason"]): record.data for record in table.records}
+    assert set(told) == {"HTTP 500 Internal Server Error", "the answer is no JSON"}
+    assert sum(int(row["npis"] or 0) for row in told.values()) == len(failing)
+    for reason, fault in (("HTTP 500 Internal Server Error", "500"), ("the answer is no JSON", "html_200")):
+        npis = [npi for npi in NPIS if failing.get(npi) == fault]
+        assert told[reason] == {
+            "reason": reason,
+            "npis": len(npis),
+            "share": f"{100 * len(npis) / len(failing):.1f} %",
+            "examples": ", ".join(npis[:3]),
+        }
+
+
+def test_a_page_of_a_day_without_failures_has_no_table_of_reasons(pipeline: Pipeline) -> None:
+    assert "failure_reasons" not in pages(pipeline)["npi_records"]

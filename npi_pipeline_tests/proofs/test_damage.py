@@ -1,0 +1,134 @@
+"""Every kind of file of a day, damaged in every way: its own run heals it or says how, and no other day suffers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from npi_pipeline.changes.find_changes import find_changes
+from npi_pipeline.journal import JournalError
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.proofs.accounting import (
+    every_npi_has_one_outcome,
+    every_npi_is_accounted_for,
+    joins_and_leaves_match_the_lists,
+    one_row_per_found_npi,
+    state_files_match_the_manifest,
+)
+from npi_pipeline.proofs.day_status import Standing, status_of_day
+from npi_pipeline.settings import FileSettings
+from npi_pipeline.storage.data_root import DataRoot, StorageError
+from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline_tests.complete_days import Outcomes, complete
+from npi_pipeline_tests.flattened import nppes_body
+
+A, B, C = "1000000004", "1000000012", "1000000020"
+MONDAY, TUESDAY, WEDNESDAY = (dt.date(2026, 11, day) for day in (23, 24, 25))
+FILES = FileSettings()
+OF_DAY: dict[dt.date, Outcomes] = {
+    MONDAY: {A: nppes_body(A), B: nppes_body(B)},
+    TUESDAY: {A: nppes_body(A, enumeration_type="TUESDAY"), B: Outcome.deactivated},
+    WEDNESDAY: {A: nppes_body(A, enumeration_type="WEDNESDAY"), C: Outcome.failed},
+}
+KINDS = (
+    "npi_list/{day}/npi_list.txt",
+    "npi_list/{day}/source.json",
+    "journal/{day}/journal.json",
+    "journal/{day}/sealed/*.parquet",
+    "provider_table/{day}/table.json",
+    "provider_table/{day}/*.parquet",
+    "state_files/{day}/manifest.json",
+    "state_files/{day}/*_CA.csv",
+    "state_files/{day}/*_Failed.csv",
+    "provider_changes/{day}/changes.json",
+    "provider_changes/{day}/*.csv",
+    "locks/{day}/state_files",
+)
+
+
+def truncate(path: Path, _other: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path, _other: Path) -> None:
+    content = bytearray(path.read_bytes() or b"x")
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def empty(path: Path, _other: Path) -> None:
+    path.write_bytes(b"")
+
+
+def swap(path: Path, other: Path) -> None:
+    path.write_bytes(other.read_bytes())
+
+
+def remove(path: Path, _other: Path) -> None:
+    path.unlink()
+
+
+def put_a_folder_there(path: Path, _other: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = (truncate, flip, empty, swap, remove, put_a_folder_there)
+
+
+def run(root: DataRoot, day: dt.date) -> None:
+    """All that a run of ``day`` does, but for asking a registry."""
+    complete(root, day, OF_DAY[day])
+    find_changes(root, day, FILES)
+
+
+def assert_complete(root: DataRoot, day: dt.date) -> None:
+    assert status_of_day(root, FILES, day).standing is Standing.complete
+    for claim in (every_npi_has_one_outcome, one_row_per_found_npi):
+        assert claim(root, day).holds, claim(root, day).line
+    for proof in (every_npi_is_accounted_for, state_files_match_the_manifest, joins_and_leaves_match_the_lists):
+        assert proof(root, day, FILES).holds, proof(root, day, FILES).line
+
+
+@pytest.fixture(scope="module")
+def two_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two-days") / "root"
+    for day in (MONDAY, TUESDAY):
+        run(LocalRoot(folder), day)
+    return folder
+
+
+def damaged(folder: Path, kind: str, day: dt.date, damage: Callable[[Path, Path], None]) -> Path:
+    """Damage the file of this kind of ``day``; the other day has the one that it may be swapped with."""
+    other = MONDAY if day == TUESDAY else TUESDAY
+    (path,), (others,) = (list(folder.glob(kind.format(day=of)))[:1] for of in (day, other))
+    damage(path, others)
+    return path
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_to_yesterdays_files_leaves_today_complete_and_yesterdays_run_heals_it_or_says_how(
+    two_days: Path, tmp_path: Path, kind: str, damage: Callable[[Path, Path], None]
+) -> None:
+    folder = tmp_path / "root"
+    shutil.copytree(two_days, folder)
+    root = LocalRoot(folder)
+    path = damaged(folder, kind, TUESDAY, damage)
+    run(root, WEDNESDAY)
+    assert_complete(root, WEDNESDAY)
+    try:
+        run(root, TUESDAY)
+    except (StorageError, JournalError) as error:
+        line = str(error)
+        assert "\n" not in line
+        assert str(path) in line
+        assert "move" in line
+        shutil.move(path, tmp_path / "moved-away")
+        run(root, TUESDAY)
+    for day in (MONDAY, TUESDAY, WEDNESDAY):
+        assert_complete(root, day)
