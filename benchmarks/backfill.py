@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from npi_pipeline.proofs.accounting import every_npi_is_accounted_for, state_files_match_the_manifest
+from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.registry import emulated_registry

@@ -37,14 +37,11 @@ from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_list.kept_list import keep_list
 from npi_pipeline.npi_list.source import ListObject
 from npi_pipeline.npi_records.record_outcomes import record_outcomes
-from npi_pipeline.proofs.accounting import (
-    every_npi_has_one_outcome,
-    every_npi_is_accounted_for,
-    joins_and_leaves_match_the_lists,
-    one_row_per_found_npi,
-    state_files_match_the_manifest,
-)
 from npi_pipeline.proofs.day_status import Standing, status_of_day
+from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
+from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
+from npi_pipeline.proofs.providers import one_row_per_found_npi
+from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
 from npi_pipeline.providers.flatten_records import flatten_records
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry

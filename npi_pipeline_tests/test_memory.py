@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from npi_pipeline.changes.find_changes import find_changes
-from npi_pipeline.proofs import accounting
+from npi_pipeline.proofs import npi_records, provider_changes, providers, state_files
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import complete
@@ -46,13 +46,13 @@ def a_day_after_another() -> None:
         for day in DAYS:
             complete(root, day, LargeAnswers(day))
             found, _ = find_changes(root, day, files)
-            assert accounting.every_npi_has_one_outcome(root, day).holds
-            assert accounting.one_row_per_found_npi(root, day).holds
-            assert not accounting.no_unknown_fields(root, day).holds
-            assert accounting.states_are_recognised(root, day).holds
-            assert accounting.state_files_match_the_manifest(root, day, files).holds
-            assert accounting.every_npi_is_accounted_for(root, day, files).holds
-            assert accounting.joins_and_leaves_match_the_lists(root, day, files).holds
+            assert npi_records.every_npi_has_one_outcome(root, day).holds
+            assert providers.one_row_per_found_npi(root, day).holds
+            assert not providers.no_unknown_fields(root, day).holds
+            assert providers.states_are_recognised(root, day).holds
+            assert state_files.state_files_match_the_manifest(root, day, files).holds
+            assert state_files.every_npi_is_accounted_for(root, day, files).holds
+            assert provider_changes.joins_and_leaves_match_the_lists(root, day, files).holds
         assert found.kept.counts["providers_changed"] == ANSWERS
     status = Path("/proc/self/status").read_text()
     print(next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM")))

@@ -30,12 +30,12 @@ from pathlib import Path
 
 from npi_pipeline.changes.changed_fields import Cells
 from npi_pipeline.changes.kept_changes import ChangesError, KeptChanges, Publication, keep_changes, read_kept_changes
+from npi_pipeline.changes.proof import changes_match_the_lists
 from npi_pipeline.changes.write_changes import Changes, write_changes
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.made_from import made_from
 from npi_pipeline.days.paths import PROVIDER_CHANGES, provider_changes_name
 from npi_pipeline.journal import JournalError, SealedJournal, read_sealed_journal, rows_of
-from npi_pipeline.proofs.accounting import changes_match_the_lists
 from npi_pipeline.providers.kept_table import TableError, read_provider_table
 from npi_pipeline.registries.registry import format_of
 from npi_pipeline.schema.columns import Column, ColumnType, TableLayout

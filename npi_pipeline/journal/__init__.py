@@ -22,7 +22,7 @@ from npi_pipeline.journal.parts import (
     SealedJournal,
     SealedPart,
 )
-from npi_pipeline.journal.reading import read_outcomes, read_sealed_journal, rows_of, sealed_parts
+from npi_pipeline.journal.reading import read_outcomes, read_sealed_journal, recorded_rows, rows_of, sealed_parts
 from npi_pipeline.journal.reuse import reuse_answers
 from npi_pipeline.journal.rows import IS_FINAL, SCHEMA, WITHOUT_BODY, frame_of, next_run
 from npi_pipeline.journal.sealing import SEALED_PART_ROWS, seal_journal, unchanged_journal
@@ -44,6 +44,7 @@ __all__ = [
     "next_run",
     "read_outcomes",
     "read_sealed_journal",
+    "recorded_rows",
     "reuse_answers",
     "rows_of",
     "seal_journal",

@@ -61,3 +61,9 @@ def rows_of(root: DataRoot, sealed: SealedJournal, columns: Sequence[str] = tupl
                 f"materialise npi_records for {sealed.day} again, it asks for the lost NPIs"
             )
         yield rows_in(content, list(columns))
+
+
+def recorded_rows(root: DataRoot, day: dt.date, *columns: str) -> pl.DataFrame:
+    """Some ``columns`` of the day's sealed journal in one frame. Raises as ``sealed_parts`` does."""
+    frames = list(sealed_parts(root, day, columns))
+    return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))

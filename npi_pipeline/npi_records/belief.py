@@ -8,7 +8,7 @@ shape each, and a wrong day. So the answers are looked at together:
 - A run whose probe failed, or whose share is over the limit without a probe to speak for it, is not believed: the next
   run of the day asks for these NPIs again, and no other day takes its answers over.
 
-Not here: asking (``record_outcomes``), and how a finding is told (``plausibility``).
+Not here: asking (``record_outcomes``), and how a finding is told (``proofs.npi_records``).
 """
 
 from __future__ import annotations

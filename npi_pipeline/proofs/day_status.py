@@ -1,6 +1,6 @@
 """How a day stands, read from its files: complete, partial or missing, with counts and where it lies.
 
-Not here: proofs (``accounting``), and how it is printed (``npi_pipeline.cli.commands``).
+Not here: what is proven of it (the other modules), and how it is printed (``cli.rendering``).
 """
 
 from __future__ import annotations

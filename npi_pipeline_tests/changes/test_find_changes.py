@@ -23,7 +23,7 @@ from npi_pipeline.days.lock import DayLockedError, day_lock
 from npi_pipeline.days.paths import journal_folder, list_path, lock_path, provider_changes_folder, state_files_folder
 from npi_pipeline.journal import JournalError, read_sealed_journal, seal_journal
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs.accounting import joins_and_leaves_match_the_lists, no_day_was_passed_over
+from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists, no_day_was_passed_over
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.local import LocalRoot

@@ -14,7 +14,7 @@ from npi_pipeline.fetch.circuit_breaker import RegistryDownError
 from npi_pipeline.journal import JournalError, read_outcomes, read_sealed_journal
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_records.record_outcomes import RecordedDay, record_outcomes
-from npi_pipeline.proofs.plausibility import (
+from npi_pipeline.proofs.npi_records import (
     not_found_is_like_recent_days,
     records_tell_npis_apart,
     registry_knows_the_npis,

@@ -13,11 +13,12 @@ import polars as pl
 import pytest
 
 from npi_pipeline.days.lock import day_lock
+from npi_pipeline.findings import Finding
 from npi_pipeline.journal import read_sealed_journal, seal_journal
 from npi_pipeline.npi_list.kept_list import KeptListError, keep_list, read_kept_list
 from npi_pipeline.orchestration.build import build_definitions
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs import accounting
+from npi_pipeline.proofs import npi_list, npi_records, provider_changes, providers, state_files
 from npi_pipeline.providers.kept_table import TableError
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.storage.local import LocalRoot
@@ -42,10 +43,13 @@ def pipeline(s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Pat
     return sound
 
 
-def found(pipeline: Pipeline, name: str, day: dt.date = DAY, checks: CheckSettings = CHECKS) -> accounting.Finding:
+PROOFS = (npi_list, npi_records, providers, state_files, provider_changes)
+
+
+def found(pipeline: Pipeline, name: str, day: dt.date = DAY, checks: CheckSettings = CHECKS) -> Finding:
     """What the check ``name`` finds about the day."""
     root, files = LocalRoot(pipeline.data_root), pipeline.settings.files
-    look: Callable[..., accounting.Finding] = getattr(accounting, name)
+    look: Callable[..., Finding] = next(getattr(room, name) for room in PROOFS if hasattr(room, name))
     more = {"list_is_like_recent_days": (checks,), "failed_share_is_under_the_limit": (checks,)}
     of_files = ("every_npi_is_accounted_for", "state_files_match_the_manifest", "joins_and_leaves_match_the_lists")
     return look(root, day, *(more | dict.fromkeys(of_files, (files,))).get(name, ()))
@@ -107,7 +111,7 @@ def test_an_npi_that_is_found_and_failed_at_once_is_named(pipeline: Pipeline) ->
 
 def test_a_day_that_was_published_with_another_name_for_failed_is_still_accounted_for(pipeline: Pipeline) -> None:
     files = pipeline.settings.files.model_copy(update={"failed_name": "Lost"})
-    finding = accounting.every_npi_is_accounted_for(LocalRoot(pipeline.data_root), DAY, files)
+    finding = state_files.every_npi_is_accounted_for(LocalRoot(pipeline.data_root), DAY, files)
     assert finding == found(pipeline, "every_npi_is_accounted_for")
     assert finding.holds
 

@@ -12,14 +12,10 @@ from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import provider_changes_folder, provider_changes_name, state_files_folder
 from npi_pipeline.journal import JournalWriter, seal_journal
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
-from npi_pipeline.proofs.accounting import (
-    databases_take_the_columns,
-    every_npi_is_accounted_for,
-    failure_reasons,
-    joins_and_leaves_match_the_lists,
-    no_unknown_fields,
-    state_files_match_the_manifest,
-)
+from npi_pipeline.proofs.npi_records import failure_reasons
+from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
+from npi_pipeline.proofs.providers import databases_take_the_columns, no_unknown_fields
+from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import complete

@@ -12,14 +12,11 @@ import pytest
 from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.journal import JournalError
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs.accounting import (
-    every_npi_has_one_outcome,
-    every_npi_is_accounted_for,
-    joins_and_leaves_match_the_lists,
-    one_row_per_found_npi,
-    state_files_match_the_manifest,
-)
 from npi_pipeline.proofs.day_status import Standing, status_of_day
+from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
+from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
+from npi_pipeline.proofs.providers import one_row_per_found_npi
+from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.local import LocalRoot

@@ -13,7 +13,7 @@ from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import provider_table_folder, state_files_folder
 from npi_pipeline.journal import JournalError, read_sealed_journal, seal_journal
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs.accounting import every_npi_is_accounted_for
+from npi_pipeline.proofs.state_files import every_npi_is_accounted_for
 from npi_pipeline.providers.flatten_records import flatten_records
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.settings import FileSettings

@@ -24,7 +24,7 @@ from npi_pipeline.orchestration.launchpad import launchpad_fields
 from npi_pipeline.orchestration.partitions import day_of
 from npi_pipeline.orchestration.resources import DayStorage, ProviderRegistry
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs.accounting import failure_reasons
+from npi_pipeline.proofs.npi_records import failure_reasons
 from npi_pipeline.providers.flatten_records import pinned_widths
 from npi_pipeline.settings import CheckSettings, FetchSettings
 from npi_pipeline.storage.data_root import DataRoot

@@ -1,6 +1,6 @@
-"""What is claimed of a day's answers together: that they are those of a registry and of a clock that work.
+"""What is claimed of a day's outcomes: that each NPI has one, and that the answers are those of a registry that works.
 
-As in ``accounting``, each function reads the files anew. Not here: which answers are believed (``belief``).
+Not here: which answers are believed (``npi_records.belief``).
 """
 
 from __future__ import annotations
@@ -11,21 +11,72 @@ import statistics
 import polars as pl
 
 from npi_pipeline import clock
-from npi_pipeline.journal import JournalError, SealedJournal, read_sealed_journal
+from npi_pipeline.findings import Finding, same_npis
+from npi_pipeline.journal import JournalError, SealedJournal, read_sealed_journal, recorded_rows
+from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_records.belief import UNKNOWN, not_found_is_believed, same_records, unknown_share
 from npi_pipeline.npi_records.probe import recent_journals
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs.accounting import Finding, recorded_rows
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.storage.data_root import DataRoot
 
 # So few more than on recent days are chance, however short the list is.
 _FEWEST_UNUSUAL = 3
 _EXAMPLES = 3
+_EXAMPLES_OF_A_REASON = 3
+_IS_FAILED = pl.col("outcome") == Outcome.failed.value
 _ASK_AGAIN = (
     "; to ask for them again, run the day with NPI_FETCH_MODE=not_found; where the list is so, raise "
     "NPI_NOT_FOUND_CHANGE_LIMIT and NPI_NOT_FOUND_SHARE_LIMIT"
 )
+
+
+def every_npi_has_one_outcome(root: DataRoot, day: dt.date) -> Finding:
+    """The NPIs of the list and the NPIs of the sealed journal are the same set, none twice."""
+    listed = kept_npi_list(root, day).npis.select("npi")
+    recorded = recorded_rows(root, day, "npi")
+    return same_npis("the list", listed, "the journal", recorded)
+
+
+def failed_share_is_under_the_limit(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
+    """No more than the allowed share of NPIs ended as failed."""
+    outcomes = recorded_rows(root, day, "npi", "outcome", "reason")
+    failed = outcomes.filter(_IS_FAILED)
+    share = failed.height / outcomes.height if outcomes.height else 0.0
+    reasons = _by_reason(failed).select("reason", "npis").head(3)
+    why = "".join(f"; {reason} ({count:,})" for reason, count in reasons.iter_rows())
+    holds = share <= settings.failed_share_limit
+    remedy = "" if holds else "; materialise the day again to repeat them, or raise NPI_FAILED_SHARE_LIMIT"
+    return Finding(
+        holds=holds,
+        line=f"{failed.height:,} of {outcomes.height:,} NPIs failed ({share:.2%}, limit "
+        f"{settings.failed_share_limit:.2%}){why}{remedy}",
+        figures={"failed": failed.height, "failed_share": share},
+    )
+
+
+def failure_reasons(root: DataRoot, day: dt.date) -> pl.DataFrame:
+    """Why NPIs ended as failed, the most common reason first, one row each.
+
+    ``npis`` of them for this ``reason``, which is ``share`` of all that failed, and a few as ``examples``. Reasons that
+    differ in naming each its own NPI are one. Raises JournalError when the journal is not sealed.
+    """
+    return _by_reason(recorded_rows(root, day, "npi", "outcome", "reason").filter(_IS_FAILED))
+
+
+def _by_reason(failed: pl.DataFrame) -> pl.DataFrame:
+    without_npi = pl.col("reason").str.split(pl.col("npi")).list.join("{npi}")
+    return (
+        failed.group_by(reason=without_npi)
+        .agg(npis=pl.len(), examples=pl.col("npi").sort().head(_EXAMPLES_OF_A_REASON))
+        .sort(pl.col("npis"), "reason", descending=[True, False])
+        .select(
+            "reason",
+            "npis",
+            share=pl.col("npis") / failed.height,
+            examples=pl.col("examples").list.join(", "),
+        )
+    )
 
 
 def registry_knows_the_npis(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:

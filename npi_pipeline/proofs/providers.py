@@ -1,0 +1,89 @@
+"""What is claimed of a day's provider table."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from npi_pipeline.findings import Finding, same_npis
+from npi_pipeline.journal import recorded_rows
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.providers.kept_table import provider_parts, read_provider_table
+from npi_pipeline.schema.columns import MOST_COLUMNS
+from npi_pipeline.schema.json_paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
+from npi_pipeline.storage.data_root import DataRoot
+
+_EXAMPLES = 10
+_SHOWN_CHARACTERS = 200
+_NO_UNKNOWN_FIELDS = pl.DataFrame(schema={"npi": pl.String, UNKNOWN_FIELDS: pl.String})
+
+
+def one_row_per_found_npi(root: DataRoot, day: dt.date) -> Finding:
+    """The NPIs that the journal has as found and the NPIs of the provider table are the same set, none twice."""
+    found = recorded_rows(root, day, "npi", "outcome").filter(pl.col("outcome") == Outcome.found.value)
+    rows = _of_files(provider_parts(root, day), "npi")
+    return same_npis("the found NPIs of the journal", found.select("npi"), "the provider table", rows)
+
+
+def no_unknown_fields(root: DataRoot, day: dt.date) -> Finding:
+    """No record holds a field without a column, or more items than its list has columns for."""
+    # Shortened at once: such a cell may be as long as an answer.
+    cells = pl.col(UNKNOWN_FIELDS).str.head(_SHOWN_CHARACTERS)
+    frames = (pl.read_parquet(part, columns=["npi", UNKNOWN_FIELDS]) for part in provider_parts(root, day))
+    rows = pl.concat([_NO_UNKNOWN_FIELDS, *(frame.drop_nulls(UNKNOWN_FIELDS).with_columns(cells) for frame in frames)])
+    if rows.is_empty():
+        return Finding(holds=True, line="every field has its column", figures={"records": 0})
+    examples = "; ".join(f"{npi}: {fields}" for npi, fields in rows.head(3).iter_rows())
+    too_long = read_provider_table(root, day).beyond_width
+    lists = "; ".join(
+        f"{noticed.what} is longer than its columns in {noticed.records:,} of them ({', '.join(noticed.examples)})"
+        for noticed in too_long[:3]
+    )
+    remedy = f"; {lists}: give it more with NPI_LIST_WIDTHS, or leave it there" if lists else ""
+    return Finding(
+        holds=False,
+        line=f"{rows.height:,} records hold fields without a column, kept in `{UNKNOWN_FIELDS}`: {examples}{remedy}",
+        figures={"records": rows.height, "lists_beyond_their_width": len(too_long)},
+    )
+
+
+def states_are_recognised(root: DataRoot, day: dt.date) -> Finding:
+    """Every practice address has a state that is recognised."""
+    rows = _of_files(provider_parts(root, day), "npi", UNRECOGNISED_STATES)
+    texts = rows.explode(UNRECOGNISED_STATES).drop_nulls(UNRECOGNISED_STATES)
+    counts = texts[UNRECOGNISED_STATES].value_counts(sort=True).head(_EXAMPLES)
+    shown = ", ".join(f"{text!r} ({count:,})" for text, count in counts.iter_rows())
+    npis = texts["npi"].unique(maintain_order=True)
+    if npis.is_empty():
+        return Finding(holds=True, line="every state is recognised", figures={"npis": 0})
+    return Finding(
+        holds=False,
+        line=f"{npis.len():,} NPIs with an unrecognised state: {shown}",
+        figures={"npis": npis.len(), "examples": ", ".join(npis.head(_EXAMPLES))},
+    )
+
+
+def databases_take_the_columns(root: DataRoot, day: dt.date) -> Finding:
+    """The header is no wider than MOST_COLUMNS, which only NPI_LIST_WIDTHS can make it."""
+    table = read_provider_table(root, day)
+    columns = len(table.columns)
+    holds = columns <= MOST_COLUMNS
+    line = f"{columns:,} columns, of {MOST_COLUMNS:,} that PostgreSQL takes (SQLite 2,000, Excel 16,384)"
+    if not holds:
+        widest = sorted(table.widths.items(), key=lambda item: -item[1])[:3]
+        line += (
+            f"; the widest lists: {', '.join(f'{name}={width}' for name, width in widest)}; give them less in "
+            f"NPI_LIST_WIDTHS (further items are kept in `{UNKNOWN_FIELDS}`) and run the day again"
+        )
+    return Finding(holds=holds, line=line, figures={"columns": columns})
+
+
+def _of_files(parts: Iterable[Path], *columns: str) -> pl.DataFrame:
+    frames = [pl.read_parquet(part, columns=list(columns)) for part in parts]
+    if frames:
+        return pl.concat(frames)
+    types = {UNRECOGNISED_STATES: pl.List(pl.String)}
+    return pl.DataFrame(schema={column: types.get(column, pl.String()) for column in columns})
