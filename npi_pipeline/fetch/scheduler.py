@@ -7,9 +7,10 @@ heap ordered by time, so memory is bounded by what is under way and not by the l
 Waits are exponential with full jitter, but failures that are no surprise, given how many requests fail anyway, do not
 lengthen them: an NPI that met them is as likely to be answered now as any other. A ``Retry-After`` is obeyed for its
 NPI, and holds everybody when refusals come in a row (``circuit_breaker``); the time that it takes does not count
-against the NPI's deadline, up to as much again. A refusal with 429, or 503 and ``Retry-After``, says nothing about its NPI, so it
-uses up none of its repeats; 403 does, because firewalls answer so for good. A bare 503 is that of a registry which has
-too much to do, so as many in a row as are no surprise use up none; one that comes of the NPI itself goes on longer.
+against the NPI's deadline, up to as much again. A refusal with 429, or 503 and ``Retry-After``, says nothing about its
+NPI, so it uses up none of its repeats; 403 does, because firewalls answer so for good. A bare 503 is that of a registry
+which has too much to do, so as many in a row as are no surprise use up none; one that comes of the NPI itself goes on
+longer.
 
 Not here: how many may be in flight (``limiter``), how long one may take (``adaptive_timeout``), whether the registry is
 down (``circuit_breaker``), the asking (``fetch``).

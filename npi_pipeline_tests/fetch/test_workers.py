@@ -10,15 +10,15 @@ import time
 
 import pytest
 
-from npi_pipeline.testing.providers import answer as answer_about
-from npi_pipeline.testing.providers import npi_numbers, outcome_of
 from npi_pipeline.fetch.answer import Answer
 from npi_pipeline.fetch.attempt import Attempt
 from npi_pipeline.fetch.client import Client
-from npi_pipeline.fetch.formats import FORMATS
-from npi_pipeline.fetch.registry import Registry
 from npi_pipeline.fetch.workers import Workers
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings
+from npi_pipeline.testing.providers import answer as answer_about
+from npi_pipeline.testing.providers import npi_numbers, outcome_of
 from npi_pipeline_tests.scripted_server import ScriptedServer, Serve, http
 
 
