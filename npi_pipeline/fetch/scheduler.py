@@ -34,6 +34,9 @@ from npi_pipeline.settings import FetchSettings
 
 # Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.
 _MOST_WAITING = 20_000
+# Half of the probes are made with a fresh NPI: it may be those that wait at which the registry stumbles, or it may
+# stumble at the first requests about any. At random, because of two probes in a row a slow registry refuses the second.
+_FRESH_PROBES = 0.5
 
 
 class Scheduler:
@@ -56,7 +59,6 @@ class Scheduler:
         self._deadline = now + settings.run_deadline
         self._npis = iter(npis)
         self._fresh: str | None = next(self._npis, None)
-        self._is_fresh_next = False
         self._waiting: list[tuple[float, int, Attempt]] = []
         self._sequence = itertools.count()
         self._timeout = AdaptiveTimeout(settings.request_timeout)
@@ -158,11 +160,9 @@ class Scheduler:
 
     def _take(self, now: float) -> Attempt:
         """The NPI that has waited longest of those whose time has come, else a fresh one."""
-        # Every second probe is made with a fresh one: it may be those that wait at which the registry stumbles, or it
-        # may stumble at the first requests about any NPI.
         is_probe = self._breaker.is_open
-        self._is_fresh_next = is_probe and self._fresh is not None and not self._is_fresh_next
-        if not self._waiting or self._waiting[0][0] > now or self._is_fresh_next:
+        prefers_fresh = is_probe and self._fresh is not None and self._chance.random() < _FRESH_PROBES
+        if not self._waiting or self._waiting[0][0] > now or prefers_fresh:
             return self._take_fresh()
         return self._take_to_probe(now) if is_probe else heapq.heappop(self._waiting)[2]
 

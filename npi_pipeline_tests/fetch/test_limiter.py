@@ -130,6 +130,13 @@ def test_whatever_the_weather_every_npi_that_can_be_had_is_had(weather: object, 
     assert run.seconds < 40 * run.least + 300
 
 
+def test_a_slow_registry_that_stumbles_at_the_first_requests_is_found_after_an_outage() -> None:
+    weather = WEATHER.Weather(
+        npis=100, latency=0.01, capacity=5.0, retry_after=10.0, faults=1.0, kinds=("reset",), silent=(1.0, 40.0)
+    )
+    assert [WEATHER.simulate(weather, seed).failed for seed in range(10)] == [0] * 10
+
+
 answers = st.lists(st.tuples(st.sampled_from(list(Sign)), st.floats(0.0, 60.0)), max_size=200)
 
 
