@@ -34,6 +34,7 @@ from npi_pipeline.settings import FetchSettings
 
 # Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.
 _MOST_WAITING = 20_000
+_MOST_LOOKED_THROUGH = 1000
 # Half of the probes are made with a fresh NPI: it may be those that wait at which the registry stumbles, or it may
 # stumble at the first requests about any. At random, because of two probes in a row a slow registry refuses the second.
 _FRESH_PROBES = 0.5
@@ -160,7 +161,7 @@ class Scheduler:
 
     def _take(self, now: float) -> Attempt:
         """The NPI that has waited longest of those whose time has come, else a fresh one."""
-        is_probe = self._breaker.is_open
+        is_probe = self._breaker.is_open and now < self._deadline
         prefers_fresh = is_probe and self._fresh is not None and self._chance.random() < _FRESH_PROBES
         if not self._waiting or self._waiting[0][0] > now or prefers_fresh:
             return self._take_fresh()
@@ -172,7 +173,9 @@ class Scheduler:
         If the registry stumbles at the first requests about each, it may have them behind it about this one.
         """
         most = self._settings.max_retries // 2
-        able = (entry for entry in self._waiting if entry[0] <= now and entry[2].repeats <= most)
+        # The first of a heap are those of the nearest times; all of them would take long to look through.
+        first = self._waiting[:_MOST_LOOKED_THROUGH]
+        able = (entry for entry in first if entry[0] <= now and entry[2].repeats <= most)
         entry = max(able, key=lambda entry: entry[2].repeats, default=self._waiting[0])
         self._waiting.remove(entry)
         heapq.heapify(self._waiting)
