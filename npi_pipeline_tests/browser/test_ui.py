@@ -6,7 +6,6 @@ import datetime as dt
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -142,9 +141,9 @@ def test_checks_and_the_map_are_seen_on_the_page_of_an_asset(page: Page, demo: D
     expect(page.get_by_text("rows_CA", exact=True)).to_be_visible()
 
 
-def test_ctrl_c_ends_the_demo_and_frees_its_ports(tmp_path: Path) -> None:
-    with demo_ui(tmp_path, npis=10) as demo:
-        assert demo.interrupt() == 0
+# The last one: the demo that all of them share ends here.
+def test_ctrl_c_ends_the_demo_and_frees_its_ports(demo: DemoUi) -> None:
+    assert demo.interrupt() == 0
     ports = {int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", demo.messages)}
     assert len(ports) == 3
     assert all(is_free(port) for port in ports)

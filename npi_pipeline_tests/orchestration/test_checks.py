@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -23,7 +24,7 @@ from npi_pipeline.providers.kept_table import TableError
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing.providers import npi_numbers, outcome_of
-from npi_pipeline.testing.registry import EmulatedRegistry
+from npi_pipeline.testing.registry import emulated_registry
 from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.pipeline import DAY, Pipeline, npis_of, read_rows
 
@@ -33,14 +34,30 @@ CHECKS = CheckSettings()
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+THE_DAY_BEFORE = dt.datetime(2026, 11, 22, 6, tzinfo=dt.timezone.utc)
+BUCKET = "a-day-to-be-checked"
+
+
+@pytest.fixture(scope="module")
+def sound_day(s3_server: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """A day that is published and sound, with one bad line in its list. Each test has a copy of it."""
+    folder = tmp_path_factory.mktemp("sound")
+    s3_server.create_bucket(BUCKET)
+    with pytest.MonkeyPatch.context() as patch, emulated_registry() as registry:
+        for name, value in s3_server.environment.items():
+            patch.setenv(name, value)
+        s3_server.put_list(BUCKET, "npi_list.txt", [*NPIS, "-12345"], last_modified=THE_DAY_BEFORE)
+        sound = Pipeline(folder, list_bucket=BUCKET, registry_url=registry.url)
+        assert sound.run().ok
+        yield sound
+
+
 @pytest.fixture
-def pipeline(s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Path) -> Pipeline:
-    """A day that is published and sound, with one bad line in its list."""
-    the_day_before = dt.datetime(2026, 11, 22, 6, tzinfo=dt.timezone.utc)
-    s3.put_list(bucket, "npi_list.txt", [*NPIS, "-12345"], last_modified=the_day_before)
-    sound = Pipeline(tmp_path / "npi-data", list_bucket=bucket, registry_url=registry.url)
-    assert sound.run().ok
-    return sound
+def pipeline(sound_day: Pipeline, s3: LocalS3, tmp_path: Path) -> Pipeline:
+    """A copy of the sound day, of the test's own, and its list in the bucket."""
+    s3.put_list(BUCKET, "npi_list.txt", [*NPIS, "-12345"], last_modified=THE_DAY_BEFORE)
+    shutil.copytree(sound_day.data_root, tmp_path / "npi-data")
+    return Pipeline(tmp_path / "npi-data", list_bucket=BUCKET, registry_url=sound_day.settings.registry.registry_url)
 
 
 PROOFS = (npi_list, npi_records, providers, state_files, provider_changes)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -18,6 +19,7 @@ from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.registry import EmulatedRegistry
 from npi_pipeline.testing.s3 import LocalS3
+from npi_pipeline_tests.deployment import poll_until
 from npi_pipeline_tests.pipeline import DAY, Pipeline
 
 NPIS = sorted(npi_numbers(400, seed=3))
@@ -55,6 +57,13 @@ class Command:
             text=True,
         )
 
+    def start_and_wait_until(self, holds: Callable[[], object]) -> subprocess.Popen[str]:
+        """Start it and return once something holds. It may not end before."""
+        run = self.start()
+        poll_until(lambda: run.poll() is not None or holds())
+        assert run.poll() is None, run.communicate()[0]
+        return run
+
     def recorded(self) -> set[str]:
         """The NPIs that the journal holds an outcome of."""
         return set(read_outcomes(self.root, DAY)["npi"])
@@ -77,10 +86,8 @@ def command(
 def test_a_run_that_is_broken_off_resumes_without_asking_again(
     command: Command, registry: EmulatedRegistry, how: signal.Signals
 ) -> None:
-    run = command.start()
     # Durable a second after arrival: by now the first parts are written.
-    while not command.recorded():
-        assert run.poll() is None, run.communicate()[0]
+    run = command.start_and_wait_until(command.recorded)
     run.send_signal(how)
     run.communicate()
     assert run.returncode != 0
@@ -108,9 +115,7 @@ def test_a_run_killed_in_mid_fetch_gives_its_slot_of_the_pool_to_the_next_though
     command: Command, registry: EmulatedRegistry, tmp_path: Path
 ) -> None:
     command.environment["DAGSTER_HOME"] = str(tmp_path / "home")
-    killed = command.start()
-    while not command.recorded():
-        assert killed.poll() is None, killed.communicate()[0]
+    killed = command.start_and_wait_until(command.recorded)
     killed.kill()
     killed.communicate()
     assert claimed_slots(tmp_path / "home") == 1, "it was to be killed while it held the slot"
@@ -136,9 +141,7 @@ def claimed_slots(home: Path) -> int:
 
 
 def test_two_runs_of_one_day_at_once_do_not_disturb_each_other(command: Command, registry: EmulatedRegistry) -> None:
-    first = command.start()
-    while not registry.stats().requests:
-        assert first.poll() is None, first.communicate()[0]
+    first = command.start_and_wait_until(lambda: registry.stats().requests)
     second = command.start()
     said = second.communicate()[0]
     assert second.returncode == 1
