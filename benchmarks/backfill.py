@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python benchmarks/backfill.py [--days 30] [--npis 2000]
 
-Printed are the wall time a day, what the registry saw, and the memory of all processes; then the failed day is repaired
-alone. At the end every day must be complete and hold what its checks claim.
+Printed are the wall time per day, what the registry saw, and the memory of all processes; then the failed day is
+repaired alone. At the end every day must be complete and hold what its checks claim.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONFIG = yaml.safe_load((Path(__file__).parents[1] / "deploy/dagster.yaml").read
 
 
 class PeakMemory:
-    """The largest sum of the resident memory of a process and all below it, looked at twice a second."""
+    """The largest sum of the resident memory of a process and all below it, looked at twice per second."""
 
     def __init__(self, process_id: int) -> None:
         self.megabytes = 0.0
@@ -62,7 +62,7 @@ def _resident(process: psutil.Process) -> int:
 @contextlib.contextmanager
 def peak_memory(process_id: int) -> Iterator[PeakMemory]:
     peak = PeakMemory(process_id)
-    thread = threading.Thread(target=peak.watch, daemon=True)
+    thread = threading.Thread(target=peak.monitoring, daemon=True)
     thread.start()
     yield peak
     peak.end()
@@ -109,7 +109,7 @@ def main() -> None:
                 f"{sum(status == ['FAILURE'] for status in statuses.values())} failed ({failing})"
             )
             print(
-                f"{seconds:.0f} s in all, {seconds / len(days):.1f} s a day; a run takes "
+                f"{seconds:.0f} s in all, {seconds / len(days):.1f} s per day; a run takes "
                 f"{lengths[len(lengths) // 2]:.1f} s (median), {lengths[-1]:.1f} s (longest: the one that asks)"
             )
             stats = registry.stats()

@@ -138,7 +138,7 @@ def main() -> None:
         print(
             f"{killed.total()} kills ({', '.join(f'{what} {times}' for what, times in sorted(killed.items()))}) in a "
             f"backfill of {len(days)} days: all complete after {time.monotonic() - began:.0f} s and {len(backfills)} "
-            f"backfill(s), runs {dict(statuses)}, no slot left, {extra / max(killed.total(), 1):.1f} requests a kill "
+            f"backfill(s), runs {dict(statuses)}, no slot left, {extra / max(killed.total(), 1):.1f} requests per kill "
             "beyond the least"
         )
 

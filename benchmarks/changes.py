@@ -6,8 +6,8 @@
 
 The answers are those of ``tables.py``, 1.9 KB on average. A provider that changed has moved (city, postal code and
 telephone of the practice), has another last update, another primary taxonomy and one taxonomy more: 11 fields or so.
-Measured is from the two days' sealed journals (Parquet) to the CSV. CPU seconds are user and system time of the process
-without its imports; memory is its peak resident set. "reading" is what reading the two journals costs alone.
+Measured is from the two days' compacted journals (Parquet) to the CSV. CPU seconds are user and system time of the
+process without its imports; memory is its peak resident set. "reading" is what reading the two journals costs alone.
 """
 
 from __future__ import annotations

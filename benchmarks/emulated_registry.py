@@ -1,6 +1,6 @@
 """How fast the emulated registry is, against the same answers from uvicorn with a bare ASGI application.
 
-A client of one thread keeps 16 connections busy. What counts is the server's CPU time a request; the rate depends
+A client of one thread keeps 16 connections busy. What counts is the server's CPU time per request; the rate depends
 on who else uses the machine. Run: ``python benchmarks/emulated_registry.py [requests]``.
 """
 
@@ -106,7 +106,7 @@ def emulated(options: dict[str, Any]) -> Iterator[tuple[int, int]]:
 
 
 def measure(server: contextlib.AbstractContextManager[tuple[int, int]], npis: list[str]) -> tuple[float, float]:
-    """Requests a second, and the server's CPU microseconds a request."""
+    """Requests per second, and the server's CPU microseconds a request."""
     with server as (port, process):
         cpu, started = cpu_seconds(process), time.perf_counter()
         drive(port, npis)

@@ -2,8 +2,8 @@
 
     python benchmarks/fetch_calibration.py [--quick]
 
-2,000 NPIs; latency lognormal with median 203 ms; 167 requests a second, more are refused with 429 and `Retry-After: 0`
-after 30 ms; 3 % random 5xx. The script's own figures, 50 to 70 s with 20 threads and 28 s with 200, come out of its
+2,000 NPIs; latency lognormal with median 203 ms; 167 requests per second, more are refused with 429 and `Retry-After:
+0` after 30 ms; 3 % random 5xx. The script's own figures, 50 to 70 s with 20 threads and 28 s with 200, come out of its
 method on this registry. The runs are interleaved; the table holds medians. The floor is the time in which the registry
 admits as many requests as are needed.
 """

@@ -1,4 +1,4 @@
-"""What a request costs: CPU of the client's process, and requests a second, against the least that Python can do.
+"""What a request costs: CPU of the client's process, and requests per second, against the least that Python can do.
 
     python benchmarks/fetch_client.py [--quick]
 

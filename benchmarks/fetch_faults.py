@@ -44,7 +44,7 @@ def show(name: str, registry: EmulatedRegistry, count: int, settings: FetchSetti
 def dns_failure() -> None:
     registry = Registry(FORMATS["nppes"], "http://no-such-host.invalid/?number={npi}")
     verdict = Client(registry, SETTINGS, Network.from_environment(registry)).ask("1234567893").verdict
-    print(f"\nA name that does not resolve is `{verdict.reason}`, to be asked again: {verdict.passing}.")
+    print(f"\nA name that does not resolve is `{verdict.reason}`, to be asked again: {verdict.retryable}.")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 from npi_pipeline.fetch.attempt import Attempt
 from npi_pipeline.fetch.circuit_breaker import Breaker
 from npi_pipeline.fetch.limiter import Limiter
@@ -29,7 +29,7 @@ from npi_pipeline.settings import FetchSettings
 # The threads of a busy process do not wake up at once.
 _WAKING = 0.002
 _FOUND = Verdict(Outcome.found)
-_FAILED = Verdict(Outcome.failed, "failed", passing=True)
+_FAILED = Verdict(Outcome.failed, "failed", retryable=True)
 
 
 @dataclasses.dataclass
@@ -63,16 +63,16 @@ class ModelRegistry:
         self.requests += 1
         if self.max_in_flight and self.in_work >= self.max_in_flight:
             self.refused += 1
-            return self.refusal_latency, False, Answer(_FAILED, Sign.trouble, 503)
+            return self.refusal_latency, False, Answer(_FAILED, Signal.error, 503)
         if not self._admit(now) or chance.random() < self.random_refusals:
             self.refused += 1
-            return self.refusal_latency, False, Answer(_FAILED, Sign.refused, 429, retry_after=0.0)
+            return self.refusal_latency, False, Answer(_FAILED, Signal.throttled, 429, retry_after=0.0)
         self.in_work += 1
         latency = self.latency * math.exp(chance.gauss(0, self.sigma))
         if self.slow_above and self.in_work > self.slow_above:
             latency *= self.in_work / self.slow_above
         is_error = chance.random() < self.errors
-        return latency, True, Answer(_FAILED, Sign.trouble, 500) if is_error else Answer(_FOUND, Sign.good, 200)
+        return latency, True, Answer(_FAILED, Signal.error, 500) if is_error else Answer(_FOUND, Signal.good, 200)
 
     def _admit(self, now: float) -> bool:
         capacity = self.capacity_at(now)
@@ -141,7 +141,7 @@ class Aimd(FixedPool):
     def answered(self, now: float, sent_at: float, answer: Answer) -> None:
         was_full = self.in_flight >= self.limit
         super().answered(now, sent_at, answer)
-        if answer.sign is not Sign.good:
+        if answer.signal is not Signal.good:
             if sent_at > self.cut_at:
                 self.limit_now, self.cut_at, self.is_starting = max(1.0, self.limit_now * 0.8), now, False
         elif was_full:
@@ -158,7 +158,7 @@ class Gradient(FixedPool):
 
     def answered(self, now: float, sent_at: float, answer: Answer) -> None:
         super().answered(now, sent_at, answer)
-        if answer.sign is Sign.refused:
+        if answer.signal is Signal.throttled:
             self.limit_now = max(1.0, self.limit_now * 0.97)
             return
         latency = answer.seconds
@@ -197,7 +197,7 @@ class LearntRate(FixedPool):
 
     def answered(self, now: float, sent_at: float, answer: Answer) -> None:
         super().answered(now, sent_at, answer)
-        if answer.sign is Sign.refused:
+        if answer.signal is Signal.throttled:
             if sent_at > self.cut_at:
                 self.highest = min(self.rate, self.seen_rate or self.rate)
                 self.rate, self.cut_at, self.was_cut = max(0.5, self.highest * 0.7), now, True

@@ -24,7 +24,7 @@ import random
 import statistics
 from collections.abc import Iterable, Sequence
 
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 from npi_pipeline.fetch.attempt import Attempt, Settled
 from npi_pipeline.fetch.circuit_breaker import Breaker
 from npi_pipeline.fetch.limiter import Limiter
@@ -41,10 +41,10 @@ READ_TIMEOUT = 30.0
 DRIP_SECONDS = 60.0
 MIX = ("503", "500", "429", "429 wait", "reset", "truncated", "html", "another", "drip", "empty", "502")
 _FOUND = Verdict(Outcome.found)
-_FAILED = Verdict(Outcome.failed, "failed", passing=True)
-GOOD = Answer(_FOUND, Sign.good, 200)
-TROUBLE = Answer(_FAILED, Sign.trouble, 500)
-REFUSED = Answer(_FAILED, Sign.refused, 429)
+_FAILED = Verdict(Outcome.failed, "failed", retryable=True)
+GOOD = Answer(_FOUND, Signal.good, 200)
+TROUBLE = Answer(_FAILED, Signal.error, 500)
+REFUSED = Answer(_FAILED, Signal.throttled, 429)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,7 +290,7 @@ def simulate(weather: Weather, seed: int) -> Run:  # noqa: C901 - the loop of th
     def answered(attempt: Attempt, answer: Answer) -> None:
         done = scheduler.answered(now, attempt, answer)
         settled.extend([done] if done else [])
-        if answer.sign is Sign.good:
+        if answer.signal is Signal.good:
             good.append(now)
 
     while (step := scheduler.next(now)) is not None:

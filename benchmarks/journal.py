@@ -1,4 +1,4 @@
-"""What keeping the raw answers costs: formats side by side, then the journal itself from append to sealed.
+"""What keeping the raw answers costs: formats side by side, then the journal itself from append to compacted.
 
     python benchmarks/journal.py [--sizes 10000,100000] [--formats-rows 20000]
 
@@ -29,10 +29,10 @@ import polars as pl
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.journal import (
     JournalWriter,
+    compact_journal,
+    compacted_parts,
     frame_of,
     read_outcomes,
-    seal_journal,
-    sealed_parts,
 )
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.storage.local import LocalRoot
@@ -173,14 +173,14 @@ def measure_journal(count: int, results: multiprocessing.Queue[dict[str, float]]
                 made += time.thread_time() - making
                 journal.append(outcome)
         used = time.process_time() - start - made
-    elif step == "seal":
+    elif step == "compact":
         npis = pl.Series(range(1_000_000_000, 1_000_000_000 + 7 * count, 7)).cast(pl.String)
         with day_lock(root, DAY) as held:
-            used = cpu(lambda: seal_journal(root, DAY, npis, held))
+            used = cpu(lambda: compact_journal(root, DAY, npis, held))
     elif step == "resume":
         used = cpu(lambda: read_outcomes(root, DAY))
     else:
-        used = cpu(lambda: sum(part.height for part in sealed_parts(root, DAY)))
+        used = cpu(lambda: sum(part.height for part in compacted_parts(root, DAY)))
     files = root.list("journal")
     results.put(
         {
@@ -199,7 +199,7 @@ def compare_sizes(sizes: list[int]) -> None:
     fresh = multiprocessing.get_context("spawn")
     for count in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            for step in ("append", "resume", "seal", "read"):
+            for step in ("append", "resume", "compact", "read"):
                 results = fresh.Queue()
                 process = fresh.Process(target=measure_journal, args=(count, results, folder, step))
                 process.start()
@@ -239,7 +239,7 @@ def measure_durability(a_second: int, seconds: int = 4) -> None:
             for _ in range(a_second * seconds):
                 journal.append(dataclasses.replace(next(source), fetched_at=dt.datetime.now(dt.timezone.utc)))
                 time.sleep(1 / a_second)
-    print(f"{a_second:5} outcomes a second: durable after {max(root.waited):.2f} s at most, {len(root.waited)} parts")
+    print(f"{a_second:5} outcomes per second: durable after {max(root.waited):.2f} s at most, {len(root.waited)} parts")
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import time
 
 import polars as pl
 
-from npi_pipeline.journal import read_outcomes, sealed_parts
+from npi_pipeline.journal import compacted_parts, read_outcomes
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_records.record_outcomes import record_outcomes
 from npi_pipeline.outcomes import Outcome
@@ -80,7 +80,7 @@ def sweep(data_root: str, kills: int, registry: EmulatedRegistry) -> str:
     last.start()
     last.join()
     assert last.exitcode == 0
-    outcomes = pl.concat(sealed_parts(root, DAY))
+    outcomes = pl.concat(compacted_parts(root, DAY))
     assert dict(outcomes.select("npi", "outcome").iter_rows()) == {npi: outcome_of(npi).value for npi in npis}
     assert not root.list(f"journal/{DAY}/damaged")
     assert asked_again == 0
@@ -88,7 +88,7 @@ def sweep(data_root: str, kills: int, registry: EmulatedRegistry) -> str:
     extra = registry.stats().requests - len(npis)
     return (
         f"{done} kills of {len(npis):,} NPIs: every outcome right, no part damaged, none asked for that the journal "
-        f"held; {extra / done:.1f} requests a kill beyond the least (asked once: {times[1]:,}, more often: "
+        f"held; {extra / done:.1f} requests per kill beyond the least (asked once: {times[1]:,}, more often: "
         f"{sum(times.values()) - times[1]:,})"
     )
 

@@ -32,12 +32,12 @@ import polars as pl
 
 from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.days.lock import DayLockedError
-from npi_pipeline.journal import sealed_parts, sealing
+from npi_pipeline.journal import compacted_parts, compaction
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_list.kept_list import keep_list
 from npi_pipeline.npi_list.source import ListObject
 from npi_pipeline.npi_records.record_outcomes import record_outcomes
-from npi_pipeline.proofs.day_status import Standing, status_of_day
+from npi_pipeline.proofs.day_status import DayState, status_of_day
 from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
 from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
 from npi_pipeline.proofs.providers import one_row_per_found_npi
@@ -66,7 +66,7 @@ def run_day(environment: dict[str, str], data_root: str, npis: list[str], url: s
     """What a run does of a day whose list is kept, without Dagster around it. Every NPI is asked for again."""
     os.environ.update(environment)
     s3_lease.LEASE_SECONDS, s3_lease.RENEW_SECONDS, s3_lease.LOOK_SECONDS = LEASE_SECONDS, RENEW_SECONDS, 0.1
-    sealing.SEALED_PART_ROWS = 50
+    compaction.COMPACTED_PART_ROWS = 50
     root = open_data_root(data_root)
     nppes = FORMATS["nppes"]
     settings = FetchSettings(threads=20, wait=0.05, fetch_mode=FetchMode.all)
@@ -135,9 +135,9 @@ def reading(data_root: str) -> Iterator[Seen]:
     def read() -> None:
         while not stopped.wait(0.05):
             seen.problems += verify_published(root, FILES.state_files_dir, DAY)
-            standing = status_of_day(root, FILES, DAY).standing
-            if standing is not Standing.complete:
-                seen.problems.append(f"status says {standing.value}")
+            state = status_of_day(root, FILES, DAY).state
+            if state is not DayState.complete:
+                seen.problems.append(f"status says {state.value}")
             seen.looks += 1
 
     reader = threading.Thread(target=read, daemon=True)
@@ -177,7 +177,7 @@ def sweep(data_root: str, pauses: int, npis: list[str], url: str, seed: int = 1)
                 assert claim(root, DAY).holds, claim(root, DAY).line
             for proof in (every_npi_is_accounted_for, state_files_match_the_manifest, joins_and_leaves_match_the_lists):
                 assert proof(root, DAY, FILES).holds, proof(root, DAY, FILES).line
-            outcomes = dict(pl.concat(sealed_parts(root, DAY)).select("npi", "outcome").iter_rows())
+            outcomes = dict(pl.concat(compacted_parts(root, DAY)).select("npi", "outcome").iter_rows())
             assert outcomes == {npi: outcome_of(npi).value for npi in npis}
             assert not seen.problems, seen.problems[:3]
     assert not seen.problems, seen.problems[:3]

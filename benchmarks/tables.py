@@ -5,10 +5,10 @@
     python benchmarks/tables.py --rounds 5 --npis 100000
 
 The answers are the demo's made-up providers with more taxonomies (up to 15) and identifiers (up to 20), 1.9 KB on
-average. Our way reads the sealed journal (Parquet) and writes the provider table and the state files; the script's
+average. Our way reads the compacted journal (Parquet) and writes the provider table and the state files; the script's
 way reads the same bodies from a file of lines, parses, flattens recursively and appends each row to its state's file
 under the header of its first record: as it did, opening the file for each row, and ("open") with the files kept open.
-Neither of those two pads, types, sorts, defuses or checks anything.
+Neither of those two pads, types, sorts, escapes or checks anything.
 CPU seconds are user and system time of the process without its imports; memory is its peak resident set.
 """
 

@@ -24,13 +24,13 @@ class Outcome(str, enum.Enum):
 class Verdict:
     """How one answer of the registry, or the lack of one, is judged.
 
-    ``passing`` says of a ``failed`` verdict that its reason may pass, so that asking again makes sense.
+    ``retryable`` says of a ``failed`` verdict that its reason may pass, so that asking again makes sense.
     ``reason`` is one line for a person; it names no count and no time, so that equal outcomes read equal.
     """
 
     outcome: Outcome
     reason: str | None = None
-    passing: bool = False
+    retryable: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,4 +52,4 @@ class NpiOutcome:
     @property
     def is_final(self) -> bool:
         """Whether a later run of the day in mode ``missing`` leaves this NPI alone."""
-        return not (self.verdict.outcome is Outcome.failed and self.verdict.passing)
+        return not (self.verdict.outcome is Outcome.failed and self.verdict.retryable)

@@ -187,7 +187,7 @@ class FetchSettings(SettingsGroup):
 
     fetch_mode: FetchMode = Field(
         default=FetchMode.missing,
-        description="`missing`: ask for NPIs without a final outcome, or that failed for a reason that may pass. "
+        description="`missing`: ask for NPIs without a final outcome, or that failed for a retryable reason. "
         "`failed`: for all that failed. `not_found`: for these and for what the registry did not know (`not_found`, "
         "`deactivated`). `all`: for every NPI afresh.",
     )
@@ -236,13 +236,13 @@ class FetchSettings(SettingsGroup):
     )
     loop_till_done: bool = Field(
         default=False,
-        description="Repeat what failed for passing reasons without counting repeats, until done or the deadline.",
+        description="Repeat what failed for retryable reasons without counting repeats, until done or the deadline.",
     )
     requests_per_second: float = Field(
         default=0.0,
         ge=0,
         le=100_000,
-        description="Hard cap on requests a second; 0 for none (the limit is then learnt from the registry).",
+        description="Hard cap on requests per second; 0 for none (the limit is then learnt from the registry).",
     )
     connect_timeout: float = Field(
         default=5.0,
@@ -319,7 +319,7 @@ class FileSettings(SettingsGroup):
         min_length=2,
         description="The day in a state file's name, as `strftime` writes it.",
     )
-    defuse_formulas: bool = Field(
+    escape_formulas: bool = Field(
         default=True,
         description="Put `'` before a cell that a spreadsheet would run as a formula.",
     )
@@ -404,7 +404,7 @@ class DaySettings(SettingsGroup):
     )
 
 
-class WatchSettings(SettingsGroup):
+class MonitoringSettings(SettingsGroup):
     """Which days are looked after without being asked, when, and who hears of it when one fails."""
 
     schedule_cron: str = Field(
@@ -472,7 +472,7 @@ class Settings(BaseModel):
     files: FileSettings = FileSettings()
     checks: CheckSettings = CheckSettings()
     days: DaySettings = DaySettings()
-    watch: WatchSettings = WatchSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], /, **overrides: object) -> Settings:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from npi_pipeline.days.lock import day_lock
-from npi_pipeline.journal import JournalWriter, seal_journal
+from npi_pipeline.journal import JournalWriter, compact_journal
 from npi_pipeline.npi_list.kept_list import keep_list
 from npi_pipeline.npi_list.source import ListObject
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
@@ -44,7 +44,7 @@ def record(root: DataRoot, day: dt.date, outcomes: Outcomes, format_name: str = 
                     journal.append(NpiOutcome(npi, Verdict(outcome, f"it is {outcome.value}"), now, body="{}"))
                 else:
                     journal.append(NpiOutcome(npi, Verdict(Outcome.found), now, body=outcome))
-        seal_journal(root, day, pl.Series("npi", list(outcomes)), held, registry=f"{format_name} registry")
+        compact_journal(root, day, pl.Series("npi", list(outcomes)), held, registry=f"{format_name} registry")
 
 
 def complete(

@@ -1,4 +1,4 @@
-"""A day's outcomes taken through both steps, from sealed journal parts to state files read back with the csv module."""
+"""A day's outcomes taken through both steps, from compacted journal parts to state files, read back as CSV."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def found(bodies: Mapping[str, str]) -> list[Outcome]:
 
 
 def journal(outcomes: Iterable[Outcome], cuts: Sequence[int] = ()) -> list[pl.DataFrame]:
-    """Sealed journal parts of ``outcomes``, cut before the rows ``cuts``."""
+    """Compacted journal parts of ``outcomes``, cut before the rows ``cuts``."""
     rows = [
         (npi, 1, outcome, reason, False, 200, 1, FETCHED_AT, body)
         for npi, outcome, reason, body in sorted(outcomes, key=lambda row: row[0])
@@ -95,7 +95,7 @@ def journal(outcomes: Iterable[Outcome], cuts: Sequence[int] = ()) -> list[pl.Da
 
 @dataclass(frozen=True)
 class Day:
-    """What a day came to. ``files`` are the bytes of each state's file, ``parts`` the provider table's."""
+    """What a day came to. ``files`` are the bytes of each state's file, ``segments`` the provider table's."""
 
     table: ProviderTable
     written: list[StateFile]
@@ -121,7 +121,7 @@ def day(
     format_name: str = "nppes",
     cuts: Sequence[int] = (),
     list_widths: Mapping[str, int] | None = None,
-    defuse_formulas: bool = True,
+    escape_formulas: bool = True,
 ) -> Day:
     """Both steps, in ``folder``."""
     parts, files = folder / "table", folder / "files"
@@ -136,7 +136,7 @@ def day(
         frames,
         files,
         lambda state: f"day_{state}.csv",
-        defuse_formulas=defuse_formulas,
+        escape_formulas=escape_formulas,
     )
     contents = {file.state: (files / file.name).read_bytes() for file in written}
     assert sorted(path.name for path in files.iterdir()) == sorted(file.name for file in written)

@@ -1,4 +1,4 @@
-"""A server that answers every request as S3 is documented to in some trouble, where no S3 at hand can be brought to it.
+"""A server that answers every request as S3 is documented to in some problem, where no S3 at hand can be brought to it.
 
 Not here: an S3 that keeps objects (``npi_pipeline.testing.s3``), and one that checks signatures (``ministack``).
 """

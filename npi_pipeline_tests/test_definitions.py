@@ -59,7 +59,7 @@ ASSETS = {
         "depends_on": ["state_files"],
         "kinds": ["csv", "polars"],
         "retries": 0,
-        "checks": {"joins_and_leaves_match_the_lists": "blocking", "no_day_was_passed_over": "WARN"},
+        "checks": {"joins_and_leaves_match_the_lists": "blocking", "no_day_was_skipped": "WARN"},
     },
 }
 

@@ -15,7 +15,7 @@ import pytest
 from npi_pipeline.orchestration.build import build_definitions
 from npi_pipeline.orchestration.checks import asset_checks
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs.day_status import Standing
+from npi_pipeline.proofs.day_status import DayState
 from npi_pipeline.testing.providers import npi_numbers, outcome_of
 from npi_pipeline.testing.registry import EmulatedRegistry
 from npi_pipeline.testing.s3 import LocalS3
@@ -62,8 +62,8 @@ def test_every_distinct_npi_of_the_list_is_in_a_state_file_or_in_failed(
     assert found == {npi for npi, outcome in truth.items() if outcome is Outcome.found}
     assert found.isdisjoint(failed)
     expected_failed = {npi: outcome.value for npi, outcome in truth.items() if outcome is not Outcome.found}
-    defused = {f"'{npi}" if npi.startswith("+") else npi: "invalid" for npi in BAD_LINES}
-    assert {npi: row["outcome"] for npi, row in failed.items()} == {**expected_failed, **defused}
+    escaped = {f"'{npi}" if npi.startswith("+") else npi: "invalid" for npi in BAD_LINES}
+    assert {npi: row["outcome"] for npi, row in failed.items()} == {**expected_failed, **escaped}
     assert {npi: failed[npi]["reason"] for npi in ("12345", "hello")} == {
         npi: BAD_LINES[npi] for npi in ("12345", "hello")
     }
@@ -199,7 +199,7 @@ def test_too_many_failures_keep_the_day_from_being_published_and_a_second_run_me
 
     run = strict.run()
     assert not run.ok
-    assert run.status.standing is Standing.partial
+    assert run.status.state is DayState.partial
     assert any("NPIs failed" in problem and "materialise the day again" in problem for problem in run.problems)
 
     registry.configure(fault_share=0.0)
@@ -231,7 +231,7 @@ def test_the_command_line_runs_a_day_with_settings_from_the_environment_alone(
     ran = npi_pipeline("run", "--date", str(DAY), "--json")
     assert ran.returncode == 0, ran.stderr
     report = json.loads(ran.stdout)
-    assert (report["ok"], report["standing"], report["npis"]) == (True, "complete", len(NPIS) + len(BAD_LINES))
+    assert (report["ok"], report["state"], report["npis"]) == (True, "complete", len(NPIS) + len(BAD_LINES))
 
     with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
         run = instance.get_run_by_id(report["run_id"])
@@ -239,7 +239,7 @@ def test_the_command_line_runs_a_day_with_settings_from_the_environment_alone(
         assert (run.job_name, run.tags["dagster/partition"]) == ("npi_daily", str(DAY))
 
     days = json.loads(npi_pipeline("status", "--json").stdout)
-    assert {day["day"]: day["standing"] for day in days}[str(DAY)] == "complete"
+    assert {day["day"]: day["state"] for day in days}[str(DAY)] == "complete"
 
     missing = npi_pipeline("run", "--date", "2026-11-02")
     assert missing.returncode == 1

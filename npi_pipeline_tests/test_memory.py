@@ -21,7 +21,7 @@ from npi_pipeline_tests.flattened import nppes_body, taxonomy
 
 ANSWER_BYTES = 8_388_608
 ANSWERS = 12
-MOST_MB = 800
+MAX_MB = 800
 DAYS = (dt.date(2026, 11, 23), dt.date(2026, 11, 24))
 
 
@@ -62,7 +62,7 @@ def a_day_after_another() -> None:
 def test_answers_of_eight_megabytes_take_bounded_memory_from_the_journal_to_the_changes() -> None:
     done = subprocess.run([sys.executable, "-m", __name__], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) <= MOST_MB
+    assert int(done.stdout) <= MAX_MB
 
 
 if __name__ == "__main__":

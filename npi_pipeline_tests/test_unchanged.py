@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from npi_pipeline.changes.find_changes import find_changes
-from npi_pipeline.days import made_from as made_from_module
+from npi_pipeline.days import input_digest as input_digest_module
 from npi_pipeline.days.paths import (
     journal_folder,
     provider_changes_folder,
     provider_table_folder,
     state_files_folder,
 )
-from npi_pipeline.journal import read_outcomes, read_sealed_journal, unchanged_journal
+from npi_pipeline.journal import read_compacted_journal, read_outcomes, unchanged_journal
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.providers.flatten_records import flatten_records, unchanged_table
 from npi_pipeline.registries import FORMATS
@@ -118,7 +118,7 @@ def test_a_file_too_many_is_published_away(root: DataRoot) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"defuse_formulas": False},
+        {"escape_formulas": False},
         {"byte_order_mark": True},
         {"file_prefix": "other_"},
         {"failed_name": "Others"},
@@ -148,7 +148,7 @@ def test_a_width_a_layout_and_the_code_make_the_table_and_all_after_it_again(
     flatten_records(root, DAY, LAYOUT, {"taxonomies": 2})
     assert unchanged_publication(root, DAY, FILES) is None, "the table is another one"
     complete(root, DAY, OUTCOMES)
-    monkeypatch.setattr(made_from_module, "code_version", lambda: "another")
+    monkeypatch.setattr(input_digest_module, "code_version", lambda: "another")
     assert unchanged_table(root, DAY, LAYOUT, {}) is None
     assert unchanged_publication(root, DAY, FILES) is None
 
@@ -205,25 +205,27 @@ def test_changes_are_found_again_with_other_settings_and_against_another_publica
     complete(root, YESTERDAY, OTHERS)
     complete(root, DAY, OUTCOMES)
     find_changes(root, DAY, FILES)
-    for change in ({"defuse_formulas": False}, {"byte_order_mark": True}, {"list_widths": "taxonomies=1"}):
+    for change in ({"escape_formulas": False}, {"byte_order_mark": True}, {"list_widths": "taxonomies=1"}):
         assert not find_changes(root, DAY, FileSettings(**change))[0].is_unchanged  # type: ignore[arg-type]
     find_changes(root, DAY, FILES)
     complete(root, YESTERDAY, OUTCOMES)
     assert not find_changes(root, DAY, FILES)[0].is_unchanged
 
 
-def test_a_journal_is_left_as_it_was_sealed_only_for_its_list_and_registry_and_without_arrivals(root: DataRoot) -> None:
+def test_a_journal_is_left_as_it_was_compacted_only_for_its_list_and_registry_and_without_arrivals(
+    root: DataRoot,
+) -> None:
     complete(root, DAY, OUTCOMES)
-    sealed = read_sealed_journal(root, DAY)
+    compacted = read_compacted_journal(root, DAY)
     npis = read_outcomes(root, DAY)["npi"]
 
-    def unchanged(npis: object = npis, registry: str = sealed.registry) -> object:
+    def unchanged(npis: object = npis, registry: str = compacted.registry) -> object:
         return unchanged_journal(root, DAY, npis, read_outcomes(root, DAY), registry=registry)  # type: ignore[arg-type]
 
-    assert unchanged() == sealed
+    assert unchanged() == compacted
     assert unchanged(npis[:-1]) is None
     assert unchanged(registry="another") is None
-    removed(root, sealed.paths[0])
+    removed(root, compacted.paths[0])
     assert unchanged() is None
     assert unchanged(npis[:0]) is None, "a part is lost, whoever was in it"
     assert file_of(root, journal_folder(DAY), "journal.json")

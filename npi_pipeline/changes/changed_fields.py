@@ -17,7 +17,7 @@ from npi_pipeline.providers.inferred import read_undeclared
 from npi_pipeline.providers.rows import Rows, unknown_texts
 from npi_pipeline.schema.columns import TableLayout
 from npi_pipeline.schema.json_paths import UNKNOWN_FIELDS, Path, column_of, order_of
-from npi_pipeline.state_files.csv_injection import defused
+from npi_pipeline.state_files.csv_injection import escape_formulas
 
 SCHEMA = pl.Schema([("pair", pl.UInt32), ("field", pl.String), ("old", pl.String), ("new", pl.String)])
 
@@ -32,14 +32,14 @@ _PLAIN = ""
 class Cells:
     """How cells are written: as in the state files.
 
-    ``list_widths`` pins how many items of a list have columns. Where ``defuse_formulas`` is set, a quote stands before
+    ``list_widths`` pins how many items of a list have columns. Where ``escape_formulas`` is set, a quote stands before
     each formula in a column of text, and where ``byte_order_mark`` is, that mark before the header. For a format
     without a declared schema, ``old_numbers`` and ``new_numbers`` are the columns that held no text in the state files
     of the one and the other day, and ``columns`` those that either day had (None: any).
     """
 
     list_widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    defuse_formulas: bool = True
+    escape_formulas: bool = True
     byte_order_mark: bool = False
     old_numbers: Collection[str] = ()
     new_numbers: Collection[str] = ()
@@ -65,7 +65,7 @@ def _changed_declared(bodies: Sequence[str], layout: TableLayout, cells: Cells) 
     changed = [
         frame.with_columns(block=pl.lit(number, pl.Int32))
         for number, block in enumerate(_blocks(rows, layout))
-        for frame in _changed_columns(*block, defuse=cells.defuse_formulas)
+        for frame in _changed_columns(*block, escape=cells.escape_formulas)
     ]
     if not changed:
         return pl.DataFrame(schema=SCHEMA)
@@ -94,7 +94,7 @@ def _items(pairs: pl.DataFrame, lists: pl.Series, name: str) -> pl.DataFrame:
 
 
 def _changed_columns(
-    keys: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame, name: str, *, defuse: bool
+    keys: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame, name: str, *, escape: bool
 ) -> Iterator[pl.DataFrame]:
     """The differing cells of each column of ``old`` and ``new``, whose rows are those of ``keys``.
 
@@ -116,8 +116,8 @@ def _changed_columns(
         values = both.filter(differs[column]).select(
             old=pl.col(f"old {column}").cast(pl.String), new=pl.col(f"new {column}").cast(pl.String)
         )
-        texts = ("old", "new") if old.schema[column] == pl.String and defuse else ()
-        yield pl.concat([changed, defused(values, texts)], how="horizontal")
+        texts = ("old", "new") if old.schema[column] == pl.String and escape else ()
+        yield pl.concat([changed, escape_formulas(values, texts)], how="horizontal")
 
 
 def _differs(column: str, dtype: pl.DataType) -> pl.Expr:
@@ -142,9 +142,9 @@ def _changed_undeclared(bodies: Sequence[str], layout: TableLayout, cells: Cells
     names = [*(column_of(path) for path in sorted(paths, key=order_of)), UNKNOWN_FIELDS]
     places = pl.DataFrame({"field": names}).with_row_index("place")
     ordered = changed.join(places, on="field", how="left").sort("pair", "place")
-    if cells.defuse_formulas:
+    if cells.escape_formulas:
         ordered = ordered.with_columns(
-            _defused_but(ordered, "old", cells.old_numbers), _defused_but(ordered, "new", cells.new_numbers)
+            _escaped_but(ordered, "old", cells.old_numbers), _escaped_but(ordered, "new", cells.new_numbers)
         )
     return ordered.select(*SCHEMA)
 
@@ -163,10 +163,10 @@ def _long(rows: Rows, start: int) -> pl.DataFrame:
     return long.select("row", names.gather(long["number"]), "cell")
 
 
-def _defused_but(rows: pl.DataFrame, name: str, numbers: Collection[str]) -> pl.Series:
-    """The column ``name`` defused, but in the rows of fields that are ``numbers``."""
+def _escaped_but(rows: pl.DataFrame, name: str, numbers: Collection[str]) -> pl.Series:
+    """The column ``name`` escaped, but in the rows of fields that are ``numbers``."""
     is_number = rows["field"].is_in(list(numbers))
-    column: pl.Series = rows[name].zip_with(is_number, defused(rows, (name,))[name])
+    column: pl.Series = rows[name].zip_with(is_number, escape_formulas(rows, (name,))[name])
     return column
 
 

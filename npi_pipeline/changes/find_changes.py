@@ -6,9 +6,9 @@ published a day and found its changes looks at the next complete day too, and fi
 they are against another day, or an earlier publication of this one.
 
 Answers are in the journals, so a day is comparable only while its journal is the one that it was published from. One
-that was recorded anew since is passed over like any day that is not complete: what it had published can no longer be
+that was recorded anew since is skipped like any day that is not complete: what it had published can no longer be
 told, and its run, once it is finished, finds the changes after it anew. So is a day whose files are damaged: that is
-its own trouble, with its own cure, and none of the day that is run.
+its own problem, with its own cure, and none of the day that is run.
 
 Changes are proven before they are kept: those of the next day are found by a run that makes no check of that day.
 
@@ -32,10 +32,10 @@ from npi_pipeline.changes.changed_fields import Cells
 from npi_pipeline.changes.kept_changes import ChangesError, KeptChanges, Publication, keep_changes, read_kept_changes
 from npi_pipeline.changes.proof import changes_match_the_lists
 from npi_pipeline.changes.write_changes import Changes, write_changes
+from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
-from npi_pipeline.days.made_from import made_from
 from npi_pipeline.days.paths import PROVIDER_CHANGES, provider_changes_name
-from npi_pipeline.journal import JournalError, SealedJournal, read_sealed_journal, rows_of
+from npi_pipeline.journal import CompactedJournal, JournalError, read_compacted_journal, rows_of
 from npi_pipeline.providers.kept_table import TableError, read_provider_table
 from npi_pipeline.registries.registry import format_of
 from npi_pipeline.schema.columns import Column, ColumnType, TableLayout
@@ -59,16 +59,16 @@ class UnprovenChangesError(Exception):
 class FoundChanges:
     """The changes of one day: what is kept of them, and what more is to be said of them.
 
-    ``recorded_anew`` are published days that were passed over on the way to the day compared with: their journals are
+    ``recorded_anew`` are published days that were skipped on the way to the day compared with: their journals are
     not those that they were published from. ``is_unchanged``: they were kept already, and are left as they are.
-    ``trouble_of_next_day`` says why the changes of the next complete day could not be found anew, and the remedy.
+    ``problem_of_next_day`` says why the changes of the next complete day could not be found anew, and the remedy.
     """
 
     kept: KeptChanges
     changes: Changes
     recorded_anew: tuple[dt.date, ...] = ()
     is_unchanged: bool = False
-    trouble_of_next_day: str | None = None
+    problem_of_next_day: str | None = None
 
     @property
     def days_apart(self) -> int | None:
@@ -97,7 +97,7 @@ def find_changes(
     try:
         return found, _found_of_next_day(root, day, files, wait_seconds)
     except (*_Damaged, UnprovenChangesError) as error:
-        return dataclasses.replace(found, trouble_of_next_day=str(error)), None
+        return dataclasses.replace(found, problem_of_next_day=str(error)), None
 
 
 def _found_of_next_day(root: DataRoot, day: dt.date, files: FileSettings, wait_seconds: float) -> FoundChanges | None:
@@ -117,9 +117,9 @@ def _found_of_next_day(root: DataRoot, day: dt.date, files: FileSettings, wait_s
 
 @dataclasses.dataclass(frozen=True)
 class _Before:
-    """The complete day right before another, as it is published now, and what was passed over on the way to it.
+    """The complete day right before another, as it is published now, and what was skipped on the way to it.
 
-    ``published`` is the published day right before, whether it is passed over or not; None when it cannot be read.
+    ``published`` is the published day right before, whether it is skipped or not; None when it cannot be read.
     """
 
     complete: Manifest | None
@@ -163,9 +163,9 @@ def _recorded_anew(day: dt.date) -> str:
     return f"{day} was recorded anew but not published anew: run it again, to its end"
 
 
-def _published_journal(root: DataRoot, manifest: Manifest) -> SealedJournal | None:
-    """The journal that the day was published from; None when another one has been sealed since."""
-    journal = read_sealed_journal(root, manifest.day)
+def _published_journal(root: DataRoot, manifest: Manifest) -> CompactedJournal | None:
+    """The journal that the day was published from; None when another one has been compacted since."""
+    journal = read_compacted_journal(root, manifest.day)
     return journal if journal.is_recorded_as(manifest.journal_digest) else None
 
 
@@ -199,7 +199,7 @@ def _found(root: DataRoot, manifest: Manifest, files: FileSettings, held: HeldLo
             if other is not None and old is None:
                 continue
             compared_with = Publication.of(other) if other else None
-            settings = (sorted(files.pinned_widths().items()), files.defuse_formulas, files.byte_order_mark)
+            settings = (sorted(files.pinned_widths().items()), files.escape_formulas, files.byte_order_mark)
             source = (old and old.digest, new and new.digest, settings, path.name, before.lines)
             unchanged = _unchanged(root, Publication.of(manifest), compared_with, source)
             if unchanged is not None:
@@ -212,13 +212,13 @@ def _found(root: DataRoot, manifest: Manifest, files: FileSettings, held: HeldLo
                 changes, fields_compared = _compared(root, old, new, files, path)
                 break
             except (JournalError, TableError):
-                # A part that went while it was to be read: another run has sealed that journal anew.
-                if (old, new) != tuple(read_sealed_journal(root, journal.day) for journal in (old, new)):
+                # A part that went while it was to be read: another run has compacted that journal anew.
+                if (old, new) != tuple(read_compacted_journal(root, journal.day) for journal in (old, new)):
                     continue
-                trouble = _trouble_with(root, old)
-                if trouble is None:
+                problem = _problem_with(root, old)
+                if problem is None:
                     raise
-                damaged[old.day] = trouble
+                damaged[old.day] = problem
         kept = KeptChanges(
             publication=Publication.of(manifest),
             compared_with=compared_with,
@@ -226,9 +226,9 @@ def _found(root: DataRoot, manifest: Manifest, files: FileSettings, held: HeldLo
             counts=changes.counts,
             file=changes.file,
             summary=changes.summary(),
-            passed_over=before.lines,
+            skipped=before.lines,
         )
-        kept = dataclasses.replace(kept, made_from=made_from(source, kept.to_json()))
+        kept = dataclasses.replace(kept, input_digest=input_digest(source, kept.to_json()))
         _ensure_proven(root, kept, path, files)
         kept = keep_changes(root, Path(scratch), kept, held)
     return FoundChanges(kept, changes, before.recorded_anew)
@@ -245,7 +245,7 @@ def _ensure_proven(root: DataRoot, kept: KeptChanges, path: Path, files: FileSet
         )
 
 
-def _trouble_with(root: DataRoot, journal: SealedJournal) -> str | None:
+def _problem_with(root: DataRoot, journal: CompactedJournal) -> str | None:
     """What is wrong with the files of a day that is to be compared with; None when they can all be read."""
     try:
         for _ in rows_of(root, journal):
@@ -266,8 +266,8 @@ def _unchanged(
         kept = read_kept_changes(root, publication.day)
         if kept.summary is None or (kept.publication, kept.compared_with) != (publication, compared_with):
             return None
-        plain = dataclasses.replace(kept.in_folder(""), made_from=None)
-        is_same = kept.made_from == made_from(source, plain.to_json())
+        plain = dataclasses.replace(kept.in_folder(""), input_digest=None)
+        is_same = kept.input_digest == input_digest(source, plain.to_json())
         if not is_same or _sha256(root, kept) != kept.file.sha256:
             return None
         changes = Changes.of_summary(kept.counts, kept.summary, kept.file)
@@ -284,7 +284,7 @@ def _sha256(root: DataRoot, kept: KeptChanges) -> str:
 
 
 def _compared(
-    root: DataRoot, old: SealedJournal, new: SealedJournal, files: FileSettings, path: Path
+    root: DataRoot, old: CompactedJournal, new: CompactedJournal, files: FileSettings, path: Path
 ) -> tuple[Changes, bool]:
     """The changes between two days, written to ``path``, and whether fields could be compared."""
     layout = _layout_of_both(old, new)
@@ -292,7 +292,7 @@ def _compared(
     return write_changes(rows_of(root, old), rows_of(root, new), layout, path, cells), layout is not None
 
 
-def _layout_of_both(old: SealedJournal, new: SealedJournal) -> TableLayout | None:
+def _layout_of_both(old: CompactedJournal, new: CompactedJournal) -> TableLayout | None:
     """The layout of the registry format in which both days were recorded; None when it is not the same."""
     old_format, new_format = format_of(old.registry), format_of(new.registry)
     return new_format.layout if new_format is not None and new_format is old_format else None
@@ -301,7 +301,7 @@ def _layout_of_both(old: SealedJournal, new: SealedJournal) -> TableLayout | Non
 def _cells(
     root: DataRoot, old_day: dt.date, new_day: dt.date, files: FileSettings, layout: TableLayout | None
 ) -> Cells:
-    cells = Cells(files.pinned_widths(), files.defuse_formulas, files.byte_order_mark)
+    cells = Cells(files.pinned_widths(), files.escape_formulas, files.byte_order_mark)
     if layout is None or layout.declared:
         return cells
     old, new = (read_provider_table(root, day).columns for day in (old_day, new_day))

@@ -62,9 +62,9 @@ class KeptChanges:
 
     ``compared_with`` is the complete day right before it, None when there is none. ``fields_compared`` is False when
     the two days were recorded in different registry formats. ``counts`` and ``summary`` are those of
-    ``write_changes.Changes``, and ``made_from`` is a digest of all that shows in the file and of the rest of these
+    ``write_changes.Changes``, and ``input_digest`` is a digest of all that shows in the file and of the rest of these
     fields; summary and digest are None in changes of earlier releases.
-    ``passed_over`` has a line for each published day in between that could not be compared with: why, and the remedy.
+    ``skipped`` has a line for each published day in between that could not be compared with: why, and the remedy.
     """
 
     publication: Publication
@@ -72,9 +72,9 @@ class KeptChanges:
     fields_compared: bool
     counts: Mapping[str, int]
     file: ChangesFile
-    made_from: str | None = None
+    input_digest: str | None = None
     summary: Mapping[str, Any] | None = None
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     @property
     def day(self) -> dt.date:
@@ -97,11 +97,11 @@ class KeptChanges:
             "version": VERSION,
             **_publication_as_json(self.publication),
             "compared_with": _publication_as_json(self.compared_with) if self.compared_with else None,
-            **({"passed_over": list(self.passed_over)} if self.passed_over else {}),
+            **({"skipped": list(self.skipped)} if self.skipped else {}),
             "fields_compared": self.fields_compared,
             "counts": dict(self.counts),
             **{name: value for name, value in dataclasses.asdict(self.file).items() if name != "folder" or value},
-            **({"made_from": self.made_from} if self.made_from else {}),
+            **({"input_digest": self.input_digest} if self.input_digest else {}),
             **({"summary": self.summary} if self.summary else {}),
         }
         return (json.dumps(content, indent=2) + "\n").encode()
@@ -126,9 +126,9 @@ class KeptChanges:
                     content["sha256"],
                     content.get("folder", ""),
                 ),
-                made_from=content.get("made_from"),
+                input_digest=content.get("input_digest"),
                 summary=content.get("summary"),
-                passed_over=tuple(content.get("passed_over", ())),
+                skipped=tuple(content.get("skipped", ())),
             )
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, ChangesError):

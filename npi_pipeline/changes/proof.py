@@ -20,7 +20,7 @@ from npi_pipeline.outcomes import Outcome
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.csv_files import csv_rows, leading_columns
 from npi_pipeline.state_files.publish import path_of_state_file, read_manifest
-from npi_pipeline.state_files.published import NOT_DEFUSED, is_journal_of, is_list_of, rows_of_state_file
+from npi_pipeline.state_files.published import UNESCAPED, is_journal_of, is_list_of, rows_of_state_file
 from npi_pipeline.storage.data_root import DataRoot
 
 _IS_ABOUT_A_FIELD = re.compile(rb"[^,]*,field,")
@@ -104,4 +104,4 @@ def _deactivated(root: DataRoot, day: dt.date) -> pl.DataFrame:
 def _rows_of_outcomes(csv: Iterable[bytes]) -> pl.DataFrame:
     """The rows of a day's changes that are about outcomes."""
     rows = (row for row in csv_rows(csv) if not _IS_ABOUT_A_FIELD.match(row))
-    return leading_columns(rows, *(column.name for column in COLUMNS)).with_columns(NOT_DEFUSED)
+    return leading_columns(rows, *(column.name for column in COLUMNS)).with_columns(UNESCAPED)

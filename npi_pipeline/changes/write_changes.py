@@ -25,7 +25,7 @@ from npi_pipeline.changes.kept_changes import ChangesFile
 from npi_pipeline.providers.rows import runs_of
 from npi_pipeline.schema.columns import Column, ColumnType, TableLayout
 from npi_pipeline.state_files.csv_files import BYTE_ORDER_MARK, csv_of
-from npi_pipeline.state_files.csv_injection import defused
+from npi_pipeline.state_files.csv_injection import escape_formulas
 
 COLUMNS = (
     Column("npi", ColumnType.string, "The NPI that something changed about."),
@@ -101,7 +101,7 @@ class Changes:
 def write_changes(
     old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame], layout: TableLayout | None, path: File, cells: Cells
 ) -> Changes:
-    """Write to ``path`` what changed from ``old`` to ``new``: frames of two days' sealed journals, in order.
+    """Write to ``path`` what changed from ``old`` to ``new``: frames of two days' compacted journals, in order.
 
     ``layout`` is of the registry format of both; with None, fields are not compared. The same outcomes and answers
     give the same bytes. Raises ValueError when an answer cannot be read.
@@ -220,7 +220,7 @@ def _rows(differing: _Differing, layout: TableLayout | None, cells: Cells) -> pl
         frames += [_field_rows(differing, start, layout, cells) for start in _starts(differing.npis)]
     # An NPI has a row of its outcome or rows of its fields, and these are in order already.
     rows = pl.concat(frames).sort("npi", maintain_order=True)
-    return defused(rows, ("npi",)) if cells.defuse_formulas else rows
+    return escape_formulas(rows, ("npi",)) if cells.escape_formulas else rows
 
 
 def _starts(npis: list[str]) -> range:

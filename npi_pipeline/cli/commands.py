@@ -131,7 +131,7 @@ def run(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
 @json_option
 @setting_options()
 def backfill(first: dt.date, last: dt.date | None, *, complete_too: bool, as_json: bool, **options: Any) -> None:
-    """Run the days of a range that are not complete, newest first, one run a day.
+    """Run the days of a range that are not complete, newest first, one run per day.
 
     A day that fails leaves the others alone. Broken off, it goes on from there when it is started again. Exit code 0
     only when all of these days are complete.
@@ -163,7 +163,7 @@ def retry_failed(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
 @main.command()
 @date_option
 @json_option
-@setting_options("files", "days", "watch")
+@setting_options("files", "days", "monitoring")
 def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     """Show the last 30 days as a calendar, and what is wrong with those that are not complete (or show one day).
 
@@ -177,17 +177,17 @@ def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
         settings = _settings(options)
         days = [day] if day else _last_days(settings.days.start_date)
         statuses = status_of_days(open_data_root(settings.files.data_root), settings.files, days)
-        troubles = _troubles(settings, days)
+        problems = _problems(settings, days)
     if as_json:
-        with_troubles = [status.as_json() | {"trouble": troubles.get(status.day)} for status in statuses]
-        click.echo(json.dumps(with_troubles, indent=2))
+        audited = [status.as_json() | {"audit": problems.get(status.day)} for status in statuses]
+        click.echo(json.dumps(audited, indent=2))
     elif day:
-        show_days(statuses, troubles)
+        show_days(statuses, problems)
     else:
-        show_calendar(statuses, troubles)
+        show_calendar(statuses, problems)
 
 
-def _troubles(settings: Settings, days: list[dt.date]) -> dict[dt.date, str]:
+def _problems(settings: Settings, days: list[dt.date]) -> dict[dt.date, str]:
     """What the audit says of the days that are not as they should be; nothing, when there is no instance to ask."""
     if not os.environ.get("DAGSTER_HOME"):
         return {}

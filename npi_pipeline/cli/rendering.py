@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from npi_pipeline.orchestration.day_run import DayRun
-from npi_pipeline.proofs.day_status import DayStatus, Standing
+from npi_pipeline.proofs.day_status import DayState, DayStatus
 from npi_pipeline.settings import Settings, all_settings, as_shown, environment_variable
 
-_MARKS = {Standing.complete: "■", Standing.partial: "◪", Standing.missing: "□"}
-_COLOURS = {Standing.complete: "green", Standing.partial: "yellow", Standing.missing: "red"}
+_MARKS = {DayState.complete: "■", DayState.partial: "◪", DayState.missing: "□"}
+_COLOURS = {DayState.complete: "green", DayState.partial: "yellow", DayState.missing: "red"}
 
 
 def show_day_run(run: DayRun) -> None:
@@ -24,7 +24,7 @@ def show_day_run(run: DayRun) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("day", f"{status.day} {_standing(status)}")
+    table.add_row("day", f"{status.day} {_state_shown(status)}")
     table.add_row("NPIs", f"{status.npis:,}")
     for outcome, count in status.outcomes.items():
         if count:
@@ -49,7 +49,7 @@ def show_backfill(runs: Iterable[DayRun], total: int) -> list[DayRun]:
         ended.append(run)
         status = run.status
         console.print(
-            f"{status.day} {_standing(status)}  {status.npis:,} NPIs, {status.failed:,} failed, {run.seconds:.1f} s"
+            f"{status.day} {_state_shown(status)}  {status.npis:,} NPIs, {status.failed:,} failed, {run.seconds:.1f} s"
             f"  ({len(ended)} of {total})"
         )
         for line in run.problems:
@@ -60,10 +60,10 @@ def show_backfill(runs: Iterable[DayRun], total: int) -> list[DayRun]:
     return ended
 
 
-def show_calendar(statuses: Sequence[DayStatus], troubles: Mapping[dt.date, str]) -> None:
+def show_calendar(statuses: Sequence[DayStatus], problems: Mapping[dt.date, str]) -> None:
     """The days as weeks, Monday first, and a line for each that is not as it should be.
 
-    ``troubles`` is what the audit says of a day.
+    ``problems`` is what the audit says of a day.
     """
     console = Console(highlight=False, soft_wrap=True)
     if not statuses:
@@ -78,45 +78,47 @@ def show_calendar(statuses: Sequence[DayStatus], troubles: Mapping[dt.date, str]
     monday = first - dt.timedelta(days=first.weekday())
     while monday <= last:
         week = [monday + dt.timedelta(days=number) for number in range(7)]
-        table.add_row(f"{monday:%b %Y}", *(_calendar_cell(by_day.get(day), troubles) for day in week))
+        table.add_row(f"{monday:%b %Y}", *(_calendar_cell(by_day.get(day), problems) for day in week))
         monday += dt.timedelta(days=7)
     console.print(table)
-    standings = Counter(status.standing for status in statuses)
-    counts = ", ".join(f"{standings[standing]} {_MARKS[standing]} {standing.value}" for standing in Standing)
+    counted = Counter(status.state for status in statuses)
+    counts = ", ".join(f"{counted[state]} {_MARKS[state]} {state.value}" for state in DayState)
     console.print(f"\n{len(statuses)} days: {counts}")
-    troubled = [status for status in statuses if status.standing is not Standing.complete or status.day in troubles]
-    if troubled:
+    incomplete_or_failed = [
+        status for status in statuses if status.state is not DayState.complete or status.day in problems
+    ]
+    if incomplete_or_failed:
         console.print()
-        show_days(troubled, troubles)
+        show_days(incomplete_or_failed, problems)
 
 
-def _calendar_cell(status: DayStatus | None, troubles: Mapping[dt.date, str]) -> str:
+def _calendar_cell(status: DayStatus | None, problems: Mapping[dt.date, str]) -> str:
     if status is None:
         return ""
-    colour = "red" if status.day in troubles else _COLOURS[status.standing]
-    mark = "!" if status.day in troubles and status.standing is Standing.complete else _MARKS[status.standing]
+    colour = "red" if status.day in problems else _COLOURS[status.state]
+    mark = "!" if status.day in problems and status.state is DayState.complete else _MARKS[status.state]
     return f"[{colour}]{status.day.day:2} {mark}[/]"
 
 
-def show_days(statuses: Iterable[DayStatus], troubles: Mapping[dt.date, str]) -> None:
+def show_days(statuses: Iterable[DayStatus], problems: Mapping[dt.date, str]) -> None:
     """A line for each day, and below it what the audit says of it."""
     table = Table(box=None, pad_edge=False)
-    for name in ("day", "standing"):
+    for name in ("day", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("NPIs", "found", "failed", "files", "rows"):
         table.add_column(name, justify="right")
     table.add_column("where, or what is wrong", overflow="fold")
     for status in statuses:
         numbers = (status.npis, status.outcomes.get("found", 0), status.failed, status.files, status.rows)
-        known = status.standing is not Standing.missing
+        known = status.state is not DayState.missing
         table.add_row(
             str(status.day),
-            _standing(status),
+            _state_shown(status),
             *(f"{number:,}" if known else "" for number in numbers),
             escape(
-                troubles.get(status.day)
+                problems.get(status.day)
                 or status.problem
-                or (status.where if status.standing is Standing.complete else "")
+                or (status.where if status.state is DayState.complete else "")
             ),
         )
     Console(highlight=False, soft_wrap=True).print(table)
@@ -133,5 +135,5 @@ def show_settings(settings: Settings) -> None:
     Console(highlight=False).print(table)
 
 
-def _standing(status: DayStatus) -> str:
-    return f"[{_COLOURS[status.standing]}]{status.standing.value}[/]"
+def _state_shown(status: DayStatus) -> str:
+    return f"[{_COLOURS[status.state]}]{status.state.value}[/]"

@@ -92,11 +92,11 @@ def days_with_list(root: DataRoot) -> list[dt.date]:
 
 
 def days_with_journal(root: DataRoot) -> list[dt.date]:
-    """The days of which anything was fetched, sealed or not, oldest first."""
+    """The days of which anything was fetched, compacted or not, oldest first."""
     return _days_with_file(root, JOURNAL)
 
 
-def days_sealed_since(root: DataRoot, moment: dt.datetime) -> list[dt.date]:
+def days_compacted_since(root: DataRoot, moment: dt.datetime) -> list[dt.date]:
     """The days whose ``journal.json`` was written at ``moment`` or later, by the root's own clock; oldest first."""
     return _days_with_file(root, JOURNAL, JOURNAL_NAME, since=moment)
 
@@ -112,7 +112,7 @@ def has_list(root: DataRoot, day: dt.date) -> bool:
 
 
 def has_journal(root: DataRoot, day: dt.date) -> bool:
-    """Whether anything of the day was fetched, sealed or not; one request, however many days there are."""
+    """Whether anything of the day was fetched, compacted or not; one request, however many days there are."""
     return bool(root.list(journal_folder(day)))
 
 

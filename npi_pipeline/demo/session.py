@@ -161,7 +161,7 @@ def _run(console: Console, registry: EmulatedRegistry, day: dt.date, npis: int) 
 
 @contextlib.contextmanager
 def _repeatedly(do: Callable[[], object]) -> Iterator[None]:
-    """``do`` a few times a second in a thread for the length of the block, and once at its end."""
+    """``do`` a few times per second in a thread for the length of the block, and once at its end."""
     ended = threading.Event()
 
     def loop() -> None:

@@ -11,12 +11,12 @@ import enum
 from npi_pipeline.outcomes import Verdict
 
 
-class Sign(enum.Enum):
-    """What an answer shows of the registry: usable, refused because there are too many requests, or in trouble."""
+class Signal(enum.Enum):
+    """What an answer shows of the registry: it is usable, it throttles us (too many requests), or it fails."""
 
     good = "good"
-    refused = "refused"
-    trouble = "trouble"
+    throttled = "throttled"
+    error = "error"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Answer:
     """
 
     verdict: Verdict
-    sign: Sign
+    signal: Signal
     status: int | None = None
     body: str | None = None
     retry_after: float | None = None

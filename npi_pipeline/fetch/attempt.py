@@ -10,7 +10,7 @@ import math
 
 from npi_pipeline.outcomes import Outcome, Verdict
 
-_NEVER_ASKED = Verdict(Outcome.failed, "not asked before NPI_RUN_DEADLINE passed", passing=True)
+_NEVER_ASKED = Verdict(Outcome.failed, "not asked before NPI_RUN_DEADLINE passed", retryable=True)
 
 
 @dataclasses.dataclass(slots=True, eq=False)

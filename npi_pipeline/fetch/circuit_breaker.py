@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 
 # So improbable are failures in a row that open it, and no fewer are enough: more of troubles, which may be those of a
 # few NPIs that are asked again and again, than of refusals, which are the registry's.
@@ -100,7 +100,7 @@ class Breaker:
 
         Returns what the registry did before, when a probe has found that it is back.
         """
-        if answer.sign is Sign.good:
+        if answer.signal is Signal.good:
             return self._take_good(now, sent_at, is_telling=is_telling)
         self._reason = answer.verdict.reason or ""
         if is_telling and not self.is_open:
@@ -112,7 +112,7 @@ class Breaker:
             self._fail_probe(now, answer)
         elif self._failures >= max(_least(answer), _BY_CHANCE / math.log(self._share_then)):
             self._opened_at = now
-            self._has_refused = answer.sign is Sign.refused
+            self._has_refused = answer.signal is Signal.throttled
             self._rest(now, _FIRST_PAUSE)
         return None
 
@@ -151,7 +151,7 @@ class Breaker:
         self._failures += 1
 
     def _hold(self, now: float, sent_at: float, answer: Answer) -> None:
-        self._refused_in_a_row += answer.sign is Sign.refused
+        self._refused_in_a_row += answer.signal is Signal.throttled
         until = now + (answer.retry_after or 0.0)
         if self._refused_in_a_row > max(1, self.unsurprising) and until > max(now, self._held_until):
             self._held_until, self._held_by = until, sent_at
@@ -163,7 +163,7 @@ class Breaker:
         self._probes_failed += 1
         if self._probes_failed < self._probes:
             return
-        is_long = answer.sign is Sign.refused and now - self._opened_at > _LONGEST_QUOTA
+        is_long = answer.signal is Signal.throttled and now - self._opened_at > _LONGEST_QUOTA
         self._rest(now, min(self._pause * 2, math.inf if is_long else _LONGEST_PAUSE))
 
     def _rest(self, now: float, seconds: float) -> None:
@@ -181,7 +181,7 @@ class Reopening:
 
 
 def _least(answer: Answer) -> int:
-    return _LEAST_REFUSALS if answer.sign is Sign.refused else _LEAST_TROUBLES
+    return _LEAST_REFUSALS if answer.signal is Signal.throttled else _LEAST_TROUBLES
 
 
 def _bounded(share: float) -> float:

@@ -6,12 +6,12 @@ What a result means:
 
 - 200, and 203 from a proxy that changed it: the registry format judges the body.
 - 429, 408, 5xx, 403, 407, redirects, other 2xx, timeouts, resets, cut, oversized or undecodable bodies, names that do
-  not resolve: ``failed``, passing. 403 is among them because content delivery networks and firewalls answer 403 when
+  not resolve: ``failed``, retryable. 403 is among them because content delivery networks and firewalls answer 403 when
   they throttle, 407 because it is a proxy's; who answers so to everybody ends the fetch through the breaker and
   condemns no NPI.
 - Redirects are not followed, not even on the same host: each would double the requests, and a moved registry is for
   NPI_REGISTRY_URL to say. Maintenance pages are redirects too, and pass.
-- other 4xx: ``failed``, not passing.
+- other 4xx: ``failed``, not retryable.
 
 Not here: when to ask and when to ask again (``scheduler``), how requests are sent (``connection``), how answers are
 judged (``formats``).
@@ -34,7 +34,7 @@ import urllib3.exceptions
 from requests.utils import urldefragauth
 
 import npi_pipeline
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 from npi_pipeline.fetch.connection import Connection
 from npi_pipeline.fetch.content_coding import TOO_LARGE, TOO_MANY_CODINGS, BodyError, decoded
 from npi_pipeline.fetch.network import Network
@@ -45,10 +45,10 @@ from npi_pipeline.settings import FetchSettings
 
 _PLACEHOLDER_IN_URL = urllib.parse.quote(PLACEHOLDER)
 _REFUSING = frozenset({403, 429})
-_MOST_PASSED_OVER = 65_536
+_MAX_SKIPPED = 65_536
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})\b")
 _CLIENT_ERROR = 4
-_PASSING_4XX = frozenset({403, 407, 408, 425, 429})
+_RETRYABLE_4XX = frozenset({403, 407, 408, 425, 429})
 _ANSWERING = frozenset({200, 203})
 
 
@@ -92,7 +92,7 @@ class Client:
         return dataclasses.replace(answer, seconds=time.monotonic() - started)
 
     def abort(self) -> None:
-        """Break off the request in flight, from another thread; ``ask`` then returns a passing failure."""
+        """Break off the request in flight, from another thread; ``ask`` then returns a retryable failure."""
         self._connection.abort()
 
     def close(self) -> None:
@@ -106,8 +106,8 @@ class Client:
         text = self._text_of(response)
         verdict = self._judge(npi, text.encode())
         if verdict.outcome is Outcome.failed:
-            return Answer(verdict, Sign.trouble, response.status)
-        return Answer(verdict, Sign.good, response.status, text)
+            return Answer(verdict, Signal.error, response.status)
+        return Answer(verdict, Signal.good, response.status, text)
 
     def _text_of(self, response: urllib3.BaseHTTPResponse) -> str:
         """The text of an answer, decompressed. Raises BodyError when there is none, or too much."""
@@ -125,7 +125,7 @@ class Client:
     def _pass_over_body(self, response: urllib3.BaseHTTPResponse) -> None:
         """Read what nobody looks at, so that the connection can be kept; a status counts without its body too."""
         try:
-            is_whole = len(_read(response, _MOST_PASSED_OVER)) < _MOST_PASSED_OVER
+            is_whole = len(_read(response, _MAX_SKIPPED)) < _MAX_SKIPPED
         except (urllib3.exceptions.HTTPError, OSError):
             is_whole = False
         if not is_whole:
@@ -161,13 +161,13 @@ def _not_ok(response: urllib3.BaseHTTPResponse) -> Answer:
     if location := response.get_redirect_location():
         reason += f", a redirect to {_host_of(location)}, not followed"
     is_client_error = status // 100 == _CLIENT_ERROR
-    passing = not is_client_error or status in _PASSING_4XX
+    retryable = not is_client_error or status in _RETRYABLE_4XX
     retry_after = _seconds_of(response.headers.get("Retry-After"), response.headers.get("Date"))
     # A 503 without a word of when to come back may be any failure.
     is_refusal = status in _REFUSING or (status == http.HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None)
     return Answer(
-        Verdict(Outcome.failed, reason, passing=passing),
-        Sign.refused if is_refusal else Sign.trouble,
+        Verdict(Outcome.failed, reason, retryable=retryable),
+        Signal.throttled if is_refusal else Signal.error,
         status,
         retry_after=retry_after,
     )
@@ -182,7 +182,7 @@ def _host_of(location: str) -> str:
 
 
 def _trouble(reason: str, status: int | None = None) -> Answer:
-    return Answer(Verdict(Outcome.failed, reason, passing=True), Sign.trouble, status)
+    return Answer(Verdict(Outcome.failed, reason, retryable=True), Signal.error, status)
 
 
 def _phrase(status: int) -> str:

@@ -8,7 +8,7 @@ A kept connection may be closed by its peer at any time, also while the next req
 before is noticed (by urllib3, which looks whether there is something to read). What is closed meanwhile shows as a
 connection that had been used before and ends before the first byte of an answer: then the request, a GET, is sent again
 at once on a new connection. That is how browsers, curl and Go do it. A fresh connection that ends so is a failure.
-Where a cap on requests a second is set, it waits for its turn first (``rate_limiter``).
+Where a cap on requests per second is set, it waits for its turn first (``rate_limiter``).
 
 Not here: what an answer means (``client``), proxies and certificates (``network``).
 """
@@ -32,7 +32,7 @@ from requests.adapters import HTTPAdapter
 from npi_pipeline.fetch.network import Network
 
 # A firewall on the way forgets a connection without a word after some minutes, and then a request is lost in silence.
-_LONGEST_IDLE_SECONDS = 60.0
+_MAX_IDLE_SECONDS = 60.0
 _INTERIM = 1
 
 
@@ -75,7 +75,7 @@ class Connection(HTTPAdapter):
         """The answer to a GET of ``url``, its body still to be read. Raises what requests, urllib3, sockets raise."""
         self._aborted.clear()
         self._request.url = url
-        if time.monotonic() > self._used_at + _LONGEST_IDLE_SECONDS:
+        if time.monotonic() > self._used_at + _MAX_IDLE_SECONDS:
             self.drop()
         try:
             return self._send()

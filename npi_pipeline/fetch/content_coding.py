@@ -17,12 +17,12 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = zlib.MAX_WBITS | 16
 _RAW_DEFLATE = -zlib.MAX_WBITS
 # urllib3 refuses more, also when it is not asked to decode. Even two are a mistake in themselves.
-_MOST_CODINGS = 5
+_MAX_CODINGS = 5
 # Each member costs a copy of the rest.
-_MOST_MEMBERS = 1000
+_MAX_MEMBERS = 1000
 # All but the first two are no codings, but are sent by servers that mean the charset, or nothing.
 _NOTHING_DONE = frozenset({"", "identity", "none", "binary", "utf-8", "utf8"})
-_LONGEST_NAME = 40
+_MAX_NAME_LENGTH = 40
 
 
 class BodyError(Exception):
@@ -33,7 +33,7 @@ def decoded(body: bytes, content_encoding: str, limit: int) -> bytes:
     """The body without its codings, none of which may swell it to more than ``limit`` bytes. Raises BodyError."""
     names = (name.strip() for name in content_encoding.lower().split(","))
     codings = [name for name in names if name not in _NOTHING_DONE]
-    if len(codings) > _MOST_CODINGS:
+    if len(codings) > _MAX_CODINGS:
         raise BodyError(TOO_MANY_CODINGS)
     for coding in reversed(codings):
         if coding in {"gzip", "x-gzip"}:
@@ -41,7 +41,7 @@ def decoded(body: bytes, content_encoding: str, limit: int) -> bytes:
         elif coding == "deflate":
             body = _inflate(body, limit)
         else:
-            raise BodyError(f"the answer has a content coding that was not asked for, {coding[:_LONGEST_NAME]!r}")
+            raise BodyError(f"the answer has a content coding that was not asked for, {coding[:_MAX_NAME_LENGTH]!r}")
     # No JSON begins so: a proxy compressed once more what was compressed, or the head forgot to say it.
     return _gunzip(body, limit) if body.startswith(_GZIP_MAGIC) else body
 
@@ -49,7 +49,7 @@ def decoded(body: bytes, content_encoding: str, limit: int) -> bytes:
 def _gunzip(body: bytes, limit: int) -> bytes:
     """All members of a gzip body (RFC 1952), one after the other; what follows them and is none does not count."""
     whole = b""
-    for _ in range(_MOST_MEMBERS):
+    for _ in range(_MAX_MEMBERS):
         data, body = _decompress(body, _GZIP, limit - len(whole))
         whole += data
         if not body.startswith(_GZIP_MAGIC):

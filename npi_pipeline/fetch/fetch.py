@@ -34,7 +34,7 @@ from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings
 
 # Hours of a fetch are a few lines an hour.
-_LONGEST_SILENCE_SECONDS = 300.0
+_MAX_SILENCE_SECONDS = 300.0
 
 __all__ = ["Fetch", "FetchProgress", "FetchReport", "RegistryDownError", "fetch"]
 
@@ -128,7 +128,7 @@ class Fetch:
         while not self._stop.is_set():
             now = time.monotonic()
             if now >= show_at:
-                pause = min(2 * pause, _LONGEST_SILENCE_SECONDS)
+                pause = min(2 * pause, _MAX_SILENCE_SECONDS)
                 show_at = now + pause
                 self._show_progress(scheduler)
             step = scheduler.next(now)

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 from npi_pipeline.fetch.concurrency_limit import ConcurrencyLimit
 from npi_pipeline.fetch.rate_limiter import RateLimiter
 
@@ -52,7 +52,7 @@ class Limiter:
 
     @property
     def rate(self) -> float:
-        """Requests a second that may be sent now; infinity while nothing limits them."""
+        """Requests per second that may be sent now; infinity while nothing limits them."""
         return self._rate.rate if self._rate.is_limiting else math.inf
 
     def ready_at(self, now: float, overdue: int = 0) -> float:
@@ -84,11 +84,11 @@ class Limiter:
         """A request sent at ``sent_at`` was answered."""
         use = self.in_flight / self.limit
         self.in_flight -= 1
-        if answer.sign is Sign.refused:
+        if answer.signal is Signal.throttled:
             self._rate.refused(now, sent_at)
             return
         self._rate.admitted(now, sent_at, self.in_flight)
-        if answer.sign is Sign.good:
+        if answer.signal is Signal.good:
             self._concurrency.good(now, sent_at, answer.seconds, use)
         else:
             self._concurrency.trouble(now, sent_at, answer.seconds, use)

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Mapping
 
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 from npi_pipeline.fetch.attempt import Attempt, Settled
 from npi_pipeline.fetch.limiter import Limiter
 from npi_pipeline.outcomes import NpiOutcome, Outcome
@@ -27,7 +27,7 @@ _PERCENTILES = (50, 90, 99, 100)
 class FetchProgress:
     """How a fetch is getting on right now.
 
-    ``done``: NPIs with an outcome, ``failed`` those of them that failed. ``rate``: outcomes a second, lately.
+    ``done``: NPIs with an outcome, ``failed`` those of them that failed. ``rate``: outcomes per second, lately.
     ``in_flight``: requests at the registry. ``waiting``: NPIs that wait to be asked again.
     ``limit``: requests that may be in flight now; ``rate_limit``: requests that may be sent a second, infinity while
     nothing limits them. ``seconds_left`` is None when it cannot be told.
@@ -60,7 +60,7 @@ class FetchReport:
     ``attempts``: requests made. ``outcomes``: NPIs by outcome. ``retries``: repeated requests by the reason of the
     failure before. ``refused``: requests that the registry refused for being too many. ``latency``: seconds of a
     request by percentile (50, 90, 99, 100), within 5 %. ``highest_limit``: the most requests in flight it came to.
-    ``rate``: outcomes a second.
+    ``rate``: outcomes per second.
     """
 
     attempts: int
@@ -109,7 +109,7 @@ class Tally:
     def answer(self, answer: Answer) -> None:
         """Count an answer."""
         self._latency.add(answer.seconds)
-        self._refused += answer.sign is Sign.refused
+        self._refused += answer.signal is Signal.throttled
 
     def outcome(self, settled: Settled, now: dt.datetime) -> NpiOutcome:
         """Count an NPI that is settled; returns the outcome that it now has."""

@@ -1,7 +1,7 @@
 """The rate limiter: how fast requests may follow each other, learnt from those that the registry refuses.
 
 Requests are spaced evenly, because registries count in short windows. What got through at an alarm is what was
-admitted a second, counted over the latest sends; sends before a pause of the fetch's own do not count, because a
+admitted per second, counted over the latest sends; sends before a pause of the fetch's own do not count, because a
 rate that the fetch itself held down says nothing about the registry.
 
 When the registry has refused *everything* for a while and opens again, it matters what went before:
@@ -9,7 +9,7 @@ When the registry has refused *everything* for a while and opens again, it matte
 - refusals that a cut had ended: it is a rate, and exceeding it is punished. Go on well below it, and try it rarely.
 - nothing, though no more was asked than it had admitted for a moment before: it is a quota that is used up. What it
   admits on average, the time in which it was closed included, is the rate.
-- neither: what it admitted a second just before is worth a try.
+- neither: what it admitted per second just before is worth a try.
 
 Not here: the law by which the limit is learnt (``learnt_limit``), whether the registry is closed (``circuit_breaker``).
 """
@@ -59,7 +59,7 @@ class Slots:
         self._lock = threading.Lock()
 
     def take(self, now: float, rate: float) -> float:
-        """Take the next one, ``rate`` of them a second; its time."""
+        """Take the next one, ``rate`` of them per second; its time."""
         with self._lock:
             slot = max(now, self.next)
             catch_up = max(0.0, _GROUP_SECONDS - 1 / rate)
@@ -73,7 +73,7 @@ class Slots:
 
 
 class RateLimiter:
-    """Requests a second, and when the next one is due. ``cap`` is never exceeded; infinity for none."""
+    """Requests per second, and when the next one is due. ``cap`` is never exceeded; infinity for none."""
 
     def __init__(self, cap: float) -> None:
         self._is_capped = cap < math.inf
@@ -91,7 +91,7 @@ class RateLimiter:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self._limit.value
 
     @property
@@ -165,7 +165,7 @@ class RateLimiter:
         return (len(latest) - 1) / max(latest[-1] - latest[0], 1e-9) > _IN_USE * self.rate
 
     def _admitted_around(self, sent_at: float) -> float:
-        """Requests admitted a second up to the one sent at ``sent_at``."""
+        """Requests admitted per second up to the one sent at ``sent_at``."""
         enough = max(_SENDS, self._limit.answers_of_the_alarm)
         count, start = 0, sent_at
         for when in reversed(self._sent):

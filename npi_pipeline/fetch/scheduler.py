@@ -26,7 +26,7 @@ import random
 from collections.abc import Iterable, Iterator
 
 from npi_pipeline.fetch.adaptive_timeout import AdaptiveTimeout
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 from npi_pipeline.fetch.attempt import Attempt, Settled
 from npi_pipeline.fetch.circuit_breaker import Breaker
 from npi_pipeline.fetch.limiter import Limiter
@@ -99,10 +99,10 @@ class Scheduler:
 
     def answered(self, now: float, attempt: Attempt, answer: Answer) -> Settled | None:
         """Take the answer to an attempt; the NPI is settled, or waits to be asked again."""
-        was_broken_off = self._timeout.answered(attempt, answer.seconds, is_good=answer.sign is Sign.good)
+        was_broken_off = self._timeout.answered(attempt, answer.seconds, is_good=answer.signal is Signal.good)
         self._tell(now, attempt, answer, was_broken_off=was_broken_off)
         attempt.verdict, attempt.status = answer.verdict, answer.status
-        if not answer.verdict.passing:
+        if not answer.verdict.retryable:
             return _settled(attempt, answer.body)
         attempt.repeats += self._is_its_own(attempt, answer)
         asked_to_wait = answer.retry_after or 0.0
@@ -136,7 +136,7 @@ class Scheduler:
 
     def _is_its_own(self, attempt: Attempt, answer: Answer) -> bool:
         """Whether a failure is the NPI's, and so uses up a repeat, or everybody's."""
-        if answer.sign is Sign.refused:
+        if answer.signal is Signal.throttled:
             return answer.status == http.HTTPStatus.FORBIDDEN
         everybodys = attempt.number - attempt.repeats
         return answer.status != http.HTTPStatus.SERVICE_UNAVAILABLE or everybodys > self._breaker.unsurprising

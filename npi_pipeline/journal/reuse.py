@@ -12,19 +12,19 @@ from collections.abc import Callable
 import polars as pl
 
 from npi_pipeline import clock
-from npi_pipeline.days.paths import days_sealed_since
-from npi_pipeline.journal.parts import (
+from npi_pipeline.days.paths import days_compacted_since
+from npi_pipeline.journal.rows import SCHEMA, next_run
+from npi_pipeline.journal.segments import (
+    CompactedJournal,
     JournalError,
-    SealedJournal,
-    arrivals_folder,
     contents,
     is_whole,
-    load_sealed_journal,
+    load_compacted_journal,
     new_stem,
     rows_in,
+    segments_folder,
     write_part,
 )
-from npi_pipeline.journal.rows import SCHEMA, next_run
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -43,25 +43,25 @@ def reuse_answers(
     not_before: dt.datetime,
     *,
     known: pl.DataFrame,
-    may_serve: Callable[[SealedJournal], bool] = lambda _: True,
+    may_serve: Callable[[CompactedJournal], bool] = lambda _: True,
 ) -> int:
-    """Take answers about ``npis`` into the journal of ``day`` from other days' sealed journals; how many it were.
+    """Take answers about ``npis`` into the journal of ``day`` from other days' compacted journals; how many it were.
 
-    Only what ``registry`` (as given to ``seal_journal``) answered not before ``not_before`` is taken, the latest
+    Only what ``registry`` (as given to ``compact_journal``) answered not before ``not_before`` is taken, the latest
     first, from journals that ``may_serve``, and nothing that is dated in the future: how old it is nobody knows. While
-    a journal was sealed in the future nothing at all is: the clock may be behind, and old answers seem young. The rows
-    keep their ``fetched_at`` and are those of a run of their own. ``known`` is what ``read_outcomes`` gives for
+    a journal was compacted in the future nothing at all is: the clock may be behind, and old answers seem young. The
+    rows keep their ``fetched_at`` and are those of a run of their own. ``known`` is what ``read_outcomes`` gives for
     ``day``: an answer older than that is not taken. The caller holds the day's lock. Raises StorageError.
     """
     latest_moment = clock.utc_now() + clock.MACHINES_APART
     journals = _recent_journals(root, day, registry, not_before)
-    if journals and journals[0].sealed_at > latest_moment:
+    if journals and journals[0].compacted_at > latest_moment:
         logger.warning(
-            "no answers are taken over from other days: the journal of %s was sealed in the future, at %s UTC, so how "
-            "old answers are cannot be told; set this machine's clock or, if it is right, run that day with "
+            "no answers are taken over from other days: the journal of %s was compacted in the future, at %s UTC, so "
+            "how old answers are cannot be told; set this machine's clock or, if it is right, run that day with "
             "NPI_FETCH_MODE=all",
             journals[0].day,
-            f"{journals[0].sealed_at:%Y-%m-%d %H:%M:%S}",
+            f"{journals[0].compacted_at:%Y-%m-%d %H:%M:%S}",
         )
         return 0
     wanted = npis.unique()
@@ -74,7 +74,7 @@ def reuse_answers(
         if not _serves(journal, may_serve):
             continue
         for path, content in contents(root, journal.paths):
-            # Damaged, or sealed again meanwhile: then it is simply not reused.
+            # Damaged, or compacted again meanwhile: then it is simply not reused.
             if content is None or not is_whole(path, content):
                 continue
             answers = rows_in(content, list(SCHEMA)).filter(
@@ -88,7 +88,7 @@ def reuse_answers(
             )
             if rows.is_empty():
                 continue
-            write_part(root, arrivals_folder(day, registry), f"{stem}-{taken:07}", rows)
+            write_part(root, segments_folder(day, registry), f"{stem}-{taken:07}", rows)
             taken += rows.height
             wanted = wanted.filter(~wanted.is_in(rows["npi"].implode()))
         if wanted.is_empty():
@@ -96,21 +96,21 @@ def reuse_answers(
     return taken
 
 
-def _recent_journals(root: DataRoot, day: dt.date, registry: str, not_before: dt.datetime) -> list[SealedJournal]:
-    """Other days' journals that may hold such answers, the one sealed last first."""
+def _recent_journals(root: DataRoot, day: dt.date, registry: str, not_before: dt.datetime) -> list[CompactedJournal]:
+    """Other days' journals that may hold such answers, the one compacted last first."""
     # By the listing alone, so that of a thousand days only the few that can serve are read.
-    days = days_sealed_since(root, not_before - _CLOCKS_APART)
+    days = days_compacted_since(root, not_before - _CLOCKS_APART)
     journals = (_readable_journal(root, other) for other in days if other != day)
-    # What is in a journal was fetched before it was sealed.
+    # What is in a journal was fetched before it was compacted.
     recent = [
         journal
         for journal in journals
-        if journal is not None and journal.registry == registry and journal.sealed_at >= not_before
+        if journal is not None and journal.registry == registry and journal.compacted_at >= not_before
     ]
-    return sorted(recent, key=lambda journal: (journal.sealed_at, journal.day), reverse=True)
+    return sorted(recent, key=lambda journal: (journal.compacted_at, journal.day), reverse=True)
 
 
-def _serves(journal: SealedJournal, may_serve: Callable[[SealedJournal], bool]) -> bool:
+def _serves(journal: CompactedJournal, may_serve: Callable[[CompactedJournal], bool]) -> bool:
     """Whether it may, as far as it can be told: of a damaged one it cannot."""
     try:
         return may_serve(journal)
@@ -119,10 +119,10 @@ def _serves(journal: SealedJournal, may_serve: Callable[[SealedJournal], bool]) 
         return False
 
 
-def _readable_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
-    """The sealed journal of another day. One that cannot be understood is that day's trouble: it is not reused."""
+def _readable_journal(root: DataRoot, day: dt.date) -> CompactedJournal | None:
+    """The compacted journal of another day. One that cannot be understood is that day's problem: it is not reused."""
     try:
-        return load_sealed_journal(root, day)
+        return load_compacted_journal(root, day)
     except JournalError as error:
         logger.warning("no answers are taken over from %s: %s", day, error)
         return None

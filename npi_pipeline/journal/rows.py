@@ -1,4 +1,4 @@
-"""The rows of the journal: their columns, and which of several rows of an NPI stands. Not here: files (``parts``).
+"""The rows of the journal: their columns, and which of several rows of an NPI stands. Not here: files (``segments``).
 
 ``run`` numbers the runs that wrote rows of a day, in their order: it tells the newer of two rows, whatever the clock of
 each of them said. Rows of earlier releases have none, which is the oldest.
@@ -16,7 +16,7 @@ SCHEMA = pl.Schema(
         ("run", pl.UInt32),
         ("outcome", pl.String),
         ("reason", pl.String),
-        ("passing", pl.Boolean),
+        ("retryable", pl.Boolean),
         ("status", pl.UInt16),
         ("attempts", pl.UInt32),
         ("fetched_at", pl.Datetime("ms", "UTC")),
@@ -28,7 +28,7 @@ NO_ROWS = pl.DataFrame(schema=SCHEMA)
 
 _FAILED = Outcome.failed.value
 # Of a row: whether a later run of the day in mode `missing` leaves this NPI alone.
-IS_FINAL = (pl.col("outcome") != _FAILED) | ~pl.col("passing")
+IS_FINAL = (pl.col("outcome") != _FAILED) | ~pl.col("retryable")
 
 
 def next_run(known: pl.DataFrame) -> int:
@@ -45,7 +45,7 @@ def frame_of(outcomes: list[NpiOutcome], run: int) -> pl.DataFrame:
             "run": [run] * len(outcomes),
             "outcome": [outcome.verdict.outcome.value for outcome in outcomes],
             "reason": [outcome.verdict.reason for outcome in outcomes],
-            "passing": [outcome.verdict.passing for outcome in outcomes],
+            "retryable": [outcome.verdict.retryable for outcome in outcomes],
             "status": [outcome.status for outcome in outcomes],
             "attempts": [outcome.attempts for outcome in outcomes],
             "fetched_at": [outcome.fetched_at for outcome in outcomes],
@@ -56,7 +56,7 @@ def frame_of(outcomes: list[NpiOutcome], run: int) -> pl.DataFrame:
 
 
 def latest(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row an NPI, sorted by npi: that of the last run.
+    """One row per NPI, sorted by npi: that of the last run.
 
     Of one run, or of none as in earlier releases, the one fetched last, and of two of the same moment rather an answer
     than a failure. Whatever else tells two rows apart decides after that, so that the order of arrival never does.

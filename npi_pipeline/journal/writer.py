@@ -1,4 +1,4 @@
-"""Writing outcomes down as they arrive, in parts of about a second. Not here: merging the parts (``sealing``)."""
+"""Writing outcomes down as they arrive, in parts of about a second. Not here: merging the parts (``compaction``)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from types import TracebackType
 
 import polars as pl
 
-from npi_pipeline.journal.parts import arrivals_folder, new_stem, write_part
 from npi_pipeline.journal.rows import frame_of
+from npi_pipeline.journal.segments import new_stem, segments_folder, write_part
 from npi_pipeline.outcomes import NpiOutcome
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -35,7 +35,7 @@ class JournalWriter:
     """Appends outcomes to the journal of a day. A context manager; ``append`` may be called from any thread.
 
     ``run`` is the number of this run among those of the day (``rows.next_run``): its rows stand before earlier ones.
-    ``registry`` names whom the outcomes come from; none of another's are read or sealed with them.
+    ``registry`` names whom the outcomes come from; none of another's are read or compacted with them.
     With ``async_writes`` parts are written while the fetch goes on, else ``append`` waits while one is written.
     When a part cannot be written (a full disk, S3 down), the next ``append``, or the end, raises the StorageError.
     """
@@ -44,7 +44,7 @@ class JournalWriter:
         self, root: DataRoot, day: dt.date, *, run: int, registry: str = "", async_writes: bool = True
     ) -> None:
         self._root = root
-        self._folder = arrivals_folder(day, registry)
+        self._folder = segments_folder(day, registry)
         self._async_writes = async_writes
         self._run = run
         self._stem = new_stem(day)

@@ -1,6 +1,6 @@
 """Which record is the header, and which column holds the NPIs: by what the header says and by the values.
 
-What is not clear is either said (``doubt``) or refused, with the setting that decides: ``NPI_LIST_COLUMN``.
+What is not clear is either said (``ambiguity``) or refused, with the setting that decides: ``NPI_LIST_COLUMN``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DECIDE = "name the column (or give its position, from 1) in NPI_LIST_COLUMN"
 # What other systems call the column.
 _NPI_COLUMN_NAMES = frozenset({"npi", "npinumber", "npino", "npiid", "providernpi", "nationalprovideridentifier"})
 # So many lines at most stand above the list.
-_MOST_LEADING = 50
+_MAX_LEADING = 50
 _SHOWN = 40
 
 
@@ -33,13 +33,13 @@ class ColumnChoice:
     """The column with the NPIs.
 
     ``index`` from 0. ``header``: the cells of the header, empty when there is none. ``line``: that of the header; what
-    stands above it is no part of the list (0 without a header). ``doubt``: why another column may be meant.
+    stands above it is no part of the list (0 without a header). ``ambiguity``: why another column may be meant.
     """
 
     index: int
     header: tuple[str, ...]
     line: int
-    doubt: str | None = None
+    ambiguity: str | None = None
 
     def describe(self, index: int | None = None) -> str:
         """A column for a person, such as ``column 2 'NPI'``; without ``index``, that of the NPIs."""
@@ -85,14 +85,14 @@ def _chosen(cells: tuple[str, ...], line: int, named: list[int], shares: list[fl
             f"put one NPI a line, or {_DECIDE}",
         )
     if rivals:
-        return dataclasses.replace(choice, doubt=f"{_listed(choice, rivals)} may be meant as well; {_DECIDE}")
+        return dataclasses.replace(choice, ambiguity=f"{_listed(choice, rivals)} may be meant as well; {_DECIDE}")
     if named and best not in named:
         return dataclasses.replace(
-            choice, doubt=f"{choice.describe(named[0])} says that it is the NPI, but holds hardly any; {_DECIDE}"
+            choice, ambiguity=f"{choice.describe(named[0])} says that it is the NPI, but holds hardly any; {_DECIDE}"
         )
     if not full and len(shares) > 1 and not named:
         return dataclasses.replace(
-            choice, doubt=f"no column says that it is the NPI, and none holds mostly NPIs; {_DECIDE}"
+            choice, ambiguity=f"no column says that it is the NPI, and none holds mostly NPIs; {_DECIDE}"
         )
     return choice
 
@@ -133,7 +133,7 @@ def _as_set(records: Sequence[Record], leading: Sequence[Record], setting: str) 
 def _leading(records: Sequence[Record]) -> list[Record]:
     """The records before the first that could be meant as an NPI: the header is one of them, if there is one."""
     leading: list[Record] = []
-    for record in records[:_MOST_LEADING]:
+    for record in records[:_MAX_LEADING]:
         if any(map(_may_be_meant_as_npi, record.cells)):
             break
         leading.append(record)

@@ -10,8 +10,8 @@ from npi_pipeline.npi_list import ListUnreadableError, NpiList, parse_npi_list
 from npi_pipeline.npi_list.kept_list import KeptListError, KeptSource, keep_list, read_kept_list, read_kept_source
 from npi_pipeline.npi_list.kept_npis import keep_npis, read_kept_npis, read_kept_size
 from npi_pipeline.npi_list.source import (
-    HowChosen,
     ListObject,
+    ListSelection,
     ListUnavailableError,
     NoListOfDayError,
     is_certain,
@@ -60,7 +60,7 @@ def _list_of_day(root: DataRoot, day: dt.date, client: S3Client, settings: ListS
         if kept is None:
             raise
         return kept
-    if listed.doubt is None:
+    if listed.ambiguity is None:
         return listed
     return _kept_before_the_end(root, day, bucket, key) or listed
 
@@ -72,7 +72,7 @@ def _kept_before_the_end(root: DataRoot, day: dt.date, bucket: str, key: str) ->
     except (FileNotFoundError, KeptListError):
         return None
     if (kept.bucket, kept.key) == (bucket, key) and is_certain(kept, day):
-        return dataclasses.replace(kept, chosen=HowChosen.kept)
+        return dataclasses.replace(kept, selection=ListSelection.kept)
     return None
 
 

@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from npi_pipeline.days.paths import list_path, list_source_path
-from npi_pipeline.npi_list.source import FoundList, HowChosen, ListObject
+from npi_pipeline.npi_list.source import FoundList, ListObject, ListSelection
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 
 
@@ -62,8 +62,8 @@ def read_kept_source(root: DataRoot, day: dt.date) -> KeptSource:
     try:
         source = json.loads(content)
         source["last_modified"] = dt.datetime.fromisoformat(source["last_modified"])
-        if "chosen" in source:
-            source["chosen"] = HowChosen(source["chosen"])
+        if "selection" in source:
+            source["selection"] = ListSelection(source["selection"])
         # What a later release adds is nothing to this one.
         known = {field.name for field in dataclasses.fields(KeptSource)}
         return KeptSource(**{name: value for name, value in source.items() if name in known})
@@ -76,4 +76,4 @@ def read_kept_source(root: DataRoot, day: dt.date) -> KeptSource:
 
 def source_of(source: KeptSource) -> dict[str, Any]:
     """Where the list came from, as JSON holds it."""
-    return vars(source) | {"last_modified": source.last_modified.isoformat(), "chosen": source.chosen.value}
+    return vars(source) | {"last_modified": source.last_modified.isoformat(), "selection": source.selection.value}

@@ -38,8 +38,8 @@ class NpiList:
     ``npis`` has the columns of ``SCHEMA``, one row for each distinct NPI, sorted by npi: ``reason`` says why it is
     invalid (null when it is valid), ``line`` is where it stands first (from 1), ``occurrences`` how often.
     ``header`` is the name of the column that was taken, ``column`` its position (from 1), ``title_lines`` what stands
-    above the header. ``doubts`` are the reasons why NPIs may have been missed or be wrong, one line with a remedy each;
-    ``remarks`` is what a person may want to know besides.
+    above the header. ``credibility_monitor`` are the reasons why NPIs may have been missed or be wrong, one line with a
+    remedy each; ``remarks`` is what a person may want to know besides.
     """
 
     npis: pl.DataFrame
@@ -48,7 +48,7 @@ class NpiList:
     empty_lines: int
     column: int = 1
     title_lines: int = 0
-    doubts: tuple[str, ...] = ()
+    ambiguities: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
@@ -91,7 +91,7 @@ def parse_npi_list(data: bytes, column: str = "") -> NpiList:
     if npis.is_empty():
         name = choice.header[choice.index] if choice.header else ""
         raise ListUnreadableError(f"holds the header {name[:40]!r} and no NPI")
-    doubts, remarks = read.unclear(valid, is_set=bool(column))
+    ambiguities, remarks = read.unclear(valid, is_set=bool(column))
     return NpiList(
         npis=npis,
         header=choice.header[choice.index] if choice.index < len(choice.header) else None,
@@ -99,7 +99,7 @@ def parse_npi_list(data: bytes, column: str = "") -> NpiList:
         empty_lines=read.empty,
         column=choice.index + 1,
         title_lines=title_lines,
-        doubts=((choice.doubt,) if choice.doubt else ()) + doubts,
+        ambiguities=((choice.ambiguity,) if choice.ambiguity else ()) + ambiguities,
         remarks=remarks,
     )
 
@@ -172,10 +172,10 @@ class _Read:
 
     def unclear(self, valid: pl.Series, *, is_set: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What is not clear, and what is only remarked on: ``is_set`` says that the column was chosen by a person."""
-        doubts, remarks = [], []
+        ambiguities, remarks = [], []
         if self.strays:
             lines = ", ".join(map(str, self._first_strays))
-            doubts.append(
+            ambiguities.append(
                 f"{self.strays:,} quotes do not close, in line {lines}: what they begin was read as lines by "
                 "themselves; close them"
             )
@@ -186,18 +186,18 @@ class _Read:
         )
         torn = lost.filter("is_torn")
         if not torn.is_empty():
-            doubts.append(self._told(torn, "inside of longer cells") + "; mend these lines, one NPI a line")
+            ambiguities.append(self._told(torn, "inside of longer cells") + "; mend these lines, one NPI a line")
         others = lost.filter(~pl.col("is_torn"))
         if not others.is_empty():
             told = self._told(others, "outside of that column and were not taken")
             if is_set:
                 remarks.append(told)
             else:
-                doubts.append(
+                ambiguities.append(
                     f"{told}; name their column in NPI_LIST_COLUMN if they are meant, else set it to "
                     f"{self._choice.index + 1}"
                 )
-        return tuple(doubts), tuple(remarks)
+        return tuple(ambiguities), tuple(remarks)
 
     def _told(self, lost: pl.DataFrame, where: str) -> str:
         examples = (

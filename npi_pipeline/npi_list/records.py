@@ -2,7 +2,7 @@
 
 Quotes are read before lines are cut, as CSV has it: a quoted cell may span lines. But a quote may be a stray one, and
 must not swallow the lines after it. Python's own reader is asked strictly; where a quote does not close as CSV wants,
-or closes only after ``LONGEST_RECORD``, or what it spans are records by themselves, the line is a record of its own.
+or closes only after ``MAX_RECORD_LENGTH``, or what it spans are records by themselves, the line is a record of its own.
 
 Text without any quote is cut by polars, which is the same (held by a test) and ten times as fast.
 """
@@ -18,7 +18,7 @@ import polars as pl
 
 from npi_pipeline.npi_list.cells import is_valid
 
-LONGEST_RECORD = 1 << 16
+MAX_RECORD_LENGTH = 1 << 16
 """Characters that a record of several lines may have."""
 
 SCHEMA = pl.Schema(
@@ -98,7 +98,7 @@ def _read_quoted(lines: list[str], delimiter: str, width: int | None, *, is_last
                 return records, len(lines)
         except csv.Error:
             at_end = first + reader.line_num >= len(lines)
-            if at_end and not is_last and sum(map(len, lines[begin:])) <= LONGEST_RECORD:
+            if at_end and not is_last and sum(map(len, lines[begin:])) <= MAX_RECORD_LENGTH:
                 return records, begin
         records.append((begin, *_alone(lines[begin], delimiter)))
         begin += 1
@@ -107,7 +107,7 @@ def _read_quoted(lines: list[str], delimiter: str, width: int | None, *, is_last
 
 def _swallows(lines: list[str], delimiter: str, width: int | None) -> bool:
     """Whether the quote that joins ``lines`` is more likely a stray one: a later line is a record like the first."""
-    if sum(map(len, lines)) > LONGEST_RECORD:
+    if sum(map(len, lines)) > MAX_RECORD_LENGTH:
         return True
     if width is None:
         return False

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from npi_pipeline.npi_list.object_history import NO_ID, ObjectHistory, ObjectVersion, object_history
 from npi_pipeline.storage.s3_client import is_unsigned
 from npi_pipeline.storage.s3_errors import Use, code_of, explain
-from npi_pipeline.storage.s3_retryable import may_pass
+from npi_pipeline.storage.s3_retryable import is_retryable
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
@@ -63,19 +63,19 @@ _NOT_LISTED = {
 class ListUnavailableError(Exception):
     """The list cannot be read. One line names bucket, key and remedy.
 
-    ``passing`` says that asking again later may help (no connection, S3 answering 5xx), without anyone's doing.
+    ``retryable`` says that asking again later may help (no connection, S3 answering 5xx), without anyone's doing.
     """
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.retryable = retryable
 
 
 class NoListOfDayError(ListUnavailableError):
     """The bucket holds no list of a day that has ended: there was none then, or it is gone since."""
 
 
-class HowChosen(str, enum.Enum):
+class ListSelection(str, enum.Enum):
     """How it is known which object is the list of a day.
 
     ``dated_key``: the key names the day. ``current``: the object that lies there. ``version``: one that was written
@@ -92,8 +92,8 @@ class HowChosen(str, enum.Enum):
 class FoundList:
     """Which object is the list of a day.
 
-    ``etag`` is without quotes; ``version_id`` is None for an object that the bucket gave none. ``doubt``, on one line
-    with the remedy, says why it may be another day's list; None when it is certain.
+    ``etag`` is without quotes; ``version_id`` is None for an object that the bucket gave none. ``ambiguity``, on one
+    line with the remedy, says why it may be another day's list; None when it is certain.
     """
 
     bucket: str
@@ -102,8 +102,8 @@ class FoundList:
     etag: str
     last_modified: dt.datetime
     # Releases before this field took what lay there.
-    chosen: HowChosen = HowChosen.current
-    doubt: str | None = None
+    selection: ListSelection = ListSelection.current
+    ambiguity: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,9 +126,11 @@ def end_of_day(day: dt.date) -> dt.datetime:
 def is_certain(found: FoundList, day: dt.date) -> bool:
     """Whether it is known that this is the list of ``day`` and of no later one.
 
-    Releases that recorded no doubt recorded at least when the object was put.
+    Releases that recorded no ambiguity recorded at least when the object was put.
     """
-    return found.doubt is None and (found.chosen is HowChosen.dated_key or found.last_modified < end_of_day(day))
+    return found.ambiguity is None and (
+        found.selection is ListSelection.dated_key or found.last_modified < end_of_day(day)
+    )
 
 
 def find_list_object(
@@ -162,8 +164,8 @@ def read_list_object(
 ) -> ListObject:
     """What ``find_list_object`` finds, read. Today's list and one with a dated key cost one request.
 
-    Raises ListUnavailableError, NoListOfDayError among it; it is ``passing`` when S3 is not reached, answers 5xx after
-    botocore's own repeats, or the list is written over this moment.
+    Raises ListUnavailableError, NoListOfDayError among it; it is ``retryable`` when S3 is not reached, answers 5xx
+    after botocore's own repeats, or the list is written over this moment.
     """
     with _one_line(client, bucket, key):
         plan = _plan(client, bucket, key, day, is_dated=is_dated, now=now)
@@ -176,14 +178,14 @@ def read_list_object(
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What to ask S3 for: ``version``, or else whatever is current; then ``doubt`` is about one from after ``end``."""
+    """What to ask S3 for: ``version``, or whatever is current; then ``ambiguity`` is about one from after ``end``."""
 
     bucket: str
     key: str
     end: dt.datetime
-    chosen: HowChosen
+    selection: ListSelection
     version: ObjectVersion | None = None
-    doubt: str | None = None
+    ambiguity: str | None = None
 
     def get(self, client: S3Client) -> GetObjectOutputTypeDef:
         """Ask for it. The body is left to be read or closed."""
@@ -197,7 +199,9 @@ class _Plan:
         except _client_error() as error:
             use = _USE if self.version.is_latest else _VERSION_USE
             is_written_over = code_of(error) == "PreconditionFailed"
-            raise _unavailable(self.bucket, self.key, error, use, passing=is_written_over or may_pass(error)) from error
+            raise _unavailable(
+                self.bucket, self.key, error, use, retryable=is_written_over or is_retryable(error)
+            ) from error
 
     def found_in(self, answer: GetObjectOutputTypeDef) -> FoundList:
         """What S3 answered with."""
@@ -212,27 +216,27 @@ class _Plan:
             version_id=None if version_id == NO_ID else version_id,
             etag=etag.strip('"'),
             last_modified=last_modified,
-            chosen=self.chosen,
-            doubt=None if is_current_since_before else self.doubt,
+            selection=self.selection,
+            ambiguity=None if is_current_since_before else self.ambiguity,
         )
 
 
 def _plan(client: S3Client, bucket: str, key: str, day: dt.date, *, is_dated: bool, now: dt.datetime | None) -> _Plan:
     end = end_of_day(day)
     if is_dated:
-        return _Plan(bucket, key, end, HowChosen.dated_key)
+        return _Plan(bucket, key, end, ListSelection.dated_key)
     if (now or dt.datetime.now(dt.timezone.utc)) < end:
-        return _Plan(bucket, key, end, HowChosen.current)
+        return _Plan(bucket, key, end, ListSelection.current)
     try:
         history = object_history(client, bucket, key, end)
     except _client_error() as error:
-        doubt = _NOT_LISTED.get(code_of(error))
-        if doubt is None:
+        ambiguity = _NOT_LISTED.get(code_of(error))
+        if ambiguity is None:
             raise
-        return _Plan(bucket, key, end, HowChosen.current, doubt=doubt)
+        return _Plan(bucket, key, end, ListSelection.current, ambiguity=ambiguity)
     version = _version_of_day(history, bucket, key)
-    chosen = HowChosen.current if version.is_latest else HowChosen.version
-    return _Plan(bucket, key, end, chosen, version=version, doubt=_WRITTEN_OVER if history.has_gap else None)
+    chosen = ListSelection.current if version.is_latest else ListSelection.version
+    return _Plan(bucket, key, end, chosen, version=version, ambiguity=_WRITTEN_OVER if history.has_gap else None)
 
 
 def _version_of_day(history: ObjectHistory, bucket: str, key: str) -> ObjectVersion:
@@ -268,7 +272,7 @@ def _one_line(client: S3Client, bucket: str, key: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError, ResponseParserError) as error:
         use = _PUBLIC_USE if is_unsigned(client) else _USE
-        raise _unavailable(bucket, key, error, use, passing=may_pass(error)) from error
+        raise _unavailable(bucket, key, error, use, retryable=is_retryable(error)) from error
 
 
 def no_client(bucket: str, error: BotoCoreError) -> ListUnavailableError:
@@ -276,10 +280,10 @@ def no_client(bucket: str, error: BotoCoreError) -> ListUnavailableError:
     return ListUnavailableError(f"the NPI list's bucket s3://{bucket} cannot be asked: {explain(error, _USE)}")
 
 
-def _unavailable(bucket: str, key: str, error: Exception, use: Use, *, passing: bool) -> ListUnavailableError:
+def _unavailable(bucket: str, key: str, error: Exception, use: Use, *, retryable: bool) -> ListUnavailableError:
     is_missing = isinstance(error, _client_error()) and code_of(error) == "NoSuchKey"
     why = _MISSING if is_missing else explain(error, use)
-    return ListUnavailableError(_cannot_be_read(bucket, key, why), passing=passing)
+    return ListUnavailableError(_cannot_be_read(bucket, key, why), retryable=retryable)
 
 
 def _too_large(size: int, most: int) -> str:

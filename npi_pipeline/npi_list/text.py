@@ -9,7 +9,7 @@ import codecs
 import io
 from collections.abc import Iterator
 
-LONGEST_LINE = 1 << 20
+MAX_LINE_LENGTH = 1 << 20
 """Characters. A line that is longer is no line of a list."""
 
 _BLOCK_BYTES = 1 << 20
@@ -60,8 +60,8 @@ def text_of(data: bytes) -> Iterator[str]:
         _ensure_is_text(piece, line, is_binary=replaced > characters / 10)
         end = piece.rfind("\n") + 1
         # Every other line of the piece is shorter than the block that it came in.
-        if (piece.find("\n") if end else len(piece)) > LONGEST_LINE:
-            raise ListUnreadableError(f"has more than {LONGEST_LINE:,} characters in line {line}")
+        if (piece.find("\n") if end else len(piece)) > MAX_LINE_LENGTH:
+            raise ListUnreadableError(f"has more than {MAX_LINE_LENGTH:,} characters in line {line}")
         if end:
             yield piece[:end]
             line += piece.count("\n")

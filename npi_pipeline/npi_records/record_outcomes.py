@@ -20,19 +20,19 @@ from npi_pipeline.fetch.fetch import FetchReport, fetch
 from npi_pipeline.fetch.progress import FetchProgress
 from npi_pipeline.journal import (
     IS_FINAL,
+    CompactedJournal,
     JournalWriter,
-    SealedJournal,
-    first_run_of_asking,
+    compact_journal,
+    first_run_of_refetch,
     next_run,
     read_outcomes,
     reuse_answers,
-    seal_journal,
     unchanged_journal,
 )
 from npi_pipeline.npi_list import NpiList
-from npi_pipeline.npi_records.belief import answers_in_doubt, is_believed, not_believed
-from npi_pipeline.npi_records.doubts import Doubts
-from npi_pipeline.npi_records.probe import Probe, read_probes
+from npi_pipeline.npi_records.credibility import is_credible, not_credible, suspect_answers
+from npi_pipeline.npi_records.credibility_monitor import CredibilityMonitor
+from npi_pipeline.npi_records.registry_probe import Probe, read_probes
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import CheckSettings, FetchMode, FetchSettings
@@ -43,14 +43,14 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class RecordedDay:
-    """What a run did for its day: the sealed journal, and how the asking went.
+    """What a run did for its day: the compacted journal, and how the asking went.
 
     ``asked``: NPIs that the registry was asked for. ``reused``: NPIs whose answer another day had lately.
     ``probed``: NPIs found lately that it was asked for besides, because its answers were in doubt. ``is_unchanged``:
-    the journal was sealed already, for this list, and nothing came since; it is left as it is.
+    the journal was compacted already, for this list, and nothing came since; it is left as it is.
     """
 
-    journal: SealedJournal
+    journal: CompactedJournal
     asked: int
     reused: int
     probed: int
@@ -70,13 +70,13 @@ def record_outcomes(
     stop: threading.Event | None = None,
     on_progress: Callable[[FetchProgress], None] | None = None,
 ) -> RecordedDay:
-    """See to it that each distinct NPI of the list has exactly one outcome in the sealed journal of ``day``.
+    """See to it that each distinct NPI of the list has exactly one outcome in the compacted journal of ``day``.
 
     What the journal already holds is not asked for again, but as ``settings.fetch_mode`` says; what it holds of another
     registry counts for nothing. Interrupted at any moment, the journal keeps what arrived and the next call goes on
     from there. For that the modes that ask afresh need to know which calls go on with one another: what an earlier call
-    of the same ``asking`` settled is not asked for again in any mode.
-    What a registry says that seems to know nobody (see ``belief``, and ``checks`` for the limit) is kept and not
+    of the same ``refetch`` settled is not asked for again in any mode.
+    What a registry says that seems to know nobody (see ``credibility``, and ``checks`` for the limit) is kept and not
     believed: then RegistryDownError is raised, and the next call asks for it again.
     Raises DayLockedError, RegistryDownError, StorageError, and JournalError when an NPI is left without an outcome.
     """
@@ -87,7 +87,7 @@ def record_outcomes(
         known = _known(root, day, registry, limit, probes)
         since_run: int | None = None
         if asking is not None and settings.fetch_mode is not FetchMode.missing:
-            since_run = first_run_of_asking(root, day, registry.identity, asking, next_run(known))
+            since_run = first_run_of_refetch(root, day, registry.identity, asking, next_run(known))
         to_ask = npis_to_ask(npis, known, settings.fetch_mode, since_run)
         reused = _reuse(root, day, to_ask, registry, settings, known=known, limit=limit)
         if reused:
@@ -97,7 +97,9 @@ def record_outcomes(
         fetching = fetch(
             to_ask, registry, settings, total=to_ask.len(), stop=stop, on_progress=on_progress if to_ask.len() else None
         )
-        doubts = Doubts(root, day, registry, settings, limit, run=run, known=known, probes=probes, stop=stop)
+        doubts = CredibilityMonitor(
+            root, day, registry, settings, limit, run=run, known=known, probes=probes, stop=stop
+        )
         with JournalWriter(
             root, day, run=run, registry=registry.identity, async_writes=settings.async_writes
         ) as journal:
@@ -110,9 +112,9 @@ def record_outcomes(
                     doubts.take_note(outcome)
         doubts.settle()
         unchanged = unchanged_journal(root, day, npis["npi"], known, registry=registry.identity)
-        sealed = unchanged or seal_journal(root, day, npis["npi"], held, registry=registry.identity)
+        compacted = unchanged or compact_journal(root, day, npis["npi"], held, registry=registry.identity)
     return RecordedDay(
-        journal=sealed,
+        journal=compacted,
         asked=to_ask.len(),
         reused=reused,
         probed=doubts.probed,
@@ -124,13 +126,13 @@ def record_outcomes(
 def _known(root: DataRoot, day: dt.date, registry: Registry, limit: float, probes: Sequence[Probe]) -> pl.DataFrame:
     """What the journal knows, once those answers that are not believed are down in it as to be asked for again."""
     known = read_outcomes(root, day, registry.identity)
-    in_doubt = answers_in_doubt(known, limit, probes)
+    in_doubt = suspect_answers(known, limit, probes)
     if in_doubt.is_empty():
         return known
     now = clock.utc_now()
     with JournalWriter(root, day, run=next_run(known), registry=registry.identity) as journal:
         for npi, outcome in in_doubt.select("npi", "outcome").iter_rows():
-            verdict = Verdict(Outcome.failed, not_believed(outcome), passing=True)
+            verdict = Verdict(Outcome.failed, not_credible(outcome), retryable=True)
             journal.append(NpiOutcome(npi=npi, verdict=verdict, fetched_at=now))
     logger.warning("%s answers of %s are not believed: they are asked for again", f"{in_doubt.height:,}", day)
     return read_outcomes(root, day, registry.identity)
@@ -151,8 +153,8 @@ def _reuse(
         return 0
     not_before = clock.utc_now() - dt.timedelta(hours=settings.reuse_hours)
 
-    def may_serve(journal: SealedJournal) -> bool:
-        return is_believed(root, journal, limit)
+    def may_serve(journal: CompactedJournal) -> bool:
+        return is_credible(root, journal, limit)
 
     return reuse_answers(root, day, npis, registry.identity, not_before, known=known, may_serve=may_serve)
 

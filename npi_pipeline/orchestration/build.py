@@ -26,7 +26,7 @@ from npi_pipeline.orchestration.partitions import daily_partitions
 from npi_pipeline.orchestration.resources import DayStorage, NpiListSource, ProviderRegistry
 from npi_pipeline.orchestration.s3_resource import S3
 from npi_pipeline.orchestration.schedules import audit_schedule, daily_schedule
-from npi_pipeline.orchestration.sensors import failed_run_sensor, late_list_sensor, lost_run_sensor
+from npi_pipeline.orchestration.sensors import failed_run_sensor, late_list_sensor, orphaned_run_sensor
 from npi_pipeline.providers.flatten_records import pinned_widths
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import Settings, unknown_variables
@@ -52,7 +52,7 @@ def build_definitions(
             npi_list_asset(days),
             npi_records_asset(days, settings.fetch, settings.checks),
             providers_asset(days),
-            state_files_asset(days, settings.watch),
+            state_files_asset(days, settings.monitoring),
             provider_changes_asset(days),
         ],
         asset_checks=asset_checks(settings.checks),
@@ -60,8 +60,8 @@ def build_definitions(
         schedules=[daily_schedule(settings), audit_schedule(settings)],
         sensors=[
             late_list_sensor(settings),
-            lost_run_sensor(),
-            failed_run_sensor(alert or alert_of(settings.watch.alert_webhook_url)),
+            orphaned_run_sensor(),
+            failed_run_sensor(alert or alert_of(settings.monitoring.alert_webhook_url)),
         ],
         resources={
             "s3": S3(),

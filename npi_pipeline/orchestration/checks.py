@@ -141,8 +141,8 @@ _CLAIMS = (
     ),
     _Claim(
         "provider_changes",
-        lambda root, day, _files, _checks: provider_changes.no_day_was_passed_over(root, day),
-        "no_day_was_passed_over",
+        lambda root, day, _files, _checks: provider_changes.no_day_was_skipped(root, day),
+        "no_day_was_skipped",
         "The changes are against the published day right before: its files can be read, and are of one publication.",
         _WARN,
     ),

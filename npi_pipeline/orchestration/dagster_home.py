@@ -43,7 +43,7 @@ _REMEDIES = {
     ("not a directory", "file exists"): "set it to a folder",
     ("locked",): "another process holds its database: run it again later, or keep it in PostgreSQL (deploy/)",
 }
-_MOST_CHARACTERS = 300
+_MAX_CHARACTERS = 300
 
 
 class HomeError(Exception):
@@ -101,7 +101,7 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
 
 
 def _home_error(folder: Path, error: Exception) -> HomeError:
-    line = " ".join(_words_of(error).split())[:_MOST_CHARACTERS]
+    line = " ".join(_words_of(error).split())[:_MAX_CHARACTERS]
     remedies = (remedy for signs, remedy in _REMEDIES.items() if any(sign in line.lower() for sign in signs))
     remedy = next(remedies, "see its dagster.yaml, and the storage that it names")
     return HomeError(f"DAGSTER_HOME={folder} cannot be used: {line}; {remedy}")

@@ -12,7 +12,7 @@ ASSETS = frozenset(
 )
 
 
-def makes_a_day(run: dg.DagsterRun) -> bool:
+def is_daily_run(run: dg.DagsterRun) -> bool:
     """Whether a run is the daily job's, or makes any of its assets (the UI and backfills have a job of their own)."""
     return run.job_name == JOB_NAME or not ASSETS.isdisjoint(run.asset_selection or ())
 

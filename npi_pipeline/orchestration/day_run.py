@@ -18,10 +18,10 @@ from npi_pipeline.orchestration.build import build_definitions
 from npi_pipeline.orchestration.dagster_home import open_instance
 from npi_pipeline.orchestration.daily_job import JOB_NAME
 from npi_pipeline.orchestration.monitoring.failures import NOT_KNOWN, broken_checks, reasons
-from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG, end_lost_runs
+from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG, fail_orphaned_runs
 from npi_pipeline.orchestration.partitions import daily_partitions
 from npi_pipeline.orchestration.run_log import terminal_logger
-from npi_pipeline.proofs.day_status import DayStatus, Standing, status_of_day
+from npi_pipeline.proofs.day_status import DayState, DayStatus, status_of_day
 from npi_pipeline.settings import Settings, SettingsError
 from npi_pipeline.state_files.publish import is_published
 from npi_pipeline.storage.open_root import open_data_root
@@ -40,7 +40,7 @@ class DayRun:
     @property
     def ok(self) -> bool:
         """Whether the day is complete and published, and every check that matters holds."""
-        return not self.problems and self.status.standing is Standing.complete
+        return not self.problems and self.status.state is DayState.complete
 
     def as_json(self) -> dict[str, object]:
         """The result for machines."""
@@ -76,7 +76,7 @@ def run_days(settings: Settings, days: Sequence[dt.date], *, log_level: str = "I
     with open_instance() as instance:
         for day in days:
             # One that was killed holds the pool's slot, and there may be no daemon to free it.
-            end_lost_runs(instance)
+            fail_orphaned_runs(instance)
             yield _run_day(settings, job, instance, day, log_level)
 
 

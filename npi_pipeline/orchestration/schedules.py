@@ -16,8 +16,8 @@ from npi_pipeline.orchestration.monitoring.audit import AUDIT_JOB_NAME
 from npi_pipeline.orchestration.monitoring.recent_days import (
     DAILY_SCHEDULE_NAME,
     DueDays,
-    days_looked_after,
     due_days,
+    monitored_days,
     recent_days,
 )
 from npi_pipeline.orchestration.resources import DayStorage
@@ -34,28 +34,29 @@ def daily_schedule(settings: Settings) -> dg.ScheduleDefinition:
     A day that is queued, running or in a backfill is not doubled; one that failed often enough is reported and left
     alone. Raises SettingsError for an hour that is none.
     """
-    watch = settings.watch
+    monitoring = settings.monitoring
 
-    with _cron_of("NPI_SCHEDULE_CRON", watch.schedule_cron) as cron:
+    with _cron_of("NPI_SCHEDULE_CRON", monitoring.schedule_cron) as cron:
 
         @dg.schedule(
             name=DAILY_SCHEDULE_NAME,
             job_name=JOB_NAME,
             cron_schedule=cron,
-            execution_timezone=watch.schedule_timezone,
+            execution_timezone=monitoring.schedule_timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=f"Today, and each of the {watch.catch_up_days} days before it that is incomplete or failed.",
+            description=f"Today, and each of the {monitoring.catch_up_days} days before it that is incomplete "
+            "or failed.",
         )
         def npi_daily_schedule(
             context: dg.ScheduleEvaluationContext, day_storage: DayStorage
         ) -> Iterator[dg.RunRequest | dg.SkipReason]:
             today = context.scheduled_execution_time.astimezone(dt.timezone.utc).date()
-            days = days_looked_after(settings, today)
+            days = monitored_days(settings, today)
             recent = recent_days(context.instance, day_storage.open(), day_storage, days)
-            due = due_days(recent, watch.catch_up_tries)
+            due = due_days(recent, monitoring.catch_up_tries)
             if due.left_alone:
                 context.log.warning(
-                    f"left alone after {watch.catch_up_tries} failed tries (NPI_CATCH_UP_TRIES): "
+                    f"left alone after {monitoring.catch_up_tries} failed tries (NPI_CATCH_UP_TRIES): "
                     f"{', '.join(due.left_alone)}; see why they failed, then materialise them by hand"
                 )
             for day in due.asked_for:
@@ -68,12 +69,12 @@ def daily_schedule(settings: Settings) -> dg.ScheduleDefinition:
 
 def audit_schedule(settings: Settings) -> dg.ScheduleDefinition:
     """When the audit is made. Raises SettingsError for an hour that is none."""
-    with _cron_of("NPI_AUDIT_CRON", settings.watch.audit_cron) as cron:
+    with _cron_of("NPI_AUDIT_CRON", settings.monitoring.audit_cron) as cron:
         return dg.ScheduleDefinition(
             name=AUDIT_SCHEDULE_NAME,
             job_name=AUDIT_JOB_NAME,
             cron_schedule=cron,
-            execution_timezone=settings.watch.schedule_timezone,
+            execution_timezone=settings.monitoring.schedule_timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description="Looks whether any of the last days is incomplete or failed.",
         )

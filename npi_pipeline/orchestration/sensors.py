@@ -12,9 +12,9 @@ from npi_pipeline.npi_list.source import FoundList, find_list_object
 from npi_pipeline.orchestration.daily_job import JOB_NAME
 from npi_pipeline.orchestration.monitoring.alert import Alert
 from npi_pipeline.orchestration.monitoring.failures import name_of_run, why_failed
-from npi_pipeline.orchestration.monitoring.late_lists import lists_that_came
-from npi_pipeline.orchestration.monitoring.orphaned_runs import end_lost_runs
-from npi_pipeline.orchestration.monitoring.recent_days import days_looked_after, recent_days
+from npi_pipeline.orchestration.monitoring.late_lists import late_lists_of
+from npi_pipeline.orchestration.monitoring.orphaned_runs import fail_orphaned_runs
+from npi_pipeline.orchestration.monitoring.recent_days import monitored_days, recent_days
 from npi_pipeline.orchestration.resources import DayStorage, NpiListSource
 from npi_pipeline.orchestration.s3_resource import S3
 from npi_pipeline.orchestration.schedules import RUN_TAGS
@@ -38,7 +38,7 @@ def late_list_sensor(settings: Settings) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, s3: S3, npi_list_source: NpiListSource, day_storage: DayStorage
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         root = day_storage.open()
-        days = days_looked_after(settings, dt.datetime.now(dt.timezone.utc).date())
+        days = monitored_days(settings, dt.datetime.now(dt.timezone.utc).date())
         recent = recent_days(context.instance, root, day_storage, days)
 
         def find(day: dt.date) -> FoundList:
@@ -47,7 +47,7 @@ def late_list_sensor(settings: Settings) -> dg.SensorDefinition:
                 source.client(s3), source.list_bucket, source.key_of(day), day, is_dated=source.key_is_dated
             )
 
-        came = list(lists_that_came(root, recent, find))
+        came = list(late_lists_of(root, recent, find))
         for day, found in came:
             # A key asks once and never again: a list that is there and still fails is not run for ever.
             yield dg.RunRequest(
@@ -61,7 +61,7 @@ def late_list_sensor(settings: Settings) -> dg.SensorDefinition:
     return npi_late_list_sensor
 
 
-def lost_run_sensor() -> dg.SensorDefinition:
+def orphaned_run_sensor() -> dg.SensorDefinition:
     """Twice a minute: runs whose process is gone are ended, so that nothing waits for them."""
 
     @dg.sensor(
@@ -70,7 +70,7 @@ def lost_run_sensor() -> dg.SensorDefinition:
         description="Ends runs whose process is gone, as after a restart of the machine.",
     )
     def npi_lost_run_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        lost = end_lost_runs(context.instance)
+        lost = fail_orphaned_runs(context.instance)
         return dg.SkipReason(f"ended as lost: {', '.join(map(name_of_run, lost))}" if lost else "no run is lost")
 
     return npi_lost_run_sensor

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from npi_pipeline.days.paths import has_journal, has_list, state_files_folder
-from npi_pipeline.journal import JournalDamagedError, JournalError, read_sealed_journal
+from npi_pipeline.journal import JournalDamagedError, JournalError, read_compacted_journal
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.manifest import ManifestError
@@ -23,7 +23,7 @@ from npi_pipeline.storage.data_root import DataRoot
 _THREADS = 8
 
 
-class Standing(str, enum.Enum):
+class DayState(str, enum.Enum):
     """How far a day has come. ``complete`` is a day whose manifest is there and can be understood."""
 
     complete = "complete"
@@ -33,13 +33,13 @@ class Standing(str, enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class DayStatus:
-    """One day: its standing, NPIs by outcome as far as they are known, and its state files.
+    """One day: its state, NPIs by outcome as far as they are known, and its state files.
 
     ``problem`` says what of its files cannot be read, and the remedy.
     """
 
     day: dt.date
-    standing: Standing
+    state: DayState
     outcomes: dict[str, int]
     files: int
     rows: int
@@ -61,7 +61,7 @@ class DayStatus:
         """The status for machines."""
         return {
             "day": self.day.isoformat(),
-            "standing": self.standing.value,
+            "state": self.state.value,
             "npis": self.npis,
             "outcomes": self.outcomes,
             "files": self.files,
@@ -94,7 +94,7 @@ def status_of_day(root: DataRoot, files: FileSettings, day: dt.date) -> DayStatu
     else:
         return DayStatus(
             day=day,
-            standing=Standing.complete,
+            state=DayState.complete,
             outcomes=dict(manifest.outcomes),
             files=len(manifest.files),
             rows=sum(file.rows for file in manifest.files),
@@ -103,11 +103,11 @@ def status_of_day(root: DataRoot, files: FileSettings, day: dt.date) -> DayStatu
         )
     outcomes: dict[str, int] = {}
     try:
-        outcomes = read_sealed_journal(root, day).outcomes
+        outcomes = read_compacted_journal(root, day).outcomes
     except JournalDamagedError as error:
         problem = problem or str(error)
     except JournalError:
         pass
     is_begun = bool(problem or outcomes) or has_list(root, day) or has_journal(root, day)
-    standing = Standing.partial if is_begun else Standing.missing
-    return DayStatus(day, standing, outcomes, 0, 0, root.uri(folder), published_at=None, problem=problem)
+    state = DayState.partial if is_begun else DayState.missing
+    return DayStatus(day, state, outcomes, 0, 0, root.uri(folder), published_at=None, problem=problem)

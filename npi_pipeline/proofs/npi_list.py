@@ -11,15 +11,15 @@ from npi_pipeline.days.paths import days_with_list
 from npi_pipeline.findings import Finding
 from npi_pipeline.npi_list.keep_npi_list import kept_list_size, kept_npi_list
 from npi_pipeline.npi_list.kept_list import read_kept_list, read_kept_source
-from npi_pipeline.npi_list.source import HowChosen, is_certain
+from npi_pipeline.npi_list.source import ListSelection, is_certain
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 
 _WHY_CERTAIN = {
-    HowChosen.dated_key: "its key names the day",
-    HowChosen.current: "it lay there when the day ended, or lies there today",
-    HowChosen.version: "it lay there when the day ended, and was written over since",
-    HowChosen.kept: "an earlier run kept it from before the day ended, the bucket has none so near to it any more",
+    ListSelection.dated_key: "its key names the day",
+    ListSelection.current: "it lay there when the day ended, or lies there today",
+    ListSelection.version: "it lay there when the day ended, and was written over since",
+    ListSelection.kept: "an earlier run kept it from before the day ended, the bucket has none so near to it any more",
 }
 _NOT_RECORDED = "that is after the day, and how it was chosen is not recorded; materialise npi_list of that day again"
 _EXAMPLES_OF_A_REASON = 3
@@ -30,13 +30,13 @@ def list_is_of_its_day(root: DataRoot, day: dt.date) -> Finding:
     """The kept list has a key of its own, or is known to be what was there when the day ended."""
     source = read_kept_source(root, day)
     holds = is_certain(source, day)
-    why = _WHY_CERTAIN[source.chosen] if holds else source.doubt or _NOT_RECORDED
+    why = _WHY_CERTAIN[source.selection] if holds else source.ambiguity or _NOT_RECORDED
     version = f"version {source.version_id} " if source.version_id else ""
     line = f"s3://{source.bucket}/{source.key} {version}of {source.last_modified:%Y-%m-%d %H:%M:%S} UTC"
     return Finding(
         holds=holds,
         line=f"{line}: {why}",
-        figures={"chosen": source.chosen.value, "last_modified": source.last_modified.isoformat()},
+        figures={"selection": source.selection.value, "last_modified": source.last_modified.isoformat()},
     )
 
 
@@ -78,7 +78,7 @@ def list_is_read_clearly(root: DataRoot, day: dt.date) -> Finding:
     npi_list = kept_npi_list(root, day)
     line = f"the NPIs stand in {npi_list.column_name}"
     return Finding(
-        holds=not npi_list.doubts,
-        line="; ".join((line, *npi_list.doubts, *npi_list.remarks)),
-        figures={"column": npi_list.column_name, "doubts": len(npi_list.doubts)},
+        holds=not npi_list.ambiguities,
+        line="; ".join((line, *npi_list.ambiguities, *npi_list.remarks)),
+        figures={"column": npi_list.column_name, "ambiguities": len(npi_list.ambiguities)},
     )

@@ -1,6 +1,6 @@
 """What is claimed of a day's outcomes: that each NPI has one, and that the answers are those of a registry that works.
 
-Not here: which answers are believed (``npi_records.belief``).
+Not here: which answers are believed (``npi_records.credibility``).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import polars as pl
 
 from npi_pipeline import clock
 from npi_pipeline.findings import Finding, same_npis
-from npi_pipeline.journal import JournalError, SealedJournal, read_sealed_journal, recorded_rows
+from npi_pipeline.journal import CompactedJournal, JournalError, read_compacted_journal, recorded_rows
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
-from npi_pipeline.npi_records.belief import UNKNOWN, not_found_is_believed, same_records, unknown_share
-from npi_pipeline.npi_records.probe import recent_journals
+from npi_pipeline.npi_records.credibility import UNKNOWN, not_found_is_credible, same_records, unknown_share
+from npi_pipeline.npi_records.registry_probe import recent_journals
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.storage.data_root import DataRoot
 
 # So few more than on recent days are chance, however short the list is.
-_FEWEST_UNUSUAL = 3
+_MIN_UNUSUAL = 3
 _EXAMPLES = 3
 _EXAMPLES_OF_A_REASON = 3
 _IS_FAILED = pl.col("outcome") == Outcome.failed.value
@@ -32,7 +32,7 @@ _ASK_AGAIN = (
 
 
 def every_npi_has_one_outcome(root: DataRoot, day: dt.date) -> Finding:
-    """The NPIs of the list and the NPIs of the sealed journal are the same set, none twice."""
+    """The NPIs of the list and the NPIs of the compacted journal are the same set, none twice."""
     listed = kept_npi_list(root, day).npis.select("npi")
     recorded = recorded_rows(root, day, "npi")
     return same_npis("the list", listed, "the journal", recorded)
@@ -59,7 +59,7 @@ def failure_reasons(root: DataRoot, day: dt.date) -> pl.DataFrame:
     """Why NPIs ended as failed, the most common reason first, one row each.
 
     ``npis`` of them for this ``reason``, which is ``share`` of all that failed, and a few as ``examples``. Reasons that
-    differ in naming each its own NPI are one. Raises JournalError when the journal is not sealed.
+    differ in naming each its own NPI are one. Raises JournalError when the journal is not compacted.
     """
     return _by_reason(recorded_rows(root, day, "npi", "outcome", "reason").filter(_IS_FAILED))
 
@@ -81,7 +81,7 @@ def _by_reason(failed: pl.DataFrame) -> pl.DataFrame:
 
 def registry_knows_the_npis(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
     """No more than the allowed share of answers is not_found or deactivated, or NPIs found lately were found still."""
-    journal = read_sealed_journal(root, day)
+    journal = read_compacted_journal(root, day)
     limit = settings.not_found_share_limit
     share = unknown_share(journal.outcomes)
     counts = _counts(journal)
@@ -89,7 +89,7 @@ def registry_knows_the_npis(root: DataRoot, day: dt.date, settings: CheckSetting
     figures = {"not_found_share": share}
     if share <= limit:
         return Finding(holds=True, line=line, figures=figures)
-    if not_found_is_believed(root, journal, limit):
+    if not_found_is_credible(root, journal, limit):
         return Finding(holds=True, line=f"{line}, and the registry still finds what it found lately", figures=figures)
     return Finding(
         holds=False,
@@ -101,7 +101,7 @@ def registry_knows_the_npis(root: DataRoot, day: dt.date, settings: CheckSetting
 
 def not_found_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
     """The shares of not_found and of deactivated are not far above their medians on recent days, nor over the limit."""
-    journal = read_sealed_journal(root, day)
+    journal = read_compacted_journal(root, day)
     limit = settings.not_found_share_limit
     answers = _answers(journal)
     recent = [
@@ -121,14 +121,14 @@ def not_found_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckS
             figures[f"{outcome.value}_median_of_recent_days"] = median
             line += f", the median of {len(recent)} recent days is {median:.2%}"
             more = count - median * answers
-            holds = holds and (more < _FEWEST_UNUSUAL or more <= settings.not_found_change_limit * answers)
+            holds = holds and (more < _MIN_UNUSUAL or more <= settings.not_found_change_limit * answers)
         lines.append(line)
     return Finding(holds=holds, line="; ".join(lines) + ("" if holds else _ASK_AGAIN), figures=figures)
 
 
 def records_tell_npis_apart(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
     """The registry does not give one and the same record for nearly all NPIs; told where no record names its NPI."""
-    journal = read_sealed_journal(root, day)
+    journal = read_compacted_journal(root, day)
     limit = settings.not_found_share_limit
     same = same_records(root, journal, limit)
     if same is None:
@@ -160,22 +160,22 @@ def answers_are_not_of_the_future(root: DataRoot, day: dt.date) -> Finding:
     )
 
 
-def _is_comparable(root: DataRoot, other: SealedJournal, limit: float) -> bool:
-    """Whether the answers of another day are believed; that one is damaged is its own trouble."""
+def _is_comparable(root: DataRoot, other: CompactedJournal, limit: float) -> bool:
+    """Whether the answers of another day are believed; that one is damaged is its own problem."""
     try:
-        return not_found_is_believed(root, other, limit)
+        return not_found_is_credible(root, other, limit)
     except JournalError:
         return False
 
 
-def _answers(journal: SealedJournal) -> int:
+def _answers(journal: CompactedJournal) -> int:
     return sum(journal.outcomes.get(outcome.value, 0) for outcome in (Outcome.found, *UNKNOWN))
 
 
-def _share(journal: SealedJournal, outcome: Outcome) -> float:
+def _share(journal: CompactedJournal, outcome: Outcome) -> float:
     answers = _answers(journal)
     return journal.outcomes.get(outcome.value, 0) / answers if answers else 0.0
 
 
-def _counts(journal: SealedJournal) -> list[str]:
+def _counts(journal: CompactedJournal) -> list[str]:
     return [f"{journal.outcomes.get(outcome.value, 0):,} {outcome.value}" for outcome in UNKNOWN]

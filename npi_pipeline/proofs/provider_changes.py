@@ -19,13 +19,13 @@ def joins_and_leaves_match_the_lists(root: DataRoot, day: dt.date, files: FileSe
     return changes_match_the_lists(root, kept, root.chunks(kept.path), files)
 
 
-def no_day_was_passed_over(root: DataRoot, day: dt.date) -> Finding:
-    """The day's changes are against the published day right before it: none was passed over as damaged or half anew."""
+def no_day_was_skipped(root: DataRoot, day: dt.date) -> Finding:
+    """The day's changes are against the published day right before it: none was skipped as damaged or half anew."""
     kept = read_kept_changes(root, day)
     apart = f"the changes of {day} are against {kept.compared_with.day if kept.compared_with else 'no day'}"
     return Finding(
-        holds=not kept.passed_over,
-        line="; ".join([apart, *kept.passed_over[:_EXAMPLES]])
-        + (f"; then the changes of {day} are found anew by themselves" if kept.passed_over else ""),
-        figures={"days_passed_over": len(kept.passed_over)},
+        holds=not kept.skipped,
+        line="; ".join([apart, *kept.skipped[:_EXAMPLES]])
+        + (f"; then the changes of {day} are found anew by themselves" if kept.skipped else ""),
+        figures={"days_skipped": len(kept.skipped)},
     )

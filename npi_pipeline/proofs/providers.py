@@ -12,7 +12,7 @@ from npi_pipeline.findings import Finding, same_npis
 from npi_pipeline.journal import recorded_rows
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.providers.kept_table import provider_parts, read_provider_table
-from npi_pipeline.schema.columns import MOST_COLUMNS
+from npi_pipeline.schema.columns import MAX_COLUMNS
 from npi_pipeline.schema.json_paths import UNKNOWN_FIELDS, UNRECOGNISED_STATES
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -67,11 +67,11 @@ def states_are_recognised(root: DataRoot, day: dt.date) -> Finding:
 
 
 def databases_take_the_columns(root: DataRoot, day: dt.date) -> Finding:
-    """The header is no wider than MOST_COLUMNS, which only NPI_LIST_WIDTHS can make it."""
+    """The header is no wider than MAX_COLUMNS, which only NPI_LIST_WIDTHS can make it."""
     table = read_provider_table(root, day)
     columns = len(table.columns)
-    holds = columns <= MOST_COLUMNS
-    line = f"{columns:,} columns, of {MOST_COLUMNS:,} that PostgreSQL takes (SQLite 2,000, Excel 16,384)"
+    holds = columns <= MAX_COLUMNS
+    line = f"{columns:,} columns, of {MAX_COLUMNS:,} that PostgreSQL takes (SQLite 2,000, Excel 16,384)"
     if not holds:
         widest = sorted(table.widths.items(), key=lambda item: -item[1])[:3]
         line += (

@@ -14,7 +14,7 @@ from npi_pipeline.providers.rows import Unknown
 from npi_pipeline.schema.columns import Field, FieldType, ListFields, PickedFields, TableLayout
 from npi_pipeline.schema.json_paths import NUL, ROOT, Path, leaves, text_of, without_nul
 
-MOST_EPOCH = 10**15 - 1
+MAX_EPOCH = 10**15 - 1
 """The largest epoch that is taken for one, 31,000 years from now in milliseconds."""
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,14}")
@@ -23,7 +23,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 Json = dict[str, Any]
 
 
-def fitted(answer: Json, layout: TableLayout, widths: Mapping[str, int]) -> tuple[Json, Unknown, Unknown]:
+def coerce_to_layout(answer: Json, layout: TableLayout, widths: Mapping[str, int]) -> tuple[Json, Unknown, Unknown]:
     """The record in ``answer`` as ``layout`` declares it; everything else by its path; and what is beyond ``widths``.
 
     Those are the items for which a list has no columns left. Where a provider practises depends on them, they stay in
@@ -43,7 +43,7 @@ def fitted(answer: Json, layout: TableLayout, widths: Mapping[str, int]) -> tupl
         items = record.get(part.name)
         if isinstance(items, list):
             beyond |= {(part.name, place): items[place] for place in _places_beyond(items, part, widths)}
-    return _fitted_record(record, layout, beyond, unknown), unknown, beyond
+    return _coerced_record(record, layout, beyond, unknown), unknown, beyond
 
 
 def _places_beyond(items: list[Any], part: ListFields | PickedFields, widths: Mapping[str, int]) -> Iterator[int]:
@@ -63,7 +63,7 @@ def _places_beyond(items: list[Any], part: ListFields | PickedFields, widths: Ma
             yield place
 
 
-def _fitted_record(record: Json, layout: TableLayout, beyond: Unknown, unknown: dict[Path, Any]) -> Json:
+def _coerced_record(record: Json, layout: TableLayout, beyond: Unknown, unknown: dict[Path, Any]) -> Json:
     rest = dict(record)
     fit: Json = {}
     own: tuple[Field, ...] = ()
@@ -71,7 +71,7 @@ def _fitted_record(record: Json, layout: TableLayout, beyond: Unknown, unknown: 
         if not part.name:
             own = part.fields
         elif isinstance(rest.get(part.name, {}), dict | None):
-            fit[part.name] = _fitted(rest.pop(part.name, None), part.fields, (part.name,), unknown)
+            fit[part.name] = _coerced(rest.pop(part.name, None), part.fields, (part.name,), unknown)
     practice = {addresses.path[0] for addresses in layout.practice_addresses}
     for lists in layout.lists_of_records():
         is_practice = isinstance(lists, PickedFields) or lists.name in practice
@@ -79,14 +79,14 @@ def _fitted_record(record: Json, layout: TableLayout, beyond: Unknown, unknown: 
             items = rest.pop(lists.name, None) or []
             fit[lists.name] = [
                 # What is beyond is kept whole: nothing of it need be kept apart.
-                _fitted(item, lists.fields, (lists.name, place), {} if (lists.name, place) in beyond else unknown)
+                _coerced(item, lists.fields, (lists.name, place), {} if (lists.name, place) in beyond else unknown)
                 for place, item in enumerate(items)
                 if is_practice or (lists.name, place) not in beyond
             ]
-    return _fitted(rest, own, (), unknown) | fit
+    return _coerced(rest, own, (), unknown) | fit
 
 
-def _fitted(value: Any, fields: tuple[Field, ...], at: Path, unknown: dict[Path, Any]) -> Json:
+def _coerced(value: Any, fields: tuple[Field, ...], at: Path, unknown: dict[Path, Any]) -> Json:
     """The part of ``value`` that ``fields`` can hold without loss; the rest goes to ``unknown``."""
     if not isinstance(value, dict):
         if value is not None:

@@ -2,7 +2,7 @@
 
 The layout becomes the type of a strict JSON decoder, which takes exactly the records that are as declared, down to
 the last key and type, without making a dictionary; polars takes the texts, types the columns and gathers the lists.
-Measured: all of that costs less than polars' own JSON decoding, which cannot tell which fields it has passed over.
+Measured: all of that costs less than polars' own JSON decoding, which cannot tell which fields it has skipped.
 Any other record is made to fit first (``coercion``), which takes four times as long.
 Not here: which rows (``provider_table``).
 """
@@ -21,9 +21,9 @@ import msgspec
 import polars as pl
 
 from npi_pipeline.providers.answers import parsed
-from npi_pipeline.providers.coercion import MOST_EPOCH, fitted
+from npi_pipeline.providers.coercion import MAX_EPOCH, coerce_to_layout
 from npi_pipeline.providers.rows import NOTHING_UNKNOWN, Rows, Unknown
-from npi_pipeline.providers.states import ADDRESS_FIELDS, LONGEST_TEXT, NOWHERE, Address, Practice, practice_of
+from npi_pipeline.providers.states import ADDRESS_FIELDS, MAX_TEXT_LENGTH, NOWHERE, Address, Practice, practice_of
 from npi_pipeline.schema.columns import (
     Field,
     FieldType,
@@ -42,7 +42,7 @@ RUN = 50
 RUN_CHARACTERS = 1 << 20
 
 # As a number of seconds this is the year 5138, as milliseconds it is 1973: before the first NPI.
-_LEAST_MILLISECONDS = 10**11
+_MIN_MILLISECONDS = 10**11
 
 _DECODED: dict[FieldType, Any] = dict.fromkeys(FieldType, str | None) | {FieldType.boolean: bool | None}
 
@@ -254,7 +254,7 @@ def _record(body: str, plan: _Plan, rest: list[tuple[Unknown, Unknown]], *, fit:
         else:
             rest.append((NOTHING_UNKNOWN, NOTHING_UNKNOWN))
             return record
-    fit_record, unknown, beyond = fitted(parsed(body), plan.layout, plan.widths)
+    fit_record, unknown, beyond = coerce_to_layout(parsed(body), plan.layout, plan.widths)
     rest.append((unknown, beyond))
     return msgspec.convert(fit_record, plan.record_type)
 
@@ -299,7 +299,7 @@ def _practice(columns: Columns, counts: dict[str, list[int]], layout: TableLayou
     of_rows: list[tuple[Address, ...]] = [()] * height
     for addresses in layout.practice_addresses:
         part = addresses.path[0]
-        texts = (columns[part, field].str.head(LONGEST_TEXT + 1).to_list() for field in ADDRESS_FIELDS)
+        texts = (columns[part, field].str.head(MAX_TEXT_LENGTH + 1).to_list() for field in ADDRESS_FIELDS)
         found: Iterable[Address] = zip(*texts, strict=True)
         if part not in counts:
             of_rows = [(*before, address) for before, address in zip(of_rows, found, strict=True)]
@@ -332,9 +332,9 @@ def _typed(texts: pl.Series, type_: FieldType) -> pl.Series:
 
 def _milliseconds(epochs: pl.Series) -> pl.Series:
     size = epochs.abs()
-    if not size.is_between(0, MOST_EPOCH).all():
+    if not size.is_between(0, MAX_EPOCH).all():
         raise _NotAsDeclared
-    milliseconds: pl.Series = epochs.zip_with(size >= _LEAST_MILLISECONDS, epochs * 1000)
+    milliseconds: pl.Series = epochs.zip_with(size >= _MIN_MILLISECONDS, epochs * 1000)
     return milliseconds
 
 

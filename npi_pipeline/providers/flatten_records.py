@@ -1,4 +1,4 @@
-"""Step 3: the day's records, from the sealed journal to the provider table."""
+"""Step 3: the day's records, from the compacted journal to the provider table."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
-from npi_pipeline.days.made_from import made_from
 from npi_pipeline.days.paths import PROVIDER_TABLE
-from npi_pipeline.journal import read_sealed_journal, rows_of
+from npi_pipeline.journal import read_compacted_journal, rows_of
 from npi_pipeline.providers.kept_table import TableError, keep_provider_table, parts_of, read_kept_table
 from npi_pipeline.providers.provider_table import ProviderTable, refuse_unknown_lists, write_provider_table
 from npi_pipeline.schema.columns import TableLayout
@@ -24,11 +24,11 @@ def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widt
     """Make the provider table of ``day``. Raises JournalError, DayLockedError, StorageError."""
     # Before anything is read: so whoever is slower cannot put an older table in the place of a newer one.
     with day_lock(root, day, PROVIDER_TABLE) as held, tempfile.TemporaryDirectory(prefix="npi-") as scratch:
-        journal = read_sealed_journal(root, day)
+        journal = read_compacted_journal(root, day)
         read_outcomes = functools.partial(rows_of, root, journal)
         table = write_provider_table(read_outcomes, layout, Path(scratch), list_widths=list_widths)
         table = dataclasses.replace(table, journal_digest=journal.digest)
-        table = dataclasses.replace(table, made_from=_made_from(table, layout, list_widths))
+        table = dataclasses.replace(table, input_digest=_input_digest(table, layout, list_widths))
         keep_provider_table(root, day, Path(scratch), table, held)
     return table
 
@@ -40,10 +40,10 @@ def unchanged_table(
 
     Raises JournalError, StorageError.
     """
-    journal = read_sealed_journal(root, day)
+    journal = read_compacted_journal(root, day)
     try:
         kept = read_kept_table(root, day)
-        is_same = kept.table.made_from == _made_from(kept.table, layout, list_widths)
+        is_same = kept.table.input_digest == _input_digest(kept.table, layout, list_widths)
         if not is_same or kept.table.journal_digest != journal.digest:
             return None
         # Read to be proven whole.
@@ -54,8 +54,8 @@ def unchanged_table(
     return kept.table
 
 
-def _made_from(table: ProviderTable, layout: TableLayout, list_widths: Mapping[str, int]) -> str:
-    return made_from(layout, sorted(list_widths.items()), dataclasses.replace(table, made_from=None).to_json())
+def _input_digest(table: ProviderTable, layout: TableLayout, list_widths: Mapping[str, int]) -> str:
+    return input_digest(layout, sorted(list_widths.items()), dataclasses.replace(table, input_digest=None).to_json())
 
 
 def pinned_widths(files: FileSettings, layout: TableLayout) -> dict[str, int]:

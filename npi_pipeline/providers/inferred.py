@@ -17,9 +17,9 @@ import msgspec
 import polars as pl
 
 from npi_pipeline.providers.answers import parsed
-from npi_pipeline.providers.rows import MOST_CELLS, Rows, Unknown
+from npi_pipeline.providers.rows import MAX_CELLS, Rows, Unknown
 from npi_pipeline.providers.states import Practice, addresses_in, practice_of
-from npi_pipeline.schema.columns import LIST_WIDTH, MOST_COLUMNS, ColumnType, TableLayout, file_columns
+from npi_pipeline.schema.columns import LIST_WIDTH, MAX_COLUMNS, ColumnType, TableLayout, file_columns
 from npi_pipeline.schema.json_paths import NUL, Path, column_of, name_of, order_of, text_of, without_nul
 
 _TYPES: dict[type, ColumnType | None] = {
@@ -30,13 +30,13 @@ _TYPES: dict[type, ColumnType | None] = {
 }
 
 
-MOST_PATHS = MOST_COLUMNS - len(file_columns(()))
+MAX_PATHS = MAX_COLUMNS - len(file_columns(()))
 """So many columns are left for the records of a day."""
 
 # A key may be as long as an answer; databases and readers of CSV want names that a person could read.
-_LONGEST_NAME = 1_000
+_MAX_NAME_LENGTH = 1_000
 # Of a day's paths so many are counted at a time, and so many are remembered from one record to the next.
-_MOST_COUNTED = 100_000
+_MAX_COUNTED = 100_000
 
 
 class TooManyPathsError(ValueError):
@@ -88,7 +88,9 @@ class _Places:
         if isinstance(step, int) and step >= self._pinned.get(name_of(above), LIST_WIDTH):
             return _Place(path, is_beyond=True)
         name = column_of(path)
-        return _Place(path, has_column=len(name) <= _LONGEST_NAME and (self._columns is None or name in self._columns))
+        return _Place(
+            path, has_column=len(name) <= _MAX_NAME_LENGTH and (self._columns is None or name in self._columns)
+        )
 
 
 def merged_type(a: ColumnType | None, b: ColumnType | None) -> ColumnType | None:
@@ -106,7 +108,7 @@ def read_undeclared(
 
     ``pinned`` says of some lists (by name) how wide they may be; items beyond go to ``beyond``. What has no column
     among ``columns`` (by name) goes to ``unknown``; without them every path is a column, and a batch that would have
-    more than MOST_PATHS raises TooManyPathsError.
+    more than MAX_PATHS raises TooManyPathsError.
     """
     batch = _Batch(_Places(pinned, columns))
     for body in bodies:
@@ -135,7 +137,7 @@ class _Batch:
     def is_full(self, leaves: list[tuple[_Place, Any]]) -> bool:
         """Whether a record with these ``leaves`` is one too many."""
         fresh = sum(_may_be_column(place) and not place.used for place, _ in leaves)
-        return (len(self.used) + fresh) * (len(self.practice) + 1) > MOST_CELLS or self.places.count > _MOST_COUNTED
+        return (len(self.used) + fresh) * (len(self.practice) + 1) > MAX_CELLS or self.places.count > _MAX_COUNTED
 
     def add(self, leaves: list[tuple[_Place, Any]]) -> None:
         """Take the next record."""
@@ -157,7 +159,7 @@ class _Batch:
     def _use(self, place: _Place) -> None:
         if place.used:
             return
-        if len(self.used) == MOST_PATHS:
+        if len(self.used) == MAX_PATHS:
             raise TooManyPathsError
         place.used = True
         self.used.append(place)
@@ -176,7 +178,7 @@ class _Batch:
 
 
 def most_common_columns(bodies: Iterable[str], pinned: Mapping[str, int]) -> frozenset[str]:
-    """The names of the MOST_PATHS paths that most of the records in ``bodies`` have; those first in order among equals.
+    """The names of the MAX_PATHS paths that most of the records in ``bodies`` have; those first in order among equals.
 
     Where there are too many paths to be counted, the rarest are given up on the way: a path that more than one record
     in a hundred has is always counted.
@@ -184,12 +186,12 @@ def most_common_columns(bodies: Iterable[str], pinned: Mapping[str, int]) -> fro
     counts: Counter[Path] = Counter()
     places = _Places(pinned)
     for body in bodies:
-        if places.count > _MOST_COUNTED:
+        if places.count > _MAX_COUNTED:
             places = _Places(pinned)
         counts.update(place.path for place, _ in places.leaves(parsed(body)) if _may_be_column(place))
-        if len(counts) > _MOST_COUNTED:
-            counts = Counter(dict(_most_common(counts, _MOST_COUNTED // 2)))
-    return frozenset(column_of(path) for path, _ in _most_common(counts, MOST_PATHS))
+        if len(counts) > _MAX_COUNTED:
+            counts = Counter(dict(_most_common(counts, _MAX_COUNTED // 2)))
+    return frozenset(column_of(path) for path, _ in _most_common(counts, MAX_PATHS))
 
 
 def _may_be_column(place: _Place) -> bool:

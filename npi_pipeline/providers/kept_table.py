@@ -34,8 +34,9 @@ class TablePart:
 class KeptTable:
     """The provider table of a day.
 
-    ``folder`` is where the parts lie, below the folder of ``table.json``; beside that on a local root (""). ``parts``
-    are in the order of their NPIs; None in tables of earlier releases, of which all parts in the folder are.
+    ``folder`` is where the parts lie, below the folder of ``table.json``; beside that on a local root ("").
+    ``segments`` are in the order of their NPIs; None in tables of earlier releases, of which all parts in the folder
+    are.
     """
 
     day: dt.date

@@ -21,7 +21,7 @@ import polars as pl
 
 from npi_pipeline.providers.declared import read_declared
 from npi_pipeline.providers.inferred import (
-    MOST_PATHS,
+    MAX_PATHS,
     TooManyPathsError,
     merged_type,
     most_common_columns,
@@ -47,8 +47,8 @@ NO_STATE = "None"
 EXAMPLES = 5
 # In none of the texts: they are single lines.
 _SEPARATOR = "\n"
-MOST_NOTICED = 1000
-_LONGEST_NOTICED = 200
+MAX_NOTICED = 1000
+_MAX_NOTICED_LENGTH = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +67,9 @@ class ProviderTable:
     ``columns`` is the header of the day's files. ``widths`` says how wide each declared list is.
     ``unknown_fields`` are paths that no column holds, ``beyond_width`` lists that are longer than they have columns;
     both are kept in the column ``unknown_fields``. ``rows_per_state`` counts a record once in each of its states, or
-    under ``None``. ``journal_digest`` is that of the journal that the rows were made from, and ``made_from`` one of all
-    that they depend on and of the rest of these fields; None when that is not known, as in tables of earlier releases.
+    under ``None``. ``journal_digest`` is that of the journal that the rows were made from, and ``input_digest`` one of
+    all that they depend on and of the rest of these fields; None when that is not known, as in tables of earlier
+    releases.
     """
 
     columns: tuple[Column, ...]
@@ -79,7 +80,7 @@ class ProviderTable:
     beyond_width: tuple[Noticed, ...]
     unrecognised_states: tuple[Noticed, ...]
     journal_digest: str | None = None
-    made_from: str | None = None
+    input_digest: str | None = None
 
     def to_json(self) -> bytes:
         """The summary as JSON, the same bytes for the same table."""
@@ -105,8 +106,8 @@ class _Tally:
         self._examples: dict[str, list[str]] = {}
 
     def add(self, what: str, npi: str) -> None:
-        what = what[:_LONGEST_NOTICED]
-        if what not in self._counts and len(self._counts) >= MOST_NOTICED:
+        what = what[:_MAX_NOTICED_LENGTH]
+        if what not in self._counts and len(self._counts) >= MAX_NOTICED:
             what = "(others)"
         self._counts[what] = self._counts.get(what, 0) + 1
         examples = self._examples.setdefault(what, [])
@@ -135,7 +136,7 @@ class _Summary:
             self._widths[name] = max(self._widths[name], width)
         for path, type_ in rows.paths.items():
             self._paths[path] = merged_type(self._paths.get(path), type_)
-        if len(self._paths) > MOST_PATHS:
+        if len(self._paths) > MAX_PATHS:
             raise TooManyPathsError
         for states, records in Counter(states for states, _ in rows.practice).items():
             for state in states or (NO_STATE,):
@@ -191,8 +192,8 @@ def write_provider_table(
 ) -> ProviderTable:
     """Write the provider table of the journal's outcomes as ``part-00000.parquet``, ... into ``folder``.
 
-    ``read_outcomes`` gives the frames of the sealed journal, in the order of their NPIs; rows that are not ``found``
-    are passed over. It is called again where the records have more paths than a table may have columns, to find out
+    ``read_outcomes`` gives the frames of the compacted journal, in the order of their NPIs; rows that are not ``found``
+    are skipped. It is called again where the records have more paths than a table may have columns, to find out
     which of them most records have. ``list_widths`` pins how many columns a list gets. Raises ValueError when a list
     of ``list_widths`` does not exist, when the NPIs are out of order, or when a body cannot be read.
     """
@@ -238,7 +239,7 @@ def _found(outcomes: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         if frame.is_empty():
             continue
         if (last is not None and npis[0] <= last) or not npis.is_sorted() or npis.n_unique() != len(npis):
-            raise ValueError(f"the journal is out of order at NPI {npis[0]}: seal it again")
+            raise ValueError(f"the journal is out of order at NPI {npis[0]}: compact it again")
         last = npis[-1]
         found = frame.filter(pl.col("outcome") == "found")
         if not found.is_empty():

@@ -18,10 +18,10 @@ from npi_pipeline.schema.json_paths import Path, json_text, name_of
 Unknown = Mapping[Path, Any]
 NOTHING_UNKNOWN: Unknown = {}
 
-MOST_CELLS = 4_000_000
+MAX_CELLS = 4_000_000
 """Rows are handled so many at a time that their cells stay below this: wide records must not fill the memory."""
 
-MOST_BYTES = 12 << 20
+MAX_BYTES = 12 << 20
 """And so many that they take no more bytes than this, if they are more than one."""
 
 
@@ -44,7 +44,7 @@ class Rows:
     paths: Mapping[Path, ColumnType | None] = dataclasses.field(default_factory=dict)
 
 
-def runs_of(sizes: Iterable[int], most: int = MOST_BYTES) -> Iterator[slice]:
+def runs_of(sizes: Iterable[int], most: int = MAX_BYTES) -> Iterator[slice]:
     """Which rows, of these ``sizes`` in bytes, are handled at a time: so many bytes at most, a row at least."""
     start = stop = total = 0
     for stop, size in enumerate(sizes):

@@ -89,11 +89,11 @@ _TERRITORIES = frozenset({"PR", "VI", "GU", "AS", "MP", "FM", "MH", "PW"})
 # What the country of an address in a recognised state may be called. No country at all is taken for the United States.
 _COUNTRIES = frozenset({"", "US", "USA", "UNITED STATES", "UNITED STATES OF AMERICA", "UM"}) | _TERRITORIES
 
-LONGEST_TEXT = 100
+MAX_TEXT_LENGTH = 100
 """A text that is longer is no state, country or type of an address, and is not read beyond this."""
 
 # A record with more addresses is not remembered: what comes from outside must not fill the memory.
-_MOST_REMEMBERED = 50
+_MAX_REMEMBERED = 50
 
 STATES = frozenset(_NAMES)
 """Every state that a file can be named after."""
@@ -113,7 +113,7 @@ Practice = tuple[tuple[str, ...], tuple[str, ...]]
 
 def recognised(state: str, country: str = "", address_type: str = "") -> str | None:
     """The code of the state that an address is in, or None for a foreign address and for text that is no state."""
-    if _plain(address_type) == "FGN" or _plain(country) not in _COUNTRIES or len(state) > LONGEST_TEXT:
+    if _plain(address_type) == "FGN" or _plain(country) not in _COUNTRIES or len(state) > MAX_TEXT_LENGTH:
         return None
     return _CODES.get(_plain(state))
 
@@ -124,7 +124,7 @@ def _plain(text: str) -> str:
 
 def practice_of(addresses: tuple[Address, ...]) -> Practice:
     """Where a provider with the practice ``addresses`` practises. An address without any state text is nowhere."""
-    return _remembered(addresses) if len(addresses) <= _MOST_REMEMBERED else _practice_of(addresses)
+    return _remembered(addresses) if len(addresses) <= _MAX_REMEMBERED else _practice_of(addresses)
 
 
 def _practice_of(addresses: tuple[Address, ...]) -> Practice:
@@ -161,7 +161,7 @@ def addresses_in(record: Any, practice: Iterable[PracticeAddresses]) -> tuple[Ad
 def _text(place: dict[str, Any], key: str) -> str | None:
     value = place.get(key)
     text = None if isinstance(value, (dict, list)) else text_of(value)
-    return text and text[: LONGEST_TEXT + 1]
+    return text and text[: MAX_TEXT_LENGTH + 1]
 
 
 def _at(record: Any, path: tuple[str, ...]) -> list[Any]:

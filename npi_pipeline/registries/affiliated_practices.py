@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from npi_pipeline.outcomes import Outcome, Verdict
-from npi_pipeline.registries.bodies import json_object, passing
+from npi_pipeline.registries.bodies import json_object, retryable
 from npi_pipeline.registries.registry_format import RegistryFormat
 from npi_pipeline.schema.columns import EACH, PracticeAddresses, TableLayout
 
@@ -29,12 +29,12 @@ def judge(npi: str, body: bytes) -> Verdict:
     if isinstance(answer, Verdict):
         return answer
     if any(_is_another(npi, answer[key]) for key in NPI_KEYS if key in answer):
-        return passing("the answer is about another NPI")
+        return retryable("the answer is about another NPI")
     if PRACTICES in answer:
         return _FOUND
     if ACTIVE in answer:
         return Verdict(Outcome.failed, f"the record has no {PRACTICES}")
-    return passing("the answer holds no record")
+    return retryable("the answer holds no record")
 
 
 def _is_another(npi: str, value: Any) -> bool:

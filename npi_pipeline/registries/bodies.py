@@ -25,9 +25,9 @@ _ESCAPE = re.compile(
 )
 
 
-def passing(reason: str) -> Verdict:
+def retryable(reason: str) -> Verdict:
     """A failed verdict whose reason may pass."""
-    return Verdict(Outcome.failed, reason, passing=True)
+    return Verdict(Outcome.failed, reason, retryable=True)
 
 
 def text_of(body: bytes, content_type: str) -> str:
@@ -60,11 +60,11 @@ def json_object(body: bytes) -> dict[str, Any] | Verdict:
     try:
         answer = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as error:
-        return passing(_why_no_json(body, error))
+        return retryable(_why_no_json(body, error))
     if not isinstance(answer, dict):
-        return passing("the answer is no JSON object")
+        return retryable("the answer is no JSON object")
     if body.count(b"[") + body.count(b"{") > _DEEPEST and _depth_exceeds(answer, _DEEPEST):
-        return passing("the answer is nested too deeply")
+        return retryable("the answer is nested too deeply")
     return answer
 
 

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from npi_pipeline.outcomes import Outcome, Verdict
-from npi_pipeline.registries.bodies import json_object, passing
+from npi_pipeline.registries.bodies import json_object, retryable
 from npi_pipeline.registries.registry_format import RegistryFormat
 from npi_pipeline.schema.columns import (
     EACH,
@@ -26,7 +26,7 @@ DEACTIVATED = "15"
 # What is wrong with the request itself; asking again cannot help. Other numbers are not documented.
 REQUEST_IS_WRONG = frozenset({"03", "04", "07", "09"})
 
-_LONGEST_NUMBER = 10**15
+_MAX_NUMBER_LENGTH = 10**15
 _NPI = re.compile(r"(?<!\d)\d{10}(?!\d)", re.ASCII)
 _FOUND = Verdict(Outcome.found)
 _NOT_FOUND = Verdict(Outcome.not_found, "the registry does not know this NPI")
@@ -44,37 +44,37 @@ def judge(npi: str, body: bytes) -> Verdict:
 
 def _judge_results(npi: str, count: Any, results: Any) -> Verdict:
     if type(count) is not int or not isinstance(results, list):
-        return passing("the answer has no result_count and results")
+        return retryable("the answer has no result_count and results")
     if count == 0 and not results:
         return _NOT_FOUND
     if count != 1 or len(results) != 1:
-        return passing("the answer does not hold exactly one record")
+        return retryable("the answer does not hold exactly one record")
     record = results[0]
     number = record.get("number") if isinstance(record, dict) else None
     if not isinstance(number, (int, str)):
-        return passing("the record has no number")
-    return _FOUND if _short_text(number) == npi else passing("the answer is about another NPI")
+        return retryable("the record has no number")
+    return _FOUND if _short_text(number) == npi else retryable("the answer is about another NPI")
 
 
 def _judge_errors(npi: str, errors: Any) -> Verdict:
     if not isinstance(errors, list) or not errors or not all(isinstance(error, dict) for error in errors):
-        return passing("the registry reports an error of unknown shape")
+        return retryable("the registry reports an error of unknown shape")
     numbers = {_short_text(error.get("number")) for error in errors}
     said = "; ".join(filter(None, (_short_text(error.get("description")) for error in errors[:10])))
     if DEACTIVATED in numbers:
         named = _NPI.findall(said)
         if named and npi not in named:
-            return passing("the answer is about another NPI")
+            return retryable("the answer is about another NPI")
         return Verdict(Outcome.deactivated, said or "the registry has deactivated this NPI")
     reason = f"the registry refuses the request: {said} (error {', '.join(sorted(numbers)[:10])})"
-    return Verdict(Outcome.failed, reason, passing=not numbers <= REQUEST_IS_WRONG)
+    return Verdict(Outcome.failed, reason, retryable=not numbers <= REQUEST_IS_WRONG)
 
 
 def _short_text(value: Any) -> str:
     """A text or number on one short line; empty for everything else."""
     if isinstance(value, str):
         return " ".join(value.split())[:300]
-    return str(value) if type(value) is int and 0 <= value < _LONGEST_NUMBER else ""
+    return str(value) if type(value) is int and 0 <= value < _MAX_NUMBER_LENGTH else ""
 
 
 _ADDRESS = (
@@ -149,7 +149,7 @@ _LAYOUT = TableLayout(
         width=5,
     ),
     # How wide: 15 taxonomies and 50 identifiers are all that the registry's bulk files have room for, and the others as
-    # wide as MOST_COLUMNS leaves room; of 135 real answers none has more than 3 items there.
+    # wide as MAX_COLUMNS leaves room; of 135 real answers none has more than 3 items there.
     lists=(
         ListFields(
             "taxonomies",

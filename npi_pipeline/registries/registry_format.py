@@ -14,7 +14,7 @@ class RegistryFormat:
     """How one registry's URL and JSON look.
 
     ``judge`` takes the NPI that was asked for and the body of an HTTP 200 answer, and never raises: a body that
-    is no JSON, or is about another NPI, is a passing ``failed`` verdict.
+    is no JSON, or is about another NPI, is a retryable ``failed`` verdict.
     ``layout`` says how the record inside a ``found`` answer becomes one row of the provider table.
     """
 

@@ -55,7 +55,7 @@ COLUMN_TYPES = {
 }
 
 
-MOST_COLUMNS = 1_600
+MAX_COLUMNS = 1_600
 """A day has no more columns than this, unless a setting says so: as many as PostgreSQL takes (SQLite: 2,000)."""
 
 LIST_WIDTH = 50
@@ -114,7 +114,7 @@ class PracticeAddresses:
 
     ``path`` leads to address objects with ``state``, ``country_code`` (or ``country``) and ``address_type``; ``EACH``
     in it stands for every item of a list. It begins at the row's objects and lists when the layout is declared, at
-    the record when it is not. Objects whose ``unless[0]`` is ``unless[1]`` are passed over.
+    the record when it is not. Objects whose ``unless[0]`` is ``unless[1]`` are skipped.
     """
 
     path: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet would run as a formula. Not here: which cells are text, and whether to defuse them."""
+"""Cells that a spreadsheet would run as a formula. Not here: which cells are text, and whether to escape them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 _FORMULA = "^[=+\\-@\t\r\n＝＋－＠]"  # noqa: RUF001
 
 
-def defused(rows: pl.DataFrame, texts: Iterable[str]) -> pl.DataFrame:
+def escape_formulas(rows: pl.DataFrame, texts: Iterable[str]) -> pl.DataFrame:
     """``rows`` with a quote before each formula in the columns ``texts``.
 
     Two passes: few columns hold any, and finding out is the cheaper one.

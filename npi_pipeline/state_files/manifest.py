@@ -38,12 +38,11 @@ class Manifest:
     """A published day.
 
     ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was (bucket, key, etag,
-    version_id, last_modified, and since it is recorded: chosen, doubt); ``columns`` is the header that the files of
+    version_id, last_modified, and since it is recorded: chosen, ambiguity); ``columns`` is the header that the files of
     found NPIs share. ``list_sha256`` is of the list's bytes, in hex, ``journal_digest`` is that of the journal that the
-    files were made from, and ``made_from`` that of all that shows in them and of the manifest itself; each is None when
-    it is not known, as in manifests of earlier releases.
-    ``folder`` is where the files lie, below the manifest's own folder; on a local root, and in manifests of earlier
-    releases, beside it ("").
+    files were made from, and ``input_digest`` that of all that shows in them and of the manifest itself; each is None
+    when it is not known, as in manifests of earlier releases. ``folder`` is where the files lie, below the manifest's
+    own folder; on a local root, and in manifests of earlier releases, beside it ("").
     """
 
     day: dt.date
@@ -54,7 +53,7 @@ class Manifest:
     files: tuple[StateFile, ...]
     list_sha256: str | None = None
     journal_digest: str | None = None
-    made_from: str | None = None
+    input_digest: str | None = None
     folder: str = ""
 
     def path_of(self, file: StateFile) -> str:
@@ -71,7 +70,7 @@ class Manifest:
             # A manifest without them stays the same bytes: by these the changes know their publication.
             **({"list_sha256": self.list_sha256} if self.list_sha256 else {}),
             **({"journal_digest": self.journal_digest} if self.journal_digest else {}),
-            **({"made_from": self.made_from} if self.made_from else {}),
+            **({"input_digest": self.input_digest} if self.input_digest else {}),
             **({"folder": self.folder} if self.folder else {}),
             "npis": sum(self.outcomes.values()),
             "outcomes": dict(sorted(self.outcomes.items())),
@@ -98,7 +97,7 @@ class Manifest:
                 files=tuple(StateFile(**file) for file in content["files"]),
                 list_sha256=content.get("list_sha256"),
                 journal_digest=content.get("journal_digest"),
-                made_from=content.get("made_from"),
+                input_digest=content.get("input_digest"),
                 folder=content.get("folder", ""),
             )
         except (ValueError, KeyError, TypeError) as error:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import polars as pl
 
+from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
-from npi_pipeline.days.made_from import made_from
 from npi_pipeline.days.paths import STATE_FILES, state_file_name
-from npi_pipeline.journal import JournalError, read_sealed_journal, rows_of
+from npi_pipeline.journal import JournalError, read_compacted_journal, rows_of
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_list.kept_list import read_kept_list, read_kept_source, source_of
 from npi_pipeline.providers.kept_table import parts_of, read_kept_table
@@ -43,7 +43,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
     listed = kept_npi_list(root, day, source)
     kept = read_kept_table(root, day)
     table = kept.table
-    journal = read_sealed_journal(root, day)
+    journal = read_compacted_journal(root, day)
     if not journal.is_recorded_as(table.journal_digest):
         # The found of the one and the failed of the other would lose an NPI that failed and is found since.
         raise JournalError(
@@ -58,7 +58,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
             Path(scratch),
             lambda state: state_file_name(files, day, state),
             failed_name=files.failed_name,
-            defuse_formulas=files.defuse_formulas,
+            escape_formulas=files.escape_formulas,
             byte_order_mark=files.byte_order_mark,
         )
         _ensure_same_npis(day, listed.npis["npi"], pl.concat([_NO_NPIS, *recorded]))
@@ -72,7 +72,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
             list_sha256=source.sha256 or read_kept_list(root, day).sha256,
             journal_digest=journal.digest,
         )
-        manifest = dataclasses.replace(manifest, made_from=_made_from(manifest, table, files))
+        manifest = dataclasses.replace(manifest, input_digest=_input_digest(manifest, table, files))
         return publish(root, files.state_files_dir, Path(scratch), manifest, held)
 
 
@@ -84,7 +84,7 @@ def unchanged_publication(root: DataRoot, day: dt.date, files: FileSettings) -> 
     try:
         source = read_kept_source(root, day)
         table = read_kept_table(root, day).table
-        journal = read_sealed_journal(root, day)
+        journal = read_compacted_journal(root, day)
         manifest = read_manifest(root, files.state_files_dir, day)
     except (FileNotFoundError, JournalError, ValueError, KeyError, TypeError):
         # What cannot be read is told of by the step that needs it.
@@ -92,18 +92,18 @@ def unchanged_publication(root: DataRoot, day: dt.date, files: FileSettings) -> 
     sources = (source_of(source), source.sha256, journal.digest, journal.digest)
     if sources != (manifest.source, manifest.list_sha256, manifest.journal_digest, table.journal_digest):
         return None
-    if manifest.made_from is None or manifest.made_from != _made_from(manifest, table, files):
+    if manifest.input_digest is None or manifest.input_digest != _input_digest(manifest, table, files):
         return None
     return None if any(verify_published(root, files.state_files_dir, day)) else manifest
 
 
-def _made_from(manifest: Manifest, table: ProviderTable, files: FileSettings) -> str | None:
+def _input_digest(manifest: Manifest, table: ProviderTable, files: FileSettings) -> str | None:
     """What the state files were made from; None when it is not known of the table."""
-    if table.made_from is None:
+    if table.input_digest is None:
         return None
     names = (files.file_prefix, files.date_format, files.failed_name)
-    published = dataclasses.replace(manifest, made_from=None, folder="").to_json()
-    return made_from(table.made_from, names, files.defuse_formulas, files.byte_order_mark, published)
+    published = dataclasses.replace(manifest, input_digest=None, folder="").to_json()
+    return input_digest(table.input_digest, names, files.escape_formulas, files.byte_order_mark, published)
 
 
 def _telling_npis(frames: Iterable[pl.DataFrame], npis: list[pl.Series]) -> Iterator[pl.DataFrame]:
@@ -121,6 +121,6 @@ def _ensure_same_npis(day: dt.date, listed: pl.Series, recorded: pl.Series) -> N
     )
     if missing or strange:
         raise JournalError(
-            f"the NPI list of {day} was read again since its journal was sealed, and {missing + strange:,} NPIs "
+            f"the NPI list of {day} was read again since its journal was compacted, and {missing + strange:,} NPIs "
             "differ: materialise npi_records for that day first"
         )

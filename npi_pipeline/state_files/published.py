@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import polars as pl
 
-from npi_pipeline.journal import read_sealed_journal
+from npi_pipeline.journal import read_compacted_journal
 from npi_pipeline.npi_list.kept_list import KeptListError, read_kept_list, read_kept_source
 from npi_pipeline.state_files.csv_files import csv_rows, leading_columns
 from npi_pipeline.state_files.manifest import Manifest
 from npi_pipeline.storage.data_root import DataRoot
 
-# An invalid NPI may look like a formula; a list's NPIs never begin with the quote that defuses it.
-NOT_DEFUSED = pl.col("npi").fill_null("").str.strip_prefix("'")
+# An invalid NPI may look like a formula; a list's NPIs never begin with the quote that escapes it.
+UNESCAPED = pl.col("npi").fill_null("").str.strip_prefix("'")
 
 
 def rows_of_state_file(root: DataRoot, path: str, *columns: str) -> pl.DataFrame:
     """The first ``columns`` of the state file at ``path``, as text; NPIs as they are in the list. Raises ValueError."""
-    return leading_columns(csv_rows(root.chunks(path)), *columns).with_columns(NOT_DEFUSED)
+    return leading_columns(csv_rows(root.chunks(path)), *columns).with_columns(UNESCAPED)
 
 
 def is_list_of(root: DataRoot, manifest: Manifest) -> bool:
@@ -33,5 +33,5 @@ def is_list_of(root: DataRoot, manifest: Manifest) -> bool:
 
 
 def is_journal_of(root: DataRoot, manifest: Manifest) -> bool:
-    """Whether the sealed journal of the day is the one that it was published from, as far as that is known."""
-    return read_sealed_journal(root, manifest.day).is_recorded_as(manifest.journal_digest)
+    """Whether the compacted journal of the day is the one that it was published from, as far as that is known."""
+    return read_compacted_journal(root, manifest.day).is_recorded_as(manifest.journal_digest)

@@ -14,12 +14,12 @@ from typing import BinaryIO
 import polars as pl
 
 from npi_pipeline.providers.provider_table import NO_STATE, ProviderTable
-from npi_pipeline.providers.rows import MOST_CELLS
+from npi_pipeline.providers.rows import MAX_CELLS
 from npi_pipeline.providers.states import STATES as RECOGNISED
 from npi_pipeline.schema.columns import Column, ColumnType
 from npi_pipeline.schema.json_paths import LEADING_COLUMNS, NUL, NUL_SIGN, STATES
 from npi_pipeline.state_files.csv_files import BYTE_ORDER_MARK, csv_of, csv_rows
-from npi_pipeline.state_files.csv_injection import defused
+from npi_pipeline.state_files.csv_injection import escape_formulas
 from npi_pipeline.state_files.manifest import StateFile
 
 _BUFFER = 1 << 18
@@ -76,15 +76,15 @@ def write_state_files(
     file_name: Callable[[str], str],
     *,
     failed_name: str = "Failed",
-    defuse_formulas: bool = True,
+    escape_formulas: bool = True,
     byte_order_mark: bool = False,
 ) -> list[StateFile]:
     """Write a day's state files into ``folder`` and say what they are, sorted by state.
 
-    ``parts`` are the provider table's Parquet files in order, each read once; ``outcomes`` the frames of the sealed
-    journal, of which every row that is not ``found`` goes to the file ``failed_name``. ``file_name`` makes a file's
-    name from a state. A state without rows has no file; ``None`` and ``failed_name`` always have one.
-    Raises ValueError when the parts do not hold as many rows as ``table`` says.
+    ``segments`` are the provider table's Parquet files in order, each read once; ``outcomes`` the frames of the
+    compacted journal, of which every row that is not ``found`` goes to the file ``failed_name``. ``file_name`` makes a
+    file's name from a state. A state without rows has no file; ``None`` and ``failed_name`` always have one. Raises
+    ValueError when the parts do not hold as many rows as ``table`` says.
     """
     if failed_name == NO_STATE or failed_name in RECOGNISED:
         raise ValueError(f"the file of failed NPIs cannot be called {failed_name!r}: it is the name of another file")
@@ -94,9 +94,9 @@ def write_state_files(
     for always in (NO_STATE, failed_name):
         writers.of(always)
     try:
-        rows = sum(_write_part(part, table, writers, defuse=defuse_formulas) for part in parts)
+        rows = sum(_write_part(part, table, writers, escape=escape_formulas) for part in parts)
         padding = b"," * (len(table.columns) - len(LEADING_COLUMNS)) + b"\n"
-        for lines in _failed_lines(outcomes, defuse=defuse_formulas):
+        for lines in _failed_lines(outcomes, escape=escape_formulas):
             writers.of(failed_name).write([line + padding for line in lines])
     finally:
         files = writers.close()
@@ -105,14 +105,14 @@ def write_state_files(
     return files
 
 
-def _write_part(part: File, table: ProviderTable, writers: _Writers, *, defuse: bool) -> int:
+def _write_part(part: File, table: ProviderTable, writers: _Writers, *, escape: bool) -> int:
     frame = pl.read_parquet(part)
     rows_of_some_bytes = _BYTES_AT_A_TIME * frame.height // max(int(frame.estimated_size()), 1)
-    step = max(1, min(MOST_CELLS // len(table.columns), rows_of_some_bytes))
+    step = max(1, min(MAX_CELLS // len(table.columns), rows_of_some_bytes))
     for start in range(0, frame.height, step):
         rows = frame.slice(start, step)
         by_state: dict[str, list[bytes]] = {}
-        for line, states in zip(_rows(rows, table, defuse=defuse), rows[STATES].to_list(), strict=True):
+        for line, states in zip(_rows(rows, table, escape=escape), rows[STATES].to_list(), strict=True):
             for state in states or (NO_STATE,):
                 by_state.setdefault(state, []).append(line)
         for state, lines in by_state.items():
@@ -120,7 +120,7 @@ def _write_part(part: File, table: ProviderTable, writers: _Writers, *, defuse: 
     return frame.height
 
 
-def _rows(rows: pl.DataFrame, table: ProviderTable, *, defuse: bool) -> Iterator[bytes]:
+def _rows(rows: pl.DataFrame, table: ProviderTable, *, escape: bool) -> Iterator[bytes]:
     """The rows of a part as lines of CSV: plain columns, lists spread over theirs, what is unknown last.
 
     polars writes the items of a list one below the other, and they are put side by side as text: what a row has not
@@ -128,16 +128,16 @@ def _rows(rows: pl.DataFrame, table: ProviderTable, *, defuse: bool) -> Iterator
     """
     # A format without a declared schema has no lists, and its parts lack the columns that their records do not need.
     plain = [column for column in table.columns[:-1] if column.name in rows.columns or not table.widths]
-    blocks = [_lines(_selected(rows, plain, defuse=defuse))]
-    blocks += [_spread(rows[name], width, defuse=defuse) for name, width in table.widths.items() if width]
-    blocks += [_lines(_selected(rows, table.columns[-1:], defuse=defuse))]
+    blocks = [_lines(_selected(rows, plain, escape=escape))]
+    blocks += [_spread(rows[name], width, escape=escape) for name, width in table.widths.items() if width]
+    blocks += [_lines(_selected(rows, table.columns[-1:], escape=escape))]
     return (b",".join(cells) + b"\n" for cells in zip(*blocks, strict=True))
 
 
-def _spread(lists: pl.Series, width: int, *, defuse: bool) -> list[bytes]:
+def _spread(lists: pl.Series, width: int, *, escape: bool) -> list[bytes]:
     """The columns of a list column that is spread over ``width`` items."""
     items = lists.explode(empty_as_null=False, keep_nulls=False).struct.unnest()
-    lines = _lines(defused(items, items.select(pl.col(pl.String)).columns) if defuse else items)
+    lines = _lines(escape_formulas(items, items.select(pl.col(pl.String)).columns) if escape else items)
     spread = []
     start = 0
     for count in lists.list.len().fill_null(0).to_list():
@@ -149,19 +149,19 @@ def _spread(lists: pl.Series, width: int, *, defuse: bool) -> list[bytes]:
     return spread
 
 
-def _selected(rows: pl.DataFrame, columns: Sequence[Column], *, defuse: bool) -> pl.DataFrame:
+def _selected(rows: pl.DataFrame, columns: Sequence[Column], *, escape: bool) -> pl.DataFrame:
     present = frozenset(rows.columns)
     nothing = pl.repeat(None, rows.height, dtype=pl.String, eager=True)
     frame = pl.DataFrame([rows[c.name] if c.name in present else nothing.alias(c.name) for c in columns])
-    return defused(frame, [c.name for c in columns if c.type is ColumnType.string]) if defuse else frame
+    return escape_formulas(frame, [c.name for c in columns if c.type is ColumnType.string]) if escape else frame
 
 
-def _failed_lines(outcomes: Iterable[pl.DataFrame], *, defuse: bool) -> Iterator[list[bytes]]:
+def _failed_lines(outcomes: Iterable[pl.DataFrame], *, escape: bool) -> Iterator[list[bytes]]:
     for frame in outcomes:
         rows = frame.filter(pl.col("outcome") != "found").select(
             _without_nul("npi"), "outcome", _without_nul("reason"), fetched_on=pl.col("fetched_at").dt.date()
         )
-        yield _lines(defused(rows, ("npi", "outcome", "reason")) if defuse else rows)
+        yield _lines(escape_formulas(rows, ("npi", "outcome", "reason")) if escape else rows)
 
 
 def _without_nul(name: str) -> pl.Expr:

@@ -28,12 +28,12 @@ _UNIQUE_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 class StorageError(Exception):
     """The data root cannot be read or written. One line names the place and the remedy.
 
-    ``passing`` says that trying again later may help (no connection, S3 answering 5xx), without anyone's doing.
+    ``retryable`` says that trying again later may help (no connection, S3 answering 5xx), without anyone's doing.
     """
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.retryable = retryable
 
 
 class LockedError(Exception):

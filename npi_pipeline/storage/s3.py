@@ -28,7 +28,7 @@ from npi_pipeline.storage.data_root import (
     unique_name,
 )
 from npi_pipeline.storage.s3_errors import Use, code_of, explain, is_wordless
-from npi_pipeline.storage.s3_retryable import may_pass
+from npi_pipeline.storage.s3_retryable import is_retryable
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -49,7 +49,7 @@ _USE = Use("NPI_DATA_ROOT", "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:
 _CONFLICT = 409
 _CONDITION_BROKEN = {404, _CONFLICT, 412}
 # Whoever holds the lock is overtaken by those that have lost it, each at most once.
-_MOST_OVERTAKEN = 3
+_MAX_OVERTAKEN = 3
 
 
 class S3Root:
@@ -112,7 +112,7 @@ class S3Root:
         with self._one_line_errors("read", path):
             for attempts_left in reversed(range(_ATTEMPTS)):
                 answer = self.client.get_object(Bucket=self.bucket, Key=self.key(path))
-                # botocore repeats a request that is refused, not one that breaks off in its body.
+                # botocore repeats per request that is refused, not one that breaks off in its body.
                 try:
                     return answer["Body"].read(), answer
                 except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
@@ -179,7 +179,7 @@ class S3Root:
                 refusal = ClientError(told, "DeleteObjects")
                 raise StorageError(
                     f"cannot delete s3://{self.bucket}/{error.get('Key')}: {explain(refusal, _USE)}",
-                    passing=error.get("Code") != "AccessDenied",
+                    retryable=error.get("Code") != "AccessDenied",
                 )
 
     def replace_folder(
@@ -193,7 +193,7 @@ class S3Root:
         is about to be committed, and is left alone.
         """
         index_path = checked_path(f"{folder}/{index}")
-        for _ in range(_MOST_OVERTAKEN):
+        for _ in range(_MAX_OVERTAKEN):
             found = self._found(index_path)
             subfolder = unique_name()
             uploads = {f"{folder}/{subfolder}/{file.name}": file for file in sorted(source.iterdir())}
@@ -281,7 +281,7 @@ class S3Root:
             error = self._in_words(path, error)
         if isinstance(error, ClientError) and code_of(error) == "NoSuchKey":
             return FileNotFoundError(f"there is no {self.uri(path)}")
-        return StorageError(f"cannot {doing} {self.uri(path)}: {explain(error, _USE)}", passing=may_pass(error))
+        return StorageError(f"cannot {doing} {self.uri(path)}: {explain(error, _USE)}", retryable=is_retryable(error))
 
     def _in_words(self, path: str, error: ClientError) -> Exception:
         """Why a HEAD, by which a transfer begins, is refused: its answer has no words, so the same is asked by GET."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
 # S3's messages are a sentence or two; a page of HTML in their place is none.
-_MOST_CHARACTERS = 500
+_MAX_CHARACTERS = 500
 _ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:\w+)")
 _REGION = re.compile(r"expecting '?([a-z0-9-]+)")
 _USER_IN_URL = re.compile(r"//[^/@\s]*@")
@@ -237,4 +237,4 @@ def _on_one_line(text: str) -> str:
     """On one line, of bounded length, without the name and password that a URL may hold."""
     line = _USER_IN_URL.sub("//", " ".join(text.split()))
     shown = "".join(character for character in line if character.isprintable())
-    return shown if len(shown) <= _MOST_CHARACTERS else f"{shown[:_MOST_CHARACTERS]}..."
+    return shown if len(shown) <= _MAX_CHARACTERS else f"{shown[:_MAX_CHARACTERS]}..."

@@ -1,6 +1,6 @@
 """Whether an error of S3, or of the way to it, may pass by itself: what botocore knows of it, and no list of ours.
 
-botocore repeats a request by these rules too, but not for long; what they call worth repeating is worth another try
+botocore repeats per request by these rules too, but not for long; what they call worth repeating is worth another try
 later. Its checkers are no public interface: a test asks them about one error of each kind.
 Not here: what is said of an error, and its remedy (``s3_errors``).
 """
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 _FIRST_ATTEMPT = 1
 
 
-def may_pass(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     """Whether the same request may be answered well later, without anyone's doing."""
     from botocore.exceptions import ChecksumError, ClientError, FlexibleChecksumError, IncompleteReadError
     from botocore.parsers import ResponseParserError
     from botocore.retries.standard import RetryContext
 
     if isinstance(error, ClientError):
-        return _answer_may_pass(error)
+        return _is_retryable_answer(error)
     if isinstance(error, (ChecksumError, FlexibleChecksumError, IncompleteReadError, ResponseParserError)):
         # What broke on the way, after botocore had made up its mind about repeating.
         return True
     return _is_repeated(RetryContext(_FIRST_ATTEMPT, operation_model=_of_no_service(), caught_exception=error))
 
 
-def _answer_may_pass(error: ClientError) -> bool:
+def _is_retryable_answer(error: ClientError) -> bool:
     from botocore.retries.standard import RetryContext
 
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

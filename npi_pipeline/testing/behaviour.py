@@ -54,7 +54,7 @@ class Behaviour:
     seed, era: which providers there are, and the shape of the answers (see ``providers``).
     latency, latency_sigma: median time of an answer; with a sigma, lognormal.
     slow_above: with more requests than this in work, latency grows in proportion, and nothing is refused.
-    capacity, burst: requests a second that are admitted, and how many at once after a pause (0: 50 ms' worth).
+    capacity, burst: requests per second that are admitted, and how many at once after a pause (0: 50 ms' worth).
     max_in_flight: requests in work at once; more are refused with 503.
     refusal_status, refusal_latency: how and how fast a request over the capacity is refused.
     retry_after, retry_after_as_date: the header of refusals and of the fault ``429_retry_after``; None for none.

@@ -1,7 +1,7 @@
 """One client's connection to the emulated registry: HTTP/1.1 on a bare transport, and the ways to break it.
 
 Resets, truncated bodies and drips are faults of the transport and cannot be had from an ASGI server; uvicorn with a
-bare application was measured to cost a fifth more CPU a request besides. Just enough HTTP is spoken for clients that
+bare application was measured to cost a fifth more CPU per request besides. Just enough HTTP is spoken for clients that
 send GET and keep the connection.
 Not here: what a request is answered with (``registry_server``, ``faults``).
 """

@@ -147,11 +147,11 @@ class RegistryServer:
 
     def _count_second(self) -> None:
         now = self._loop.time()
-        arrivals = self._last_second
-        arrivals.append(now)
-        while arrivals[0] <= now - 1:
-            arrivals.popleft()
-        self.stats.peak_requests_in_a_second = max(self.stats.peak_requests_in_a_second, len(arrivals))
+        segments = self._last_second
+        segments.append(now)
+        while segments[0] <= now - 1:
+            segments.popleft()
+        self.stats.peak_requests_in_a_second = max(self.stats.peak_requests_in_a_second, len(segments))
 
     def _close(self) -> None:
         if self._server:

@@ -21,9 +21,9 @@ from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.changes.kept_changes import read_kept_changes
 from npi_pipeline.days.lock import DayLockedError, day_lock
 from npi_pipeline.days.paths import journal_folder, list_path, lock_path, provider_changes_folder, state_files_folder
-from npi_pipeline.journal import JournalError, read_sealed_journal, seal_journal
+from npi_pipeline.journal import JournalError, compact_journal, read_compacted_journal
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists, no_day_was_passed_over
+from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists, no_day_was_skipped
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.local import LocalRoot
@@ -196,7 +196,7 @@ def test_a_day_published_while_the_next_is_compared_with_an_older_one_has_the_la
     wednesday_has_chosen, tuesday_is_waiting = threading.Event(), threading.Event()
 
     def wednesdays_call(method: str, path: str) -> None:
-        if method == "read" and path.startswith(f"{journal_folder(MONDAY)}/sealed"):
+        if method == "read" and path.startswith(f"{journal_folder(MONDAY)}/compacted"):
             wednesday_has_chosen.set()
             assert tuesday_is_waiting.wait(60)
 
@@ -243,7 +243,7 @@ def test_a_run_waits_for_another_at_the_same_changes_only_so_long(root: DataRoot
         find_changes(root, MONDAY, FILES, wait_seconds=0)
 
 
-def test_a_journal_that_is_sealed_again_with_the_same_rows_while_it_is_read_is_read_from_the_beginning(
+def test_a_journal_that_is_compacted_again_with_the_same_rows_while_it_is_read_is_read_from_the_beginning(
     root: DataRoot,
 ) -> None:
     run(root, MONDAY)
@@ -251,9 +251,13 @@ def test_a_journal_that_is_sealed_again_with_the_same_rows_while_it_is_read_is_r
     first_read = threading.Lock()
 
     def before(method: str, path: str) -> None:
-        if method == "read" and path in read_sealed_journal(root, MONDAY).paths and first_read.acquire(blocking=False):
+        if (
+            method == "read"
+            and path in read_compacted_journal(root, MONDAY).paths
+            and first_read.acquire(blocking=False)
+        ):
             with day_lock(root, MONDAY) as held:
-                seal_journal(root, MONDAY, pl.Series("npi", [A, B]), held, registry="nppes registry")
+                compact_journal(root, MONDAY, pl.Series("npi", [A, B]), held, registry="nppes registry")
 
     find_changes(WatchedRoot(root, before), TUESDAY, FILES)
     assert first_read.locked()
@@ -267,7 +271,11 @@ def test_a_day_that_is_recorded_anew_while_it_is_read_is_passed_over(root: DataR
     first_read = threading.Lock()
 
     def before(method: str, path: str) -> None:
-        if method == "read" and path in read_sealed_journal(root, TUESDAY).paths and first_read.acquire(blocking=False):
+        if (
+            method == "read"
+            and path in read_compacted_journal(root, TUESDAY).paths
+            and first_read.acquire(blocking=False)
+        ):
             record(root, TUESDAY, {A: Outcome.failed, B: Outcome.failed})
 
     found, _ = find_changes(WatchedRoot(root, before), WEDNESDAY, FILES)
@@ -346,7 +354,7 @@ def test_a_day_published_by_a_release_that_did_not_record_its_journal_is_compare
 
 
 def damage_part(root: DataRoot, day: dt.date) -> None:
-    root.write(read_sealed_journal(root, day).paths[0], b"rubbish")
+    root.write(read_compacted_journal(root, day).paths[0], b"rubbish")
 
 
 def damage_journal(root: DataRoot, day: dt.date) -> None:
@@ -375,16 +383,16 @@ def test_damage_to_yesterdays_files_is_told_with_its_cure_and_todays_changes_are
     found, _ = find_changes(root, WEDNESDAY, FILES)
     assert compared_with(root, WEDNESDAY) == MONDAY
     assert joins_and_leaves_match_the_lists(root, WEDNESDAY, FILES).holds
-    (line,) = found.kept.passed_over
+    (line,) = found.kept.skipped
     assert str(TUESDAY) in line
     assert "materialise" in line
-    finding = no_day_was_passed_over(root, WEDNESDAY)
+    finding = no_day_was_skipped(root, WEDNESDAY)
     assert not finding.holds
     assert line in finding.line
     root.delete(f"{journal_folder(TUESDAY)}/journal.json")
     run(root, TUESDAY)
     assert [rows(root, day) for day in OF_DAY] == [[], TUESDAYS_ROWS, WEDNESDAYS_ROWS]
-    assert no_day_was_passed_over(root, WEDNESDAY).holds
+    assert no_day_was_skipped(root, WEDNESDAY).holds
 
 
 def test_yesterdays_list_that_is_gone_is_told_by_its_state_files(root: DataRoot) -> None:
@@ -405,8 +413,8 @@ def test_damage_to_tomorrows_files_is_told_and_today_is_complete(
     complete(root, MONDAY, {A: nppes_body(A, enumeration_type="REPAIRED"), B: Outcome.deactivated})
     found, following = find_changes(root, MONDAY, FILES)
     assert following is None
-    assert found.trouble_of_next_day is not None
-    assert str(TUESDAY) in found.trouble_of_next_day
+    assert found.problem_of_next_day is not None
+    assert str(TUESDAY) in found.problem_of_next_day
 
 
 def test_a_days_own_damaged_journal_is_named_with_its_remedy(root: DataRoot) -> None:
@@ -436,5 +444,5 @@ def test_changes_of_the_next_day_that_do_not_hold_are_not_kept(root: DataRoot, m
     monkeypatch.setattr("npi_pipeline.changes.find_changes.write_changes", losing_a_row)
     found, following = find_changes(root, MONDAY, FILES)
     assert following is None
-    assert "the changes of 2026-11-24 are not kept, for they do not hold" in (found.trouble_of_next_day or "")
+    assert "the changes of 2026-11-24 are not kept, for they do not hold" in (found.problem_of_next_day or "")
     assert content(root, TUESDAY) == before

@@ -158,11 +158,11 @@ def test_items_beyond_a_pinned_width_are_part_of_what_no_column_holds(tmp_path: 
     ]
 
 
-@pytest.mark.parametrize(("defuse", "quote"), [(True, "'"), (False, "")])
-def test_formulas_are_defused_as_in_the_state_files(tmp_path: Path, defuse: bool, quote: str) -> None:
+@pytest.mark.parametrize(("escape", "quote"), [(True, "'"), (False, "")])
+def test_formulas_are_defused_as_in_the_state_files(tmp_path: Path, escape: bool, quote: str) -> None:
     old = [*found({A: nppes_body(A, basic={"name": "=1+1"})}), ("=2+2", "invalid", "no NPI", None)]
     new = found({A: nppes_body(A, basic={"name": "-EVE"}, created_epoch="-5")})
-    assert rows_between(tmp_path, old, new, defuse_formulas=defuse) == [
+    assert rows_between(tmp_path, old, new, escape_formulas=escape) == [
         (A, "field", "created_epoch", "1171564996000", "-5000"),
         (A, "field", "basic.name", f"{quote}=1+1", f"{quote}-EVE"),
         (f"{quote}=2+2", "left", "outcome", "invalid", ""),
@@ -298,7 +298,7 @@ def test_the_changes_are_those_of_the_state_files_rows(
     both = [*old, *((f"9{npi}", *rest) for npi, *rest in new)]
     shown = [day(folder / name, of, format_name=format_name) for name, of in (("old", old), ("new", new))]
     plain = [
-        rows_by_npi(day(folder / f"plain {name}", of, format_name=format_name, defuse_formulas=False))
+        rows_by_npi(day(folder / f"plain {name}", of, format_name=format_name, escape_formulas=False))
         for name, of in (("old", old), ("new", new))
     ]
     columns = day(folder / "both", both, format_name=format_name).table.columns

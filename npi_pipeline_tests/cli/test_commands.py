@@ -50,7 +50,7 @@ def told_of_a_failed_day(**environment: str) -> tuple[str, str, str, str]:
     assert len(problems) == 1
     status = invoke("status", "--date", today, "--json", **environment)
     calendar = invoke("status", **environment)
-    return person.stdout, problems[0], json.loads(status.stdout)[0]["trouble"], calendar.stdout
+    return person.stdout, problems[0], json.loads(status.stdout)[0]["audit"], calendar.stdout
 
 
 def test_a_profile_that_does_not_exist_is_told_wherever_the_days_standing_is(s3: LocalS3, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One run a day at a time, and a lock that does not outlive its holder."""
+"""One run per day at a time, and a lock that does not outlive its holder."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_the_days_that_have_something_are_told_from_the_files(root: DataRoot) ->
     later = DAY + dt.timedelta(days=9)
     root.write(days.list_path(DAY), b"kept, but not yet where it came from")
     root.write(days.list_source_path(later), b"{}")
-    root.write(f"{days.journal_folder(DAY)}/arrivals/part.parquet", b"")
+    root.write(f"{days.journal_folder(DAY)}/segments/part.parquet", b"")
     root.write(f"{days.state_files_folder('state_files', DAY)}/half.csv", b"")
     root.write(f"{days.state_files_folder('state_files', later)}/{days.MANIFEST_NAME}", b"")
     root.write(f"state_files/archive/2026-11-25/{days.MANIFEST_NAME}", b"")
@@ -52,12 +52,12 @@ def test_the_days_that_have_something_are_told_from_the_files(root: DataRoot) ->
     assert days.published_days(root, "state_files") == [later]
 
 
-def test_the_days_sealed_since_a_moment_are_told_by_when_their_journal_json_was_written(root: DataRoot) -> None:
-    root.write(f"{days.journal_folder(DAY)}/arrivals/part.parquet", b"")
+def test_the_days_compacted_since_a_moment_are_told_by_when_their_journal_json_was_written(root: DataRoot) -> None:
+    root.write(f"{days.journal_folder(DAY)}/segments/part.parquet", b"")
     root.write(f"{days.journal_folder(DAY + dt.timedelta(days=1))}/{days.JOURNAL_NAME}", b"")
     now = dt.datetime.now(dt.timezone.utc)
-    assert days.days_sealed_since(root, now - dt.timedelta(hours=1)) == [DAY + dt.timedelta(days=1)]
-    assert days.days_sealed_since(root, now + dt.timedelta(hours=1)) == []
+    assert days.days_compacted_since(root, now - dt.timedelta(hours=1)) == [DAY + dt.timedelta(days=1)]
+    assert days.days_compacted_since(root, now + dt.timedelta(hours=1)) == []
 
 
 def test_the_days_with_a_folder_are_told_without_looking_into_it(root: DataRoot) -> None:

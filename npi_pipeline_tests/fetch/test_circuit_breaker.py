@@ -7,15 +7,15 @@ import itertools
 import math
 import random
 
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 from npi_pipeline.fetch.circuit_breaker import Breaker
 from npi_pipeline.outcomes import Outcome, Verdict
 
-GOOD = Answer(Verdict(Outcome.found), Sign.good, 200)
-BAD = Answer(Verdict(Outcome.failed, "HTTP 502 Bad Gateway", passing=True), Sign.trouble, 502)
+GOOD = Answer(Verdict(Outcome.found), Signal.good, 200)
+BAD = Answer(Verdict(Outcome.failed, "HTTP 502 Bad Gateway", retryable=True), Signal.error, 502)
 
 
-REFUSED = Answer(Verdict(Outcome.failed, "HTTP 429 Too Many Requests", passing=True), Sign.refused, 429)
+REFUSED = Answer(Verdict(Outcome.failed, "HTTP 429 Too Many Requests", retryable=True), Signal.throttled, 429)
 
 
 def opened(answer: Answer = BAD, failures: int = 30) -> Breaker:

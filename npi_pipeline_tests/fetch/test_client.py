@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import npi_pipeline
-from npi_pipeline.fetch.answer import Sign
+from npi_pipeline.fetch.answer import Signal
 from npi_pipeline.fetch.client import Client
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.testing.providers import answer as answer_about
@@ -30,7 +30,7 @@ def test_a_good_answer_is_kept_as_it_came_and_the_connection_is_reused(registry:
 
     assert [answer.verdict.outcome for answer in answers] == [outcome_of(npi) for npi in npi_numbers(50)]
     assert [answer.body for answer in answers] == [answer_about(npi).decode() for npi in npi_numbers(50)]
-    assert {answer.sign for answer in answers} == {Sign.good}
+    assert {answer.signal for answer in answers} == {Signal.good}
     assert registry.stats().connections == 1
 
 
@@ -137,67 +137,67 @@ FOUND_NO_URL = "HTTP 302 Found, a redirect to what is no URL, not followed"
 
 
 @pytest.mark.parametrize(
-    ("response", "reason", "passing", "sign"),
+    ("response", "reason", "retryable", "signal"),
     [
-        (http("400 Bad Request"), "HTTP 400 Bad Request", False, Sign.trouble),
-        (http("404 Nothing here"), "HTTP 404 Not Found", False, Sign.trouble),
-        (http("403 Forbidden", body=b"<html>"), "HTTP 403 Forbidden", True, Sign.refused),
-        (http("408 Request Timeout"), "HTTP 408 Request Timeout", True, Sign.trouble),
-        (http("429 Too Many Requests"), "HTTP 429 Too Many Requests", True, Sign.refused),
-        (http("500 Oops"), "HTTP 500 Internal Server Error", True, Sign.trouble),
-        (http("503 Busy"), "HTTP 503 Service Unavailable", True, Sign.trouble),
-        (http("503 Busy", "Retry-After: 0"), "HTTP 503 Service Unavailable", True, Sign.refused),
-        (http("599 Odd"), "HTTP 599", True, Sign.trouble),
-        (http("204 No Content"), "HTTP 204 No Content", True, Sign.trouble),
-        (http("206 Partial Content", body=BODY), "HTTP 206 Partial Content", True, Sign.trouble),
-        (http("304 Not Modified"), "HTTP 304 Not Modified", True, Sign.trouble),
-        (http("407 No"), "HTTP 407 Proxy Authentication Required", True, Sign.trouble),
-        (http("200 OK", body=b"<html>"), "the answer is no JSON", True, Sign.trouble),
-        (http("200 OK", body=BODY + b"x"), "the answer is no JSON", True, Sign.trouble),
-        (http("200 OK", body=b""), "the answer is empty", True, Sign.trouble),
-        (http("200 OK", body=b"\r\n "), "the answer is empty", True, Sign.trouble),
-        (http("200 OK", body=BODY[:-1]), "the answer is JSON that is cut short", True, Sign.trouble),
+        (http("400 Bad Request"), "HTTP 400 Bad Request", False, Signal.error),
+        (http("404 Nothing here"), "HTTP 404 Not Found", False, Signal.error),
+        (http("403 Forbidden", body=b"<html>"), "HTTP 403 Forbidden", True, Signal.throttled),
+        (http("408 Request Timeout"), "HTTP 408 Request Timeout", True, Signal.error),
+        (http("429 Too Many Requests"), "HTTP 429 Too Many Requests", True, Signal.throttled),
+        (http("500 Oops"), "HTTP 500 Internal Server Error", True, Signal.error),
+        (http("503 Busy"), "HTTP 503 Service Unavailable", True, Signal.error),
+        (http("503 Busy", "Retry-After: 0"), "HTTP 503 Service Unavailable", True, Signal.throttled),
+        (http("599 Odd"), "HTTP 599", True, Signal.error),
+        (http("204 No Content"), "HTTP 204 No Content", True, Signal.error),
+        (http("206 Partial Content", body=BODY), "HTTP 206 Partial Content", True, Signal.error),
+        (http("304 Not Modified"), "HTTP 304 Not Modified", True, Signal.error),
+        (http("407 No"), "HTTP 407 Proxy Authentication Required", True, Signal.error),
+        (http("200 OK", body=b"<html>"), "the answer is no JSON", True, Signal.error),
+        (http("200 OK", body=BODY + b"x"), "the answer is no JSON", True, Signal.error),
+        (http("200 OK", body=b""), "the answer is empty", True, Signal.error),
+        (http("200 OK", body=b"\r\n "), "the answer is empty", True, Signal.error),
+        (http("200 OK", body=BODY[:-1]), "the answer is JSON that is cut short", True, Signal.error),
         # A length that is too short, and the rest after it.
-        (http("200 OK", body=BODY[:99]) + BODY[99:], "the answer is JSON that is cut short", True, Sign.trouble),
-        (http("302 Found", "Location: http://[?key=secret"), FOUND_NO_URL, True, Sign.trouble),
-        (http("200 OK", body=b'{"a": "\xe9"}'), "the answer is not UTF-8", True, Sign.trouble),
-        (b"HTTP/2.0 200 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
+        (http("200 OK", body=BODY[:99]) + BODY[99:], "the answer is JSON that is cut short", True, Signal.error),
+        (http("302 Found", "Location: http://[?key=secret"), FOUND_NO_URL, True, Signal.error),
+        (http("200 OK", body=b'{"a": "\xe9"}'), "the answer is not UTF-8", True, Signal.error),
+        (b"HTTP/2.0 200 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Signal.error),
         (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n" + http("200 OK", body=BODY),
             "the answer is not HTTP/1.1",
             True,
-            Sign.trouble,
+            Signal.error,
         ),
-        (b"HTTP/1.1 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
+        (b"HTTP/1.1 OK\r\n\r\n", "the answer is not HTTP/1.1", True, Signal.error),
         (
             http("200 OK", *(f"X-{n}: x" for n in range(200)), body=BODY),
             "the head of the answer cannot be read",
             True,
-            Sign.trouble,
+            Signal.error,
         ),
         (
             http("200 OK", f"X-Long: {'x' * 70_000}", body=BODY),
             "the head of the answer cannot be read",
             True,
-            Sign.trouble,
+            Signal.error,
         ),
         (
             http("200 OK", "Content-Length: 3", body=BODY),
             "the head of the answer cannot be read",
             True,
-            Sign.trouble,
+            Signal.error,
         ),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is not HTTP/1.1", True, Sign.trouble),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is not HTTP/1.1", True, Signal.error),
     ],
 )
 def test_a_bad_answer_is_a_failure_with_one_reason(
-    serve: Serve, response: bytes, reason: str, passing: bool, sign: Sign
+    serve: Serve, response: bytes, reason: str, retryable: bool, signal: Signal
 ) -> None:
     answer = ask(serve(always(response)).port)
 
     assert (answer.verdict.outcome, answer.verdict.reason) == (Outcome.failed, reason)
-    assert answer.verdict.passing is passing
-    assert answer.sign is sign
+    assert answer.verdict.retryable is retryable
+    assert answer.signal is signal
     assert answer.body is None
 
 
@@ -208,7 +208,7 @@ def test_redirects_are_not_followed(serve: Serve, status: str) -> None:
     answer = ask(serve(always(http(status, f"Location: {location}"))).port)
 
     assert elsewhere.connections == 0
-    assert answer.verdict.passing
+    assert answer.verdict.retryable
     assert answer.verdict.reason == f"HTTP {status}, a redirect to 127.0.0.1:{elsewhere.port}, not followed"
 
 
@@ -220,7 +220,7 @@ def test_a_body_over_the_limit_is_not_read(serve: Serve, compressed: bool) -> No
     answer = ask(server.port, max_body_bytes=1_000_000)
 
     assert answer.verdict.reason == "the answer is larger than NPI_MAX_BODY_BYTES"
-    assert answer.verdict.passing
+    assert answer.verdict.retryable
 
 
 def test_an_endless_body_without_a_length_is_cut_off_at_the_limit(serve: Serve) -> None:
@@ -260,7 +260,7 @@ def test_silence_times_out(serve: Serve) -> None:
         server.is_closed.wait()
 
     answer = ask(serve(silence).port, read_timeout=0.05)
-    assert (answer.verdict.reason, answer.verdict.passing) == ("reading timed out", True)
+    assert (answer.verdict.reason, answer.verdict.retryable) == ("reading timed out", True)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_a_drip_can_be_broken_off_from_another_thread(
     with contextlib.closing(client_of(url)) as client:
         answer = client.ask(NPI)
     assert answer.verdict.reason == "the answer took longer than a request may take"
-    assert answer.verdict.passing
+    assert answer.verdict.retryable
 
 
 @pytest.mark.parametrize(
@@ -312,8 +312,8 @@ def test_an_answer_that_ends_too_early_is_cut_short(serve: Serve, response: byte
         connection.sendall(response)
 
     answer = ask(serve(play).port)
-    assert (answer.verdict.reason, answer.verdict.passing) == ("the answer was cut short", True)
-    assert (answer.status, answer.sign) == (200, Sign.trouble)
+    assert (answer.verdict.reason, answer.verdict.retryable) == ("the answer was cut short", True)
+    assert (answer.status, answer.signal) == (200, Signal.error)
 
 
 def test_a_broken_connection_is_replaced_for_the_next_request(serve: Serve) -> None:
@@ -327,7 +327,7 @@ def test_a_broken_connection_is_replaced_for_the_next_request(serve: Serve) -> N
     server = serve(break_the_first)
     with contextlib.closing(client_of(f"http://127.0.0.1:{server.port}/{{npi}}")) as client:
         first, second = client.ask(NPI), client.ask(NPI)
-    assert (first.verdict.reason, first.verdict.passing) == ("the answer was cut short", True)
+    assert (first.verdict.reason, first.verdict.retryable) == ("the answer was cut short", True)
     assert second.verdict.outcome is Outcome.found
 
 
@@ -338,7 +338,7 @@ def test_a_closed_port_and_an_unknown_name_are_passing_failures() -> None:
 
     answer = client_of("http://no-such-host.invalid/{npi}").ask(NPI)
     assert answer.verdict.reason == "the registry's host name does not resolve"
-    assert answer.verdict.passing
+    assert answer.verdict.retryable
 
 
 def retry_after_of(serve: Serve, *headers: str) -> float | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from npi_pipeline.fetch import connection as connection_module
-from npi_pipeline.fetch.answer import Sign
+from npi_pipeline.fetch.answer import Signal
 from npi_pipeline.fetch.client import Client
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.testing.providers import answer as answer_about
@@ -64,7 +64,7 @@ def test_a_request_on_a_stale_connection_is_sent_again_at_once(
     with contextlib.closing(client_of(f"http{'s' * secure}://127.0.0.1:{server.port}/{{npi}}")) as client:
         answers = [client.ask(NPI) for _ in range(10)]
 
-    assert {answer.sign for answer in answers} == {Sign.good}
+    assert {answer.signal for answer in answers} == {Signal.good}
     # All but the first are sent twice.
     assert len(server.heads) == 19
     assert server.connections == 10
@@ -76,7 +76,7 @@ def test_a_proxys_stale_connection_is_no_different(serve: Serve, monkeypatch: py
     with contextlib.closing(client_of("http://registry.example/{npi}")) as client:
         answers = [client.ask(NPI) for _ in range(3)]
 
-    assert {answer.sign for answer in answers} == {Sign.good}
+    assert {answer.signal for answer in answers} == {Signal.good}
     assert len(proxy.heads) == 5
 
 
@@ -93,7 +93,7 @@ def test_a_fresh_connection_that_is_closed_is_a_failure(serve: Serve, end: Endin
     with client_at(server) as client:
         answers = [client.ask(NPI) for _ in range(3)]
 
-    assert {(answer.verdict.reason, answer.sign) for answer in answers} == {(reason, Sign.trouble)}
+    assert {(answer.verdict.reason, answer.signal) for answer in answers} == {(reason, Signal.error)}
     assert len(server.heads) == 3
 
 
@@ -108,8 +108,8 @@ def test_a_request_is_sent_again_once_and_no_more(serve: Serve) -> None:
     with client_at(server) as client:
         answers = [client.ask(NPI), client.ask(NPI)]
 
-    assert [answer.sign for answer in answers] == [Sign.good, Sign.trouble]
-    assert answers[1].verdict.passing
+    assert [answer.signal for answer in answers] == [Signal.good, Signal.error]
+    assert answers[1].verdict.retryable
     assert len(server.heads) == 3
 
 
@@ -124,7 +124,7 @@ def test_nothing_is_sent_again_once_an_answer_has_begun(serve: Serve, end: Endin
     with client_at(server) as client:
         answers = [client.ask(NPI), client.ask(NPI)]
 
-    assert [answer.sign for answer in answers] == [Sign.good, Sign.trouble]
+    assert [answer.signal for answer in answers] == [Signal.good, Signal.error]
     assert len(server.heads) == 2
 
 
@@ -185,17 +185,17 @@ def test_a_connection_that_was_closed_while_idle_is_noticed_before_anything_is_s
     with client_at(server) as client:
         answers = [client.ask(NPI) for _ in range(3)]
 
-    assert {answer.sign for answer in answers} == {Sign.good}
+    assert {answer.signal for answer in answers} == {Signal.good}
     assert len(server.heads) == 3
 
 
 def test_a_connection_that_was_idle_for_long_is_not_trusted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(always(GOOD))
     with client_at(server) as client:
-        assert [client.ask(NPI).sign for _ in range(2)] == [Sign.good] * 2
+        assert [client.ask(NPI).sign for _ in range(2)] == [Signal.good] * 2
         assert server.connections == 1
-        monkeypatch.setattr(connection_module, "_LONGEST_IDLE_SECONDS", -1.0)
-        assert client.ask(NPI).sign is Sign.good
+        monkeypatch.setattr(connection_module, "_MAX_IDLE_SECONDS", -1.0)
+        assert client.ask(NPI).sign is Signal.good
     assert server.connections == 2
 
 
@@ -237,5 +237,5 @@ def test_a_connection_that_ends_after_an_interim_answer_is_a_failure(serve: Serv
     server = serve(play)
     with client_at(server) as client:
         answer = client.ask(NPI)
-    assert (answer.verdict.outcome, answer.sign) == (Outcome.failed, Sign.trouble)
+    assert (answer.verdict.outcome, answer.signal) == (Outcome.failed, Signal.error)
     assert len(server.heads) == 1

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from npi_pipeline.fetch.answer import Sign
+from npi_pipeline.fetch.answer import Signal
 from npi_pipeline.fetch.content_coding import BodyError, decoded
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline_tests.fetch.asking import BODY, ask
@@ -100,8 +100,8 @@ def test_what_cannot_be_decompressed_is_a_passing_failure_that_says_why(
     )
     answer = ask(serve(always(response)).port)
 
-    assert (answer.verdict.reason, answer.verdict.passing) == (reason, True)
-    assert (answer.status, answer.sign) == (200, Sign.trouble)
+    assert (answer.verdict.reason, answer.verdict.retryable) == (reason, True)
+    assert (answer.status, answer.signal) == (200, Signal.error)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 from npi_pipeline.fetch.limiter import Limiter
 from npi_pipeline.outcomes import Outcome, Verdict
 
@@ -137,13 +137,13 @@ def test_a_slow_registry_that_stumbles_at_the_first_requests_is_found_after_an_o
     assert [WEATHER.simulate(weather, seed).failed for seed in range(10)] == [0] * 10
 
 
-answers = st.lists(st.tuples(st.sampled_from(list(Sign)), st.floats(0.0, 60.0)), max_size=200)
+answers = st.lists(st.tuples(st.sampled_from(list(Signal)), st.floats(0.0, 60.0)), max_size=200)
 
 
 @given(st.integers(1, 300), st.sampled_from([0.0, 0.5, 40.0]), answers)
 @hypothesis_settings(max_examples=100, deadline=None)
 def test_limits_stay_within_their_bounds_whatever_the_answers(
-    ceiling: int, cap: float, answers: list[tuple[Sign, float]]
+    ceiling: int, cap: float, answers: list[tuple[Signal, float]]
 ) -> None:
     limiter = Limiter(ceiling=ceiling, requests_per_second=cap)
     now = 0.0
@@ -152,7 +152,7 @@ def test_limits_stay_within_their_bounds_whatever_the_answers(
         assert math.isfinite(ready_at)
         now = max(now, ready_at)
         limiter.sent(now)
-        verdict = Verdict(Outcome.failed, "x", passing=True)
+        verdict = Verdict(Outcome.failed, "x", retryable=True)
         limiter.answered(now + seconds, now, Answer(verdict, sign, seconds=seconds))
         now += seconds
         assert 1 <= limiter.limit <= ceiling
@@ -162,7 +162,7 @@ def test_limits_stay_within_their_bounds_whatever_the_answers(
 
 def test_latency_that_rises_by_itself_does_not_slow_the_fetch_for_good() -> None:
     limiter = Limiter(ceiling=40)
-    good = Answer(Verdict(Outcome.found), Sign.good)
+    good = Answer(Verdict(Outcome.found), Signal.good)
     limits = []
     for seconds in [0.1] * 2000 + [0.5] * 6000:
         while limiter.in_flight < limiter.limit:

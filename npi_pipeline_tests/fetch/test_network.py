@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from npi_pipeline.fetch.answer import Sign
+from npi_pipeline.fetch.answer import Signal
 from npi_pipeline.fetch.client import Client
 from npi_pipeline.fetch.network import Network
 from npi_pipeline.outcomes import Outcome
@@ -162,7 +162,7 @@ def test_a_socks_proxy_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch, fo
     with contextlib.closing(client_of("http://localhost:81/{npi}")) as client:
         answers = [client.ask(NPI), client.ask(NPI)]
 
-    assert {answer.sign for answer in answers} == {Sign.good}
+    assert {answer.signal for answer in answers} == {Signal.good}
     # One connection, on which the path is asked for, as of the registry itself.
     assert [head[:4] for head in proxy.heads] == [b"\x05\x01\x00\x05", b"GET ", b"GET "]
     assert proxy.heads[1].startswith(f"GET /{NPI} HTTP/1.1\r\nHost: localhost:81\r\n".encode())
@@ -294,7 +294,7 @@ def test_tls_certificates_are_verified(
 ) -> None:
     url = f"https://127.0.0.1:{serve(securely(tls[0], always(http('200 OK', body=BODY)))).port}/{{npi}}"
     answer = client_of(url).ask(NPI)
-    assert answer.verdict.passing
+    assert answer.verdict.retryable
     assert answer.verdict.reason == "TLS: the registry's certificate is not accepted or the handshake failed"
 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls[1]))

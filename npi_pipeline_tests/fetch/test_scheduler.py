@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from npi_pipeline.fetch.answer import Answer, Sign
+from npi_pipeline.fetch.answer import Answer, Signal
 from npi_pipeline.fetch.attempt import Attempt, Settled
 from npi_pipeline.fetch.circuit_breaker import Breaker
 from npi_pipeline.fetch.limiter import Limiter
@@ -23,14 +23,14 @@ from npi_pipeline.fetch.scheduler import Scheduler
 from npi_pipeline.outcomes import Outcome, Verdict
 from npi_pipeline.settings import FetchSettings
 
-FOUND = Answer(Verdict(Outcome.found), Sign.good, 200, "{}")
-NOT_FOUND = Answer(Verdict(Outcome.not_found, "unknown"), Sign.good, 200, "{}")
-WRONG = Answer(Verdict(Outcome.failed, "HTTP 404 Not Found"), Sign.trouble, 404)
-BROKEN = Answer(Verdict(Outcome.failed, "reading timed out", passing=True), Sign.trouble)
-REFUSED = Answer(Verdict(Outcome.failed, "HTTP 429 Too Many Requests", passing=True), Sign.refused, 429)
+FOUND = Answer(Verdict(Outcome.found), Signal.good, 200, "{}")
+NOT_FOUND = Answer(Verdict(Outcome.not_found, "unknown"), Signal.good, 200, "{}")
+WRONG = Answer(Verdict(Outcome.failed, "HTTP 404 Not Found"), Signal.error, 404)
+BROKEN = Answer(Verdict(Outcome.failed, "reading timed out", retryable=True), Signal.error)
+REFUSED = Answer(Verdict(Outcome.failed, "HTTP 429 Too Many Requests", retryable=True), Signal.throttled, 429)
 ASKED_TO_WAIT = dataclasses.replace(REFUSED, retry_after=7.5)
-UNAVAILABLE = Answer(Verdict(Outcome.failed, "HTTP 503 Service Unavailable", passing=True), Sign.trouble, 503)
-BLOCKED = Answer(Verdict(Outcome.failed, "HTTP 403 Forbidden", passing=True), Sign.refused, 403)
+UNAVAILABLE = Answer(Verdict(Outcome.failed, "HTTP 503 Service Unavailable", retryable=True), Signal.error, 503)
+BLOCKED = Answer(Verdict(Outcome.failed, "HTTP 403 Forbidden", retryable=True), Signal.throttled, 403)
 ANSWERS = (FOUND, NOT_FOUND, WRONG, BROKEN, REFUSED, ASKED_TO_WAIT, BLOCKED)
 TICK = 0.25
 
@@ -146,7 +146,9 @@ def test_every_npi_is_settled_once_within_its_bounds_whatever_the_answers(
     assert Counter(settled.npi for settled in run.settled) == Counter(f"npi-{number}" for number in range(count))
     asked = Counter(npi for _, npi in run.asked)
     assert all(settled.attempts == asked[settled.npi] for settled in run.settled)
-    repeats = Counter(npi for npi, answer in run.answered if answer.sign is not Sign.refused or answer.status == 403)
+    repeats = Counter(
+        npi for npi, answer in run.answered if answer.signal is not Signal.throttled or answer.status == 403
+    )
     assert all(requests <= settings.max_retries + 1 for requests in repeats.values())
     assert run.most_in_flight <= settings.threads
     assert all(when < settings.run_deadline for when, _ in run.asked)
@@ -174,7 +176,7 @@ def test_loop_till_done_ends_at_the_deadline_when_nothing_succeeds(
     run = simulate(5, settings, lambda number, _: (0.2, answers[number % len(answers)]))
 
     assert len(run.settled) == 5
-    assert all(settled.verdict.outcome is Outcome.failed and settled.verdict.passing for settled in run.settled)
+    assert all(settled.verdict.outcome is Outcome.failed and settled.verdict.retryable for settled in run.settled)
     assert settings.run_deadline <= run.ended_at <= settings.run_deadline + 0.2
 
 

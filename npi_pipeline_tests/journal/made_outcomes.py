@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from npi_pipeline.journal import JournalWriter, frame_of, sealed_parts
+from npi_pipeline.journal import JournalWriter, compacted_parts, frame_of
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -26,7 +26,7 @@ def made(number: int, kind: Outcome = Outcome.found, *, second: float = 0, body:
     has_body = kind not in {Outcome.failed, Outcome.invalid}
     return NpiOutcome(
         npi=npi(number),
-        verdict=Verdict(kind, None if has_body else "a reason", passing=kind is Outcome.failed),
+        verdict=Verdict(kind, None if has_body else "a reason", retryable=kind is Outcome.failed),
         fetched_at=MORNING + dt.timedelta(seconds=second),
         attempts=1,
         status=200 if has_body else None,
@@ -46,9 +46,9 @@ def npis(numbers: Iterable[int]) -> pl.Series:
     return pl.Series("npi", [npi(number) for number in numbers], dtype=pl.String)
 
 
-def sealed_rows(root: DataRoot, day: dt.date = DAY) -> list[tuple[object, ...]]:
-    """All rows of the sealed journal, whichever run wrote them."""
-    return [row for part in sealed_parts(root, day) for row in part.drop("run").iter_rows()]
+def compacted_rows(root: DataRoot, day: dt.date = DAY) -> list[tuple[object, ...]]:
+    """All rows of the compacted journal, whichever run wrote them."""
+    return [row for part in compacted_parts(root, day) for row in part.drop("run").iter_rows()]
 
 
 def rows_of(*outcomes: NpiOutcome) -> list[tuple[object, ...]]:

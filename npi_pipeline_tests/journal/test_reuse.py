@@ -10,18 +10,18 @@ import pytest
 
 from npi_pipeline import clock
 from npi_pipeline.days.lock import day_lock
-from npi_pipeline.journal import read_outcomes, reuse_answers, seal_journal, sealing
+from npi_pipeline.journal import compact_journal, compaction, read_outcomes, reuse_answers
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.journal.made_outcomes import (
     DAY,
     MORNING,
+    compacted_rows,
     made,
     npi,
     npis,
     rows_of,
-    sealed_rows,
     write,
 )
 from npi_pipeline_tests.watched_root import WatchedRoot
@@ -29,11 +29,11 @@ from npi_pipeline_tests.watched_root import WatchedRoot
 EARLIER, OTHER = DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=2)
 
 
-def sealed_day(root: DataRoot, day: dt.date, *outcomes: NpiOutcome, registry: str = "nppes") -> None:
+def compacted_day(root: DataRoot, day: dt.date, *outcomes: NpiOutcome, registry: str = "nppes") -> None:
     write(root, outcomes, day)
     with day_lock(root, day) as held:
         wanted = npis(int(outcome.npi) - 1_000_000_000 for outcome in outcomes)
-        seal_journal(root, day, wanted, held, registry=registry)
+        compact_journal(root, day, wanted, held, registry=registry)
 
 
 def reuse(root: DataRoot, *numbers: int, not_before: dt.datetime = MORNING) -> int:
@@ -43,24 +43,24 @@ def reuse(root: DataRoot, *numbers: int, not_before: dt.datetime = MORNING) -> i
 def test_answers_of_another_day_are_taken_with_the_moment_they_were_fetched(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 2)
-    sealed_day(root, EARLIER, *(made(number, second=number) for number in range(6)))
+    monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 2)
+    compacted_day(root, EARLIER, *(made(number, second=number) for number in range(6)))
     assert reuse(root, 1, 2, 5, 9) == 3
     assert read_outcomes(root, DAY)["npi"].to_list() == [npi(1), npi(2), npi(5)]
     write(root, [made(9)])
     with day_lock(root, DAY) as held:
-        seal_journal(root, DAY, npis([1, 2, 5, 9]), held)
-    assert sealed_rows(root) == rows_of(made(1, second=1), made(2, second=2), made(5, second=5), made(9))
+        compact_journal(root, DAY, npis([1, 2, 5, 9]), held)
+    assert compacted_rows(root) == rows_of(made(1, second=1), made(2, second=2), made(5, second=5), made(9))
 
 
 def test_only_answers_are_taken(root: DataRoot) -> None:
-    sealed_day(root, EARLIER, *(made(number, kind) for number, kind in enumerate(Outcome)))
+    compacted_day(root, EARLIER, *(made(number, kind) for number, kind in enumerate(Outcome)))
     assert reuse(root, *range(5)) == 3
     assert set(read_outcomes(root, DAY)["outcome"]) == {"found", "not_found", "deactivated"}
 
 
 def test_answers_that_are_too_old_are_not_taken(root: DataRoot) -> None:
-    sealed_day(root, EARLIER, made(1, second=10), made(2, second=20))
+    compacted_day(root, EARLIER, made(1, second=10), made(2, second=20))
     assert reuse(root, 1, 2, not_before=MORNING + dt.timedelta(seconds=15)) == 1
     assert reuse(root, 1, 2, not_before=dt.datetime.now(dt.timezone.utc) + dt.timedelta(days=1)) == 0
     assert read_outcomes(root, DAY)["npi"].to_list() == [npi(2)]
@@ -70,7 +70,7 @@ def test_answers_that_are_too_old_are_not_taken(root: DataRoot) -> None:
 def test_answers_that_are_dated_in_the_future_are_not_taken(root: DataRoot, ahead: dt.timedelta) -> None:
     now = dt.datetime.now(dt.timezone.utc)
     second = (now - MORNING).total_seconds()
-    sealed_day(root, EARLIER, made(1, second=second + ahead.total_seconds()), made(2, second=second))
+    compacted_day(root, EARLIER, made(1, second=second + ahead.total_seconds()), made(2, second=second))
     assert reuse(root, 1, 2) == 1
     assert read_outcomes(root, DAY)["npi"].to_list() == [npi(2)]
 
@@ -81,37 +81,37 @@ def test_a_clock_that_is_behind_makes_no_old_answer_young(
 ) -> None:
     now = dt.datetime.now(dt.timezone.utc)
     monkeypatch.setattr(clock, "utc_now", lambda: now - behind)
-    sealed_day(root, OTHER, made(1, second=(now - behind - MORNING).total_seconds()))
+    compacted_day(root, OTHER, made(1, second=(now - behind - MORNING).total_seconds()))
     monkeypatch.setattr(clock, "utc_now", lambda: now)
-    sealed_day(root, EARLIER, made(2, second=(now - MORNING).total_seconds()))
+    compacted_day(root, EARLIER, made(2, second=(now - MORNING).total_seconds()))
     monkeypatch.setattr(clock, "utc_now", lambda: now - behind)
     assert reuse(root, 1, 2, not_before=now - behind - dt.timedelta(hours=1)) == 0
-    assert f"the journal of {EARLIER} was sealed in the future" in caplog.text
+    assert f"the journal of {EARLIER} was compacted in the future" in caplog.text
 
 
 def test_answers_that_are_taken_stand_before_what_the_day_had(root: DataRoot) -> None:
     write(root, [made(1, Outcome.failed)])
-    sealed_day(root, EARLIER, made(1, second=30))
+    compacted_day(root, EARLIER, made(1, second=30))
     assert reuse(root, 1) == 1
     outcomes = read_outcomes(root, DAY)
     assert outcomes["outcome"].to_list() == ["found"]
 
 
 def test_answers_of_another_registry_are_not_taken(root: DataRoot) -> None:
-    sealed_day(root, EARLIER, made(1), registry="another")
+    compacted_day(root, EARLIER, made(1), registry="another")
     assert reuse(root, 1) == 0
 
 
 def test_an_npi_that_several_days_know_is_taken_once(root: DataRoot) -> None:
-    sealed_day(root, OTHER, made(1, second=1), made(2, second=1))
-    sealed_day(root, EARLIER, made(1, second=2))
+    compacted_day(root, OTHER, made(1, second=1), made(2, second=1))
+    compacted_day(root, EARLIER, made(1, second=2))
     assert reuse(root, 1, 2) == 2
     assert read_outcomes(root, DAY)["fetched_at"].to_list() == [MORNING + dt.timedelta(seconds=n) for n in (2, 1)]
 
 
 def test_an_answer_that_would_not_stand_against_the_days_own_later_failure_is_not_taken(root: DataRoot) -> None:
-    sealed_day(root, OTHER, made(1, second=10), made(2, second=10), made(3, second=10))
-    sealed_day(root, EARLIER, made(2, second=30))
+    compacted_day(root, OTHER, made(1, second=10), made(2, second=10), made(3, second=10))
+    compacted_day(root, EARLIER, made(2, second=30))
     write(root, [made(1, Outcome.failed, second=20), made(2, Outcome.failed, second=20)])
     write(root, [made(3, Outcome.failed, second=10)])
     assert reuse(root, 1, 2, 3) == 2
@@ -119,17 +119,17 @@ def test_an_answer_that_would_not_stand_against_the_days_own_later_failure_is_no
 
 
 def test_a_damaged_part_of_another_day_is_left_alone(root: DataRoot) -> None:
-    sealed_day(root, EARLIER, made(1))
-    (part,) = root.list(f"journal/{EARLIER}/sealed")
+    compacted_day(root, EARLIER, made(1))
+    (part,) = root.list(f"journal/{EARLIER}/compacted")
     root.write(part.path, b"")
     assert reuse(root, 1) == 0
-    assert [file.path for file in root.list(f"journal/{EARLIER}/sealed")] == [part.path]
+    assert [file.path for file in root.list(f"journal/{EARLIER}/compacted")] == [part.path]
 
 
-def test_journals_sealed_too_long_ago_are_not_even_read(tmp_path: Path) -> None:
+def test_journals_compacted_too_long_ago_are_not_even_read(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
-    sealed_day(root, EARLIER, made(1))
-    sealed_day(root, OTHER, made(2))
+    compacted_day(root, EARLIER, made(1))
+    compacted_day(root, OTHER, made(2))
     long_ago = (MORNING - dt.timedelta(hours=12)).timestamp()
     os.utime(tmp_path / f"journal/{OTHER}/journal.json", (long_ago, long_ago))
     read: list[str] = []
@@ -145,8 +145,8 @@ def test_journals_sealed_too_long_ago_are_not_even_read(tmp_path: Path) -> None:
 def test_a_journal_that_cannot_be_understood_costs_another_day_nothing_but_its_answers(
     root: DataRoot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sealed_day(root, EARLIER, made(1))
-    sealed_day(root, OTHER, made(2))
+    compacted_day(root, EARLIER, made(1))
+    compacted_day(root, OTHER, made(2))
     root.write(f"journal/{OTHER}/journal.json", b"{")
     assert reuse(root, 1, 2) == 1
     (warning,) = caplog.messages

@@ -12,16 +12,16 @@ import pytest
 
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import journal_folder
-from npi_pipeline.journal import JournalWriter, read_outcomes, seal_journal, writer
+from npi_pipeline.journal import JournalWriter, compact_journal, read_outcomes, writer
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.s3 import LocalS3
-from npi_pipeline_tests.journal.made_outcomes import DAY, made, npi, npis, rows_of, sealed_rows, write
+from npi_pipeline_tests.journal.made_outcomes import DAY, compacted_rows, made, npi, npis, rows_of, write
 from npi_pipeline_tests.sudden_death import running, was_killed_before
 
-ARRIVALS = f"{journal_folder(DAY)}/arrivals"
+SEGMENTS = f"{journal_folder(DAY)}/segments"
 
 
 class WatchedRoot(LocalRoot):
@@ -46,8 +46,8 @@ def test_what_was_appended_is_read_back_as_it_came(root: DataRoot, async_writes:
         for outcome in outcomes:
             journal.append(outcome)
     with day_lock(root, DAY) as held:
-        seal_journal(root, DAY, npis(range(len(outcomes))), held)
-    assert sealed_rows(root) == rows_of(*outcomes)
+        compact_journal(root, DAY, npis(range(len(outcomes))), held)
+    assert compacted_rows(root) == rows_of(*outcomes)
 
 
 def test_an_outcome_is_durable_while_the_fetch_goes_on(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_many_small_parts_are_gathered_into_one(tmp_path: Path, monkeypatch: pyt
             journal.append(made(number))
             assert root.written.wait(60)
     assert read_outcomes(root, DAY)["npi"].to_list() == [npi(number) for number in range(17)]
-    assert len(root.list(ARRIVALS)) <= 3 + 4
+    assert len(root.list(SEGMENTS)) <= 3 + 4
 
 
 def test_large_parts_are_not_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_large_parts_are_not_written_twice(tmp_path: Path, monkeypatch: pytest.M
             root.written.clear()
             journal.append(made(number))
             assert root.written.wait(60)
-    assert len(root.list(ARRIVALS)) == 4
+    assert len(root.list(SEGMENTS)) == 4
 
 
 def write_without_room(folder: str) -> None:
@@ -205,7 +205,7 @@ def test_an_s3_that_refuses_at_random_loses_nothing(s3: LocalS3, bucket: str, mo
     s3.misbehave(refused_share=0.2, seed=11)
     write(root, (made(number, body="x" * 500) for number in range(40)))
     with day_lock(root, DAY) as held:
-        assert seal_journal(root, DAY, npis(range(40)), held).rows == 40
+        assert compact_journal(root, DAY, npis(range(40)), held).rows == 40
 
 
 def append_in_order(data_root: str) -> None:
@@ -242,6 +242,6 @@ def test_parts_are_bounded_in_bytes_however_fast_answers_arrive(
         for outcome in outcomes:
             journal.append(outcome)
         root.may_write.set()
-    rows = [pl.read_parquet(tmp_path / file.path).height for file in root.list(ARRIVALS)]
+    rows = [pl.read_parquet(tmp_path / file.path).height for file in root.list(SEGMENTS)]
     assert sum(rows) == 40
     assert max(rows) == 4, "the one that fills a part is in it"

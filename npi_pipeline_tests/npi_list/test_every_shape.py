@@ -101,7 +101,7 @@ def test_a_list_that_is_damaged_anywhere_loses_no_npi_in_silence(data: st.DataOb
     except ListUnreadableError:
         return
     lost = {npi for npi in export.npis if why_invalid(npi) is None} - set(parsed.npis["npi"].to_list())
-    assert not lost or parsed.doubts or _is_seen(parsed, export, place)
+    assert not lost or parsed.ambiguities or _is_seen(parsed, export, place)
 
 
 def _is_seen(parsed: NpiList, export: Export, place: int) -> bool:

@@ -45,7 +45,7 @@ def forget_how_it_was_chosen(pipeline: Pipeline, day: dt.date) -> None:
     """Leave of the kept list's source what releases wrote that did not record it."""
     path = pipeline.data_root / "npi_list" / str(day) / "source.json"
     kept = json.loads(path.read_text())
-    path.write_text(json.dumps({name: kept[name] for name in kept if name not in {"chosen", "doubt"}}))
+    path.write_text(json.dumps({name: kept[name] for name in kept if name not in {"selection", "ambiguity"}}))
 
 
 def published_npis(pipeline: Pipeline, day: dt.date) -> set[str]:
@@ -71,7 +71,7 @@ def test_each_backfilled_day_gets_its_own_version(pipeline: Pipeline, s3: LocalS
         assert published_npis(pipeline, day) == set(NPIS[number : number + 2])
         assert source(pipeline, day)["version_id"] == versions[day]
         assert source(pipeline, day)["last_modified"] == morning_of(day).isoformat()
-    assert [source(pipeline, day)["chosen"] for day in DAYS] == ["version", "version", "current"]
+    assert [source(pipeline, day)["selection"] for day in DAYS] == ["version", "version", "current"]
 
 
 def test_a_day_keeps_its_list_when_it_is_repaired_after_the_object_was_written_over(
@@ -85,7 +85,7 @@ def test_a_day_keeps_its_list_when_it_is_repaired_after_the_object_was_written_o
 
     for _ in range(2):
         assert doubts_of(pipeline.run(day)) == []
-        assert (kept_bytes(pipeline, day), source(pipeline, day)) == (first[0], first[1] | {"chosen": "kept"})
+        assert (kept_bytes(pipeline, day), source(pipeline, day)) == (first[0], first[1] | {"selection": "kept"})
         assert published_npis(pipeline, day) == set(NPIS[:2])
     assert doubts_of(pipeline.run(next_day)) == []
     assert published_npis(pipeline, next_day) == set(NPIS[2:])
@@ -108,7 +108,7 @@ def test_a_day_keeps_its_list_when_the_bucket_has_none_of_it_any_more(
     s3.put_list(bucket, KEY, NPIS[2:], last_modified=morning_of(next_day))
 
     assert doubts_of(pipeline.run(day)) == []
-    assert (source(pipeline, day)["chosen"], source(pipeline, day)["version_id"]) == ("kept", version)
+    assert (source(pipeline, day)["selection"], source(pipeline, day)["version_id"]) == ("kept", version)
     assert published_npis(pipeline, day) == set(NPIS[:2])
 
 
@@ -120,11 +120,11 @@ def test_a_version_of_the_day_goes_before_what_was_kept(pipeline: Pipeline, s3: 
     s3.put_list(bucket, KEY, NPIS[4:])
 
     assert doubts_of(pipeline.run()) == []
-    assert source(pipeline, DAY)["chosen"] == "version"
+    assert source(pipeline, DAY)["selection"] == "version"
     assert published_npis(pipeline, DAY) == set(NPIS[2:4])
 
 
-@pytest.mark.parametrize("other", ["key", "later list", "later list of a release that recorded no doubt"])
+@pytest.mark.parametrize("other", ["key", "later list", "later list of a release that recorded no ambiguity"])
 def test_what_was_kept_stays_only_if_it_is_this_object_from_before_the_end_of_the_day(
     pipeline: Pipeline, s3: LocalS3, bucket: str, other: str
 ) -> None:
@@ -136,9 +136,9 @@ def test_what_was_kept_stays_only_if_it_is_this_object_from_before_the_end_of_th
         forget_how_it_was_chosen(pipeline, DAY)
     s3.put_list(bucket, KEY, NPIS[2:], last_modified=put_at + dt.timedelta(days=1, hours=1))
 
-    (doubt,) = doubts_of(pipeline.run())
-    assert "turn on its versioning" in doubt
-    assert source(pipeline, DAY)["chosen"] == "current"
+    (ambiguity,) = doubts_of(pipeline.run())
+    assert "turn on its versioning" in ambiguity
+    assert source(pipeline, DAY)["selection"] == "current"
     assert published_npis(pipeline, DAY) == set(NPIS[2:])
 
 
@@ -149,7 +149,7 @@ def test_a_dated_key_never_asks_for_versions_and_a_late_list_is_its_days(
     s3.misbehave(refused_actions=dict.fromkeys(("s3:ListBucketVersions", "s3:GetObjectVersion"), "AccessDenied"))
     dated = Pipeline(tmp_path, list_bucket=bucket, list_key="{date:%Y-%m-%d}.txt", registry_url=registry.url)
     assert doubts_of(dated.run()) == []
-    assert (source(dated, DAY)["chosen"], source(dated, DAY)["doubt"]) == ("dated_key", None)
+    assert (source(dated, DAY)["selection"], source(dated, DAY)["ambiguity"]) == ("dated_key", None)
 
 
 def test_a_day_whose_versions_may_not_be_listed_runs_and_names_the_permission(
@@ -158,8 +158,8 @@ def test_a_day_whose_versions_may_not_be_listed_runs_and_names_the_permission(
     s3.create_bucket(bucket, versioned=True)
     s3.put_list(bucket, KEY, NPIS)
     s3.misbehave(refused_actions={"s3:ListBucketVersions": "AccessDenied"})
-    (doubt,) = doubts_of(pipeline.run())
-    assert "grant s3:ListBucketVersions" in doubt
+    (ambiguity,) = doubts_of(pipeline.run())
+    assert "grant s3:ListBucketVersions" in ambiguity
 
 
 def test_a_day_without_a_list_fails_on_one_line_and_keeps_nothing(pipeline: Pipeline, s3: LocalS3, bucket: str) -> None:

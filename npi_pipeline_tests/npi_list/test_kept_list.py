@@ -15,7 +15,7 @@ from npi_pipeline.npi_list.kept_list import (
     read_kept_list,
     read_kept_source,
 )
-from npi_pipeline.npi_list.source import HowChosen, ListObject
+from npi_pipeline.npi_list.source import ListObject, ListSelection
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline_tests.pipeline import DAY
 
@@ -25,8 +25,8 @@ LISTED = ListObject(
     version_id="v1",
     etag="0a1b",
     last_modified=dt.datetime(2026, 11, 23, 6, tzinfo=dt.timezone.utc),
-    chosen=HowChosen.version,
-    doubt="nobody knows",
+    selection=ListSelection.version,
+    ambiguity="nobody knows",
     body=b"NPI\r\n1234567893\r\n",
 )
 
@@ -44,7 +44,7 @@ def test_a_list_kept_before_it_was_recorded_how_it_was_chosen_is_read(root: Data
     root.write(list_source_path(DAY), json.dumps(source | {"last_modified": "2026-11-23T06:00:00+00:00"}).encode())
     kept = read_kept_list(root, DAY)
     assert (kept.body, kept.last_modified) == (LISTED.body, LISTED.last_modified)
-    assert (kept.chosen, kept.doubt) == (HowChosen.current, None)
+    assert (kept.selection, kept.ambiguity) == (ListSelection.current, None)
 
 
 @pytest.mark.parametrize("damaged", [b"", LISTED.body[:-3], LISTED.body.replace(b"3", b"4"), LISTED.body * 2])

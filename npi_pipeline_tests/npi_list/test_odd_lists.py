@@ -26,14 +26,14 @@ def test_several_npis_in_a_line_without_a_header_are_refused_with_what_to_do(del
 def test_the_column_whose_header_says_npi_and_whose_values_are_npis_is_taken() -> None:
     parsed = parse_npi_list(f"Group,Individual NPI\n{GROUP},{A}\n".encode())
     assert (npis(parsed), parsed.column_name) == ([A], "column 2 'Individual NPI'")
-    (doubt,) = parsed.doubts
-    assert f"{GROUP} in line 2, column 1 'Group'" in doubt
+    (ambiguity,) = parsed.ambiguities
+    assert f"{GROUP} in line 2, column 1 'Group'" in ambiguity
 
 
 def test_of_two_columns_of_npis_the_choice_is_said_and_what_else_could_have_been() -> None:
     parsed = parse_npi_list(f"billing_npi,rendering_npi\n{A},{B}\n{A},{C}\n".encode())
     assert npis(parsed) == [A]
-    choice, outside = parsed.doubts
+    choice, outside = parsed.ambiguities
     assert "column 2 'rendering_npi' may be meant as well" in choice
     assert "2 valid NPIs stand outside" in outside
     assert f"{B} in line 2" in outside
@@ -42,7 +42,7 @@ def test_of_two_columns_of_npis_the_choice_is_said_and_what_else_could_have_been
 @pytest.mark.parametrize("setting", ["rendering_npi", "Rendering NPI", "2"])
 def test_a_setting_decides_which_column_it_is(setting: str) -> None:
     parsed = parse_npi_list(f"billing_npi,rendering_npi\n{A},{B}\n{A},{C}\n".encode(), setting)
-    assert (npis(parsed), parsed.doubts) == ([B, C], ())
+    assert (npis(parsed), parsed.ambiguities) == ([B, C], ())
     assert f"{A} in line 2" in parsed.remarks[0]
 
 
@@ -55,7 +55,7 @@ def test_a_column_that_the_list_lacks_is_refused_with_those_that_it_has(setting:
 def test_quotes_are_read_before_lines_are_cut() -> None:
     parsed = parse_npi_list(f'NPI,Contact\n{A},"Front desk\n{PHONE}"\n{B},none\n'.encode())
     assert (npis(parsed), parsed.lines) == ([A, B], 4)
-    assert f"{PHONE} in line 2, column 2 'Contact'" in parsed.doubts[0]
+    assert f"{PHONE} in line 2, column 2 'Contact'" in parsed.ambiguities[0]
 
 
 @pytest.mark.parametrize("swallowed", [1, 3, 5000])
@@ -69,13 +69,13 @@ def test_a_stray_quote_swallows_no_line_and_is_said(swallowed: int, closed: bool
     parsed = parse_npi_list("\n".join(["NPI,Name", f'{A},"Jane', *lines, f"{B},Jim"]).encode())
     assert {A, B, C} <= set(npis(parsed))
     assert parsed.npis.height == swallowed + 2
-    assert "quotes do not close, in line 2" in parsed.doubts[0]
+    assert "quotes do not close, in line 2" in parsed.ambiguities[0]
 
 
 def test_cells_that_hold_several_npis_are_said() -> None:
     parsed = parse_npi_list(f"npi\n{A} / {B}\n{C}\n".encode())
     assert parsed.invalid == 1
-    assert f"{A} in line 2, column 1 'npi'; {B} in line 2" in parsed.doubts[0]
+    assert f"{A} in line 2, column 1 'npi'; {B} in line 2" in parsed.ambiguities[0]
 
 
 @pytest.mark.parametrize(
@@ -97,14 +97,16 @@ def test_cells_that_hold_several_npis_are_said() -> None:
 def test_a_cell_that_holds_an_npi_and_is_none_is_said(cell: str) -> None:
     parsed = parse_npi_list(f"npi,name\n{cell},x\n{B},y\n".encode())
     assert parsed.invalid == 1
-    (doubt,) = parsed.doubts
-    assert f"1 valid NPIs stand inside of longer cells, e.g. {A} in line 2, column 1 'npi'; mend these lines" in doubt
+    (ambiguity,) = parsed.ambiguities
+    assert (
+        f"1 valid NPIs stand inside of longer cells, e.g. {A} in line 2, column 1 'npi'; mend these lines" in ambiguity
+    )
 
 
 @pytest.mark.parametrize("cell", [f"{A}1", "123 456 789", "2-1234567890", f"NPI{B}"])
 def test_a_cell_without_an_npi_that_is_not_taken_is_invalid_and_no_doubt(cell: str) -> None:
     parsed = parse_npi_list(f"npi,name\n{cell},x\n{B},y\n".encode())
-    assert (parsed.invalid, parsed.doubts) == (1, ())
+    assert (parsed.invalid, parsed.ambiguities) == (1, ())
 
 
 @pytest.mark.parametrize(
@@ -124,13 +126,13 @@ def test_a_cell_without_an_npi_that_is_not_taken_is_invalid_and_no_doubt(cell: s
 )
 def test_what_is_clear_is_read(text: str) -> None:
     parsed = parse_npi_list(text.encode())
-    assert (npis(parsed), parsed.doubts) == ([A, B], ())
+    assert (npis(parsed), parsed.ambiguities) == ([A, B], ())
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32", "utf-8-sig", "latin-1"])
 def test_encodings_with_and_without_a_mark_are_read(encoding: str) -> None:
     parsed = parse_npi_list(f"NPI,Name\r\n{A},Jos\u00e9\r\n{B},x\r\n".encode(encoding))
-    assert (npis(parsed), parsed.header, parsed.doubts) == ([A, B], "NPI", ())
+    assert (npis(parsed), parsed.header, parsed.ambiguities) == ([A, B], "NPI", ())
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
@@ -143,8 +145,8 @@ def test_a_list_of_wide_characters_that_lost_a_byte_is_refused(encoding: str) ->
 def test_without_header_and_with_many_invalid_npis_the_column_with_most_npis_is_taken() -> None:
     parsed = parse_npi_list(f",{A}\n,12345\n,{B}\n,12345\n".encode())
     assert npis(parsed) == ["12345", A, B]
-    (doubt,) = parsed.doubts
-    assert doubt.startswith("no column says that it is the NPI, and none holds mostly NPIs; name the column")
+    (ambiguity,) = parsed.ambiguities
+    assert ambiguity.startswith("no column says that it is the NPI, and none holds mostly NPIs; name the column")
 
 
 @pytest.mark.parametrize("first", ['12345"67893', "12345,67893", "12345\n67893", "123-456-7893"])
@@ -172,4 +174,4 @@ def test_a_line_longer_than_any_list_has_is_refused_by_its_number() -> None:
 def test_a_header_that_says_npi_above_other_values_is_said() -> None:
     parsed = parse_npi_list(f"NPI,ID\nx,{A}\ny,{B}\n".encode())
     assert npis(parsed) == [A, B]
-    assert "column 1 'NPI' says that it is the NPI, but holds hardly any" in parsed.doubts[0]
+    assert "column 1 'NPI' says that it is the NPI, but holds hardly any" in parsed.ambiguities[0]

@@ -8,8 +8,8 @@ import pytest
 from mypy_boto3_s3.client import S3Client
 
 from npi_pipeline.npi_list.source import (
-    HowChosen,
     ListObject,
+    ListSelection,
     ListUnavailableError,
     NoListOfDayError,
     find_list_object,
@@ -90,8 +90,8 @@ def test_of_three_versions_each_day_has_its_own(s3: LocalS3, versioned: str) -> 
     assert bodies == {18: "list of 18", 19: "list of 19", 20: "list of 20", 21: "list of 20"}
     assert len({listed.version_id for listed in lists.values()}) == 3
     assert [listed.last_modified for listed in lists.values()] == [at(18), at(19), at(20), at(20)]
-    assert [listed.chosen.value for listed in lists.values()] == ["version", "version", "current", "current"]
-    assert {listed.doubt for listed in lists.values()} == {None}
+    assert [listed.selection.value for listed in lists.values()] == ["version", "version", "current", "current"]
+    assert {listed.ambiguity for listed in lists.values()} == {None}
 
 
 def test_of_several_versions_on_one_day_the_last_is_its_list(s3: LocalS3, versioned: str) -> None:
@@ -178,15 +178,20 @@ def test_a_day_before_the_oldest_version_has_no_list(s3: LocalS3, versioned: str
 def test_without_versions_an_object_from_before_the_end_of_the_day_is_certain(s3: LocalS3, bucket: str) -> None:
     put(s3, bucket, "list", at(18, 23, 59, 59))
     listed = list_of(s3, bucket, 18)
-    assert (listed.body, listed.version_id, listed.chosen, listed.doubt) == (b"list", None, HowChosen.current, None)
+    assert (listed.body, listed.version_id, listed.selection, listed.ambiguity) == (
+        b"list",
+        None,
+        ListSelection.current,
+        None,
+    )
 
 
 def test_without_versions_a_newer_object_is_used_with_doubt(s3: LocalS3, bucket: str) -> None:
     put(s3, bucket, "list", at(20))
     listed = list_of(s3, bucket, 18)
-    assert (listed.body, listed.version_id, listed.chosen) == (b"list", None, HowChosen.current)
-    assert "turn on its versioning" in (listed.doubt or "")
-    assert "NPI_LIST_KEY" in (listed.doubt or "")
+    assert (listed.body, listed.version_id, listed.selection) == (b"list", None, ListSelection.current)
+    assert "turn on its versioning" in (listed.ambiguity or "")
+    assert "NPI_LIST_KEY" in (listed.ambiguity or "")
 
 
 def test_a_day_before_versioning_was_turned_on_has_the_nearest_list_with_doubt(s3: LocalS3, bucket: str) -> None:
@@ -195,8 +200,8 @@ def test_a_day_before_versioning_was_turned_on_has_the_nearest_list_with_doubt(s
     put(s3, bucket, "with an id", at(20))
     before, on, after = (list_of(s3, bucket, day) for day in (18, 19, 20))
     assert [before.body, on.body, after.body] == [b"without an id", b"without an id", b"with an id"]
-    assert [listed.doubt is None for listed in (before, on, after)] == [False, True, True]
-    assert [listed.chosen.value for listed in (before, on, after)] == ["version", "version", "current"]
+    assert [listed.ambiguity is None for listed in (before, on, after)] == [False, True, True]
+    assert [listed.selection.value for listed in (before, on, after)] == ["version", "version", "current"]
     assert before.version_id is None
 
 
@@ -207,7 +212,7 @@ def test_while_versioning_is_suspended_a_list_may_be_written_over_unseen(s3: Loc
     set_versioning(s3, bucket, "Suspended")
     lists = [list_of(s3, bucket, day) for day in (16, 18, 20)]
     assert [listed.body for listed in lists] == [b"with an id", b"with an id", b"while suspended"]
-    assert [listed.doubt is None for listed in lists] == [False, False, True]
+    assert [listed.ambiguity is None for listed in lists] == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -220,9 +225,9 @@ def test_where_versions_cannot_be_listed_the_current_object_is_used(
         put(s3, versioned, f"list of {day}", at(day))
     s3.misbehave(refused_actions={"s3:ListBucketVersions": code})
     doubtful, certain = list_of(s3, versioned, 18), list_of(s3, versioned, 20)
-    assert (doubtful.body, doubtful.chosen) == (b"list of 20", HowChosen.current)
-    assert remedy in (doubtful.doubt or "")
-    assert (certain.body, certain.doubt) == (b"list of 20", None)
+    assert (doubtful.body, doubtful.selection) == (b"list of 20", ListSelection.current)
+    assert remedy in (doubtful.ambiguity or "")
+    assert (certain.body, certain.ambiguity) == (b"list of 20", None)
 
 
 def test_a_version_that_may_not_be_read_names_the_permission(s3: LocalS3, versioned: str) -> None:
@@ -243,8 +248,8 @@ def test_a_dated_key_and_todays_list_are_one_plain_request(s3: LocalS3, versione
         today = ask(client, versioned, KEY, dt.date(2026, 11, 22), is_dated=False, now=NOW)
         dated = ask(client, versioned, "lists/18.txt", dt.date(2026, 11, 18), is_dated=True, now=NOW)
         assert operations == ["GetObject", "GetObject"]
-        assert (today.chosen, dated.chosen) == (HowChosen.current, HowChosen.dated_key)
-        assert (today.doubt, dated.doubt) == (None, None), "a dated list that came late is still its day's"
+        assert (today.selection, dated.selection) == (ListSelection.current, ListSelection.dated_key)
+        assert (today.ambiguity, dated.ambiguity) == (None, None), "a dated list that came late is still its day's"
 
 
 def test_a_past_day_costs_one_request_to_find_and_two_to_read(s3: LocalS3, versioned: str) -> None:
@@ -265,7 +270,7 @@ def test_a_list_that_is_written_over_while_it_is_read_is_asked_for_again_later(s
     client.meta.events.register("before-call.s3.GetObject", write_over)
     with pytest.raises(ListUnavailableError, match="PreconditionFailed") as refused:
         read_list_object(client, bucket, KEY, dt.date(2026, 11, 18), is_dated=False, now=NOW)
-    assert refused.value.passing
+    assert refused.value.retryable
 
 
 @pytest.mark.parametrize("is_dated", [False, True])

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from npi_pipeline import clock
-from npi_pipeline.journal import JournalWriter, read_outcomes, sealed_parts
+from npi_pipeline.journal import JournalWriter, compacted_parts, read_outcomes
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_records.record_outcomes import RecordedDay, record_outcomes
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
@@ -68,7 +68,7 @@ def record_until_interrupted(
     asking: str | None = None,
     **settings: object,
 ) -> None:
-    """As ``record``, but ended when ``npis`` are fetched and nothing is sealed."""
+    """As ``record``, but ended when ``npis`` are fetched and nothing is compacted."""
 
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
@@ -78,8 +78,8 @@ def record_until_interrupted(
 
 
 def formats_of_found(root: LocalRoot, day: dt.date = DAY) -> set[str]:
-    """The registry formats of the records in the sealed journal."""
-    bodies = pl.concat(sealed_parts(root, day)).filter(pl.col("outcome") == "found")["body"]
+    """The registry formats of the records in the compacted journal."""
+    bodies = pl.concat(compacted_parts(root, day)).filter(pl.col("outcome") == "found")["body"]
     return {
         "affiliated_practices" if is_gateways else "nppes" for is_gateways in bodies.str.contains("affiliatedPractices")
     }
@@ -197,7 +197,7 @@ def test_an_npi_that_joins_the_list_is_asked_for_alone_and_one_that_leaves_is_dr
     record(root, registry, npis=NPIS[:-1])
     recorded = record(root, registry, npis=NPIS[1:])
     assert recorded.asked == 1
-    assert pl.concat(sealed_parts(root, DAY))["npi"].to_list() == sorted([*NPIS[1:], "12345"])
+    assert pl.concat(compacted_parts(root, DAY))["npi"].to_list() == sorted([*NPIS[1:], "12345"])
 
 
 def test_thirty_days_with_one_list_ask_once_per_npi_and_the_rows_say_when(
@@ -210,7 +210,8 @@ def test_thirty_days_with_one_list_ask_once_per_npi_and_the_rows_say_when(
         assert recorded.journal.outcomes == first.journal.outcomes
     assert registry.requests_by_npi() == dict.fromkeys(NPIS, 1)
     fetched = [
-        pl.concat(sealed_parts(root, day)).filter(pl.col("outcome") == "found")["fetched_at"] for day in (DAY, NEXT_DAY)
+        pl.concat(compacted_parts(root, day)).filter(pl.col("outcome") == "found")["fetched_at"]
+        for day in (DAY, NEXT_DAY)
     ]
     assert fetched[0].equals(fetched[1])
 
@@ -237,7 +238,7 @@ def test_what_an_interrupted_run_had_from_another_registry_counts_for_nothing(
     recorded = record(root, registry)
     assert (recorded.asked, recorded.journal.rows) == (len(NPIS), len(NPIS) + 1)
     assert formats_of_found(root) == {"nppes"}
-    assert root.list(f"journal/{DAY}/arrivals") == []
+    assert root.list(f"journal/{DAY}/segments") == []
 
 
 def test_an_interrupted_change_of_the_registry_goes_on_where_it_was(
@@ -257,7 +258,7 @@ def test_an_interrupted_change_of_the_registry_can_be_taken_back(root: LocalRoot
     assert formats_of_found(root) == {"nppes"}
 
 
-def test_arrivals_of_a_release_that_did_not_tell_registries_apart_are_this_ones_unless_anothers_are_sealed(
+def test_arrivals_of_a_release_that_did_not_tell_registries_apart_are_this_ones_unless_anothers_are_compacted(
     root: LocalRoot, registry: EmulatedRegistry
 ) -> None:
     now = dt.datetime.now(dt.timezone.utc)

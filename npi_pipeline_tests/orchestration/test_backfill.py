@@ -84,7 +84,7 @@ def test_a_backfill_runs_what_is_not_complete_and_a_failing_day_leaves_the_other
     second = npi_pipeline("backfill", "--from", str(DAYS[-1]), "--to", str(TODAY), "--json")
     assert second.exit_code == 0
     (repaired,) = json.loads(second.stdout[second.stdout.index("[") :])
-    assert (repaired["day"], repaired["standing"]) == (str(WITHOUT_LIST), "complete")
+    assert (repaired["day"], repaired["state"]) == (str(WITHOUT_LIST), "complete")
     assert runs()[4:] == [str(WITHOUT_LIST)]
 
     third = npi_pipeline("backfill", "--from", str(DAYS[-1]))
@@ -125,8 +125,8 @@ def test_status_is_a_calendar_with_what_the_audit_says_below_it(environment: dic
     assert "is not complete: npi_list: the NPI list s3://" in failed
 
     by_day = {day["day"]: day for day in json.loads(npi_pipeline("status", "--json").stdout)}
-    assert by_day[str(DAYS[1])]["trouble"] is None
-    assert "npi_list: the NPI list" in by_day[str(WITHOUT_LIST)]["trouble"]
+    assert by_day[str(DAYS[1])]["audit"] is None
+    assert "npi_list: the NPI list" in by_day[str(WITHOUT_LIST)]["audit"]
 
 
 def test_status_knows_the_days_without_a_dagster_home_too(
@@ -146,7 +146,7 @@ def test_a_manifest_that_cannot_be_understood_is_told_by_status_on_one_line(
     manifest.parent.mkdir(parents=True)
     manifest.write_text("{")
     by_day = {day["day"]: day for day in json.loads(npi_pipeline("status", "--json").stdout)}
-    problem = by_day[str(TODAY)]["problem"]
+    problem = by_day[str(TODAY)]["audit"]
     assert str(manifest) in problem
     assert f"materialise state_files for {TODAY} again" in problem
     assert "\n" not in problem

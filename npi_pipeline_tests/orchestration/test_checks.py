@@ -15,7 +15,7 @@ import pytest
 
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.findings import Finding
-from npi_pipeline.journal import read_sealed_journal, seal_journal
+from npi_pipeline.journal import compact_journal, read_compacted_journal
 from npi_pipeline.npi_list.kept_list import KeptListError, keep_list, read_kept_list
 from npi_pipeline.orchestration.build import build_definitions
 from npi_pipeline.outcomes import Outcome
@@ -211,13 +211,13 @@ def test_a_list_from_after_its_day_is_remarked_on_with_what_to_do(pipeline: Pipe
 @pytest.mark.parametrize(
     ("source", "holds", "line"),
     [
-        ({"chosen": "dated_key", "last_modified": "2026-11-24T00:00:00+00:00"}, True, "its key names the day"),
-        ({"chosen": "current", "last_modified": "2026-11-23T23:59:59+00:00"}, True, "lay there when the day ended"),
-        ({"chosen": "version", "version_id": "v1"}, True, "version v1 of 2026-11-22 06:00:00 UTC: it lay there"),
-        ({"chosen": "kept"}, True, "an earlier run kept it"),
-        ({"chosen": "version", "doubt": "nobody knows"}, False, "nobody knows"),
-        ({"chosen": None, "last_modified": "2026-11-23T23:59:59+00:00"}, True, "lay there when the day ended"),
-        ({"chosen": None, "last_modified": "2026-11-24T00:00:00+00:00"}, False, "materialise npi_list of that day"),
+        ({"selection": "dated_key", "last_modified": "2026-11-24T00:00:00+00:00"}, True, "its key names the day"),
+        ({"selection": "current", "last_modified": "2026-11-23T23:59:59+00:00"}, True, "lay there when the day ended"),
+        ({"selection": "version", "version_id": "v1"}, True, "version v1 of 2026-11-22 06:00:00 UTC: it lay there"),
+        ({"selection": "kept"}, True, "an earlier run kept it"),
+        ({"selection": "version", "doubt": "nobody knows"}, False, "nobody knows"),
+        ({"selection": None, "last_modified": "2026-11-23T23:59:59+00:00"}, True, "lay there when the day ended"),
+        ({"selection": None, "last_modified": "2026-11-24T00:00:00+00:00"}, False, "materialise npi_list of that day"),
     ],
 )
 def test_the_list_is_of_its_day_as_far_as_was_recorded_when_it_was_kept(
@@ -226,7 +226,9 @@ def test_the_list_is_of_its_day_as_far_as_was_recorded_when_it_was_kept(
     path = pipeline.data_root / "npi_list" / str(DAY) / "source.json"
     tampered = json.loads(path.read_text()) | source
     # As releases wrote it that did not record it.
-    path.write_text(json.dumps({name: value for name, value in tampered.items() if (name, value) != ("chosen", None)}))
+    path.write_text(
+        json.dumps({name: value for name, value in tampered.items() if (name, value) != ("selection", None)})
+    )
     finding = found(pipeline, "list_is_of_its_day")
     assert (finding.holds, line in finding.line) == (holds, True), finding.line
 
@@ -325,9 +327,9 @@ def test_a_day_recorded_anew_since_it_was_published_is_held_against_its_state_fi
     pipeline: Pipeline, changes: Path
 ) -> None:
     root = LocalRoot(pipeline.data_root)
-    registry = read_sealed_journal(root, DAY).registry
+    registry = read_compacted_journal(root, DAY).registry
     with day_lock(root, DAY) as held:
-        seal_journal(root, DAY, pl.Series("npi", NPIS[:5]), held, registry=registry)
+        compact_journal(root, DAY, pl.Series("npi", NPIS[:5]), held, registry=registry)
     finding = found(pipeline, "joins_and_leaves_match_the_lists", NEXT_DAY)
     assert (finding.holds, f"journal of {DAY} is newer" in finding.line) == (True, True), finding.line
 

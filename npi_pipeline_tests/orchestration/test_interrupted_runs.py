@@ -14,7 +14,7 @@ import pytest
 
 from npi_pipeline.journal import read_outcomes
 from npi_pipeline.orchestration.assets.npi_records import REGISTRY_POOL
-from npi_pipeline.proofs.day_status import Standing, status_of_day
+from npi_pipeline.proofs.day_status import DayState, status_of_day
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.registry import EmulatedRegistry
@@ -68,8 +68,8 @@ class Command:
         """The NPIs that the journal holds an outcome of."""
         return set(read_outcomes(self.root, DAY)["npi"])
 
-    def standing(self) -> Standing:
-        return status_of_day(self.root, self.files, DAY).standing
+    def state(self) -> DayState:
+        return status_of_day(self.root, self.files, DAY).state
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -91,7 +91,7 @@ def test_a_run_that_is_broken_off_resumes_without_asking_again(
     run.send_signal(how)
     run.communicate()
     assert run.returncode != 0
-    assert command.standing() is Standing.partial
+    assert command.state() is DayState.partial
 
     kept = command.recorded()
     asked_before = registry.requests_by_npi()
@@ -104,7 +104,7 @@ def test_a_run_that_is_broken_off_resumes_without_asking_again(
     output = again.communicate()[0]
     assert again.returncode == 0, output
     asked = registry.requests_by_npi()
-    assert command.standing() is Standing.complete
+    assert command.state() is DayState.complete
     assert set(asked) == set(NPIS)
     assert {npi for npi, times in asked.items() if times > 1}.isdisjoint(kept)
     assert max(asked.values()) <= 2
@@ -127,7 +127,7 @@ def test_a_run_killed_in_mid_fetch_gives_its_slot_of_the_pool_to_the_next_though
     finally:
         again.kill()
     assert again.returncode == 0, output
-    assert command.standing() is Standing.complete
+    assert command.state() is DayState.complete
     assert claimed_slots(tmp_path / "home") == 0
     with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
         statuses = [run.status for run in instance.get_runs()]

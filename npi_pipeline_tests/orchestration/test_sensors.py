@@ -21,7 +21,7 @@ from npi_pipeline.orchestration.dagster_home import make_home
 from npi_pipeline.orchestration.day_run import DayRun, run_days
 from npi_pipeline.orchestration.monitoring import alert
 from npi_pipeline.orchestration.monitoring.alert import AlertError, alert_of
-from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG, LOST, end_lost_runs, lost_runs
+from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG, LOST, fail_orphaned_runs, orphaned_runs
 from npi_pipeline.settings import Settings
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.registry import EmulatedRegistry
@@ -221,13 +221,13 @@ def test_a_run_whose_process_is_gone_is_ended_as_failed_and_holds_no_slot(
     home: SeededHome, worker: subprocess.Popen[bytes], tags: dict[str, str]
 ) -> None:
     run = started_in(home, worker, tags)
-    assert list(lost_runs(home.instance)) == []
+    assert list(orphaned_runs(home.instance)) == []
     pools = home.instance.event_log_storage
     pools.set_concurrency_slots(REGISTRY_POOL, 1)
     pools.claim_concurrency_slot(REGISTRY_POOL, run.run_id, "npi_records")
     worker.kill()
     worker.wait()
-    assert [lost.run_id for lost in lost_runs(home.instance)] == [run.run_id]
+    assert [lost.run_id for lost in orphaned_runs(home.instance)] == [run.run_id]
 
     sensor = home.definitions().resolve_sensor_def("npi_lost_run_sensor")
     with dg.build_sensor_context(instance=home.instance) as context:
@@ -236,7 +236,7 @@ def test_a_run_whose_process_is_gone_is_ended_as_failed_and_holds_no_slot(
     assert ended is not None
     assert ended.status is dg.DagsterRunStatus.FAILURE
     assert pools.get_concurrency_info(REGISTRY_POOL).claimed_slots == []
-    assert list(lost_runs(home.instance)) == []
+    assert list(orphaned_runs(home.instance)) == []
 
 
 def test_a_lost_run_that_somebody_had_terminated_is_ended_as_cancelled_and_not_run_again(
@@ -246,7 +246,7 @@ def test_a_lost_run_that_somebody_had_terminated_is_ended_as_cancelled_and_not_r
     home.instance.report_run_canceling(run)
     worker.kill()
     worker.wait()
-    assert [lost.run_id for lost in end_lost_runs(home.instance)] == [run.run_id]
+    assert [lost.run_id for lost in fail_orphaned_runs(home.instance)] == [run.run_id]
     ended = home.instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status is dg.DagsterRunStatus.CANCELED
@@ -264,7 +264,7 @@ def test_a_number_that_another_process_has_by_now_is_not_the_runs_process(
         event_specific_data=EngineEventData.in_process(worker.pid),
     )
     home.instance.report_dagster_event(event, run.run_id, timestamp=before_the_restart)
-    assert [lost.run_id for lost in lost_runs(home.instance)] == [run.run_id]
+    assert [lost.run_id for lost in orphaned_runs(home.instance)] == [run.run_id]
 
 
 @pytest.mark.parametrize(
@@ -278,14 +278,14 @@ def test_a_run_of_which_nothing_is_known_for_certain_is_left_alone(
     started_in(home, worker, tags)
     worker.kill()
     worker.wait()
-    assert list(lost_runs(home.instance)) == []
+    assert list(orphaned_runs(home.instance)) == []
 
 
 def test_a_lost_run_of_somebody_elses_job_is_somebody_elses(home: SeededHome, worker: subprocess.Popen[bytes]) -> None:
     started_in(home, worker, RUN_HERE, job_name="their_job")
     worker.kill()
     worker.wait()
-    assert list(lost_runs(home.instance)) == []
+    assert list(orphaned_runs(home.instance)) == []
 
 
 def test_the_alert_names_day_reason_and_run_on_one_line(watched: Watched, bucket: str) -> None:

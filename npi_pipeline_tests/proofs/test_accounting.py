@@ -10,7 +10,7 @@ import polars as pl
 from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import provider_changes_folder, provider_changes_name, state_files_folder
-from npi_pipeline.journal import JournalWriter, seal_journal
+from npi_pipeline.journal import JournalWriter, compact_journal
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.proofs.npi_records import failure_reasons
 from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
@@ -28,15 +28,15 @@ REFUSED = [f"10000000{number}" for number in range(30, 33)]
 TIMED_OUT = ["1000000040"]
 
 
-def sealed(root: LocalRoot, reasons: dict[str, str | None]) -> None:
-    """A sealed journal of DAY: NPIs that failed for a reason, or were found where there is none."""
+def compacted(root: LocalRoot, reasons: dict[str, str | None]) -> None:
+    """A compacted journal of DAY: NPIs that failed for a reason, or were found where there is none."""
     now = dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc)
     with JournalWriter(root, DAY, run=1) as journal:
         for npi, reason in reasons.items():
-            verdict = Verdict(Outcome.failed, reason, passing=True) if reason else Verdict(Outcome.found)
+            verdict = Verdict(Outcome.failed, reason, retryable=True) if reason else Verdict(Outcome.found)
             journal.append(NpiOutcome(npi=npi, verdict=verdict, fetched_at=now))
     with day_lock(root, DAY) as held:
-        seal_journal(root, DAY, pl.Series("npi", list(reasons)), held)
+        compact_journal(root, DAY, pl.Series("npi", list(reasons)), held)
 
 
 def test_reasons_are_ordered_by_npis_with_their_share_and_the_first_three_as_examples(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_reasons_are_ordered_by_npis_with_their_share_and_the_first_three_as_exa
     reasons = dict.fromkeys(FOUND) | dict.fromkeys(RESET, "reset") | dict.fromkeys(TIMED_OUT, "timed out")
     # As a registry's own words have it, each with its NPI, and one with another number.
     reasons |= {npi: f"error 1234567890 about {npi}" for npi in REFUSED}
-    sealed(root, reasons)
+    compacted(root, reasons)
     assert failure_reasons(root, DAY).rows() == [
         ("reset", 5, 5 / 9, ", ".join(RESET[:3])),
         ("error 1234567890 about {npi}", 3, 3 / 9, ", ".join(REFUSED)),
@@ -54,7 +54,7 @@ def test_reasons_are_ordered_by_npis_with_their_share_and_the_first_three_as_exa
 
 def test_a_day_on_which_nothing_failed_has_no_reasons(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
-    sealed(root, dict.fromkeys(FOUND))
+    compacted(root, dict.fromkeys(FOUND))
     assert failure_reasons(root, DAY).is_empty()
 
 

@@ -12,7 +12,7 @@ import pytest
 from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.journal import JournalError
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs.day_status import Standing, status_of_day
+from npi_pipeline.proofs.day_status import DayState, status_of_day
 from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
 from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
 from npi_pipeline.proofs.providers import one_row_per_found_npi
@@ -35,7 +35,7 @@ KINDS = (
     "npi_list/{day}/npi_list.txt",
     "npi_list/{day}/source.json",
     "journal/{day}/journal.json",
-    "journal/{day}/sealed/*.parquet",
+    "journal/{day}/compacted/*.parquet",
     "provider_table/{day}/table.json",
     "provider_table/{day}/*.parquet",
     "state_files/{day}/manifest.json",
@@ -84,7 +84,7 @@ def run(root: DataRoot, day: dt.date) -> None:
 
 
 def assert_complete(root: DataRoot, day: dt.date) -> None:
-    assert status_of_day(root, FILES, day).standing is Standing.complete
+    assert status_of_day(root, FILES, day).state is DayState.complete
     for claim in (every_npi_has_one_outcome, one_row_per_found_npi):
         assert claim(root, day).holds, claim(root, day).line
     for proof in (every_npi_is_accounted_for, state_files_match_the_manifest, joins_and_leaves_match_the_lists):

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from npi_pipeline.proofs.day_status import Standing, status_of_days
+from npi_pipeline.proofs.day_status import DayState, status_of_days
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline_tests.complete_days import complete, keep
@@ -29,9 +29,9 @@ def test_a_day_whose_files_cannot_be_understood_is_told_on_one_line_and_hides_no
     keep(root, tomorrow, OUTCOMES)
     root.write(path, b"{")
     statuses = {status.day: status for status in status_of_days(root, FILES, [tomorrow, DAY, yesterday])}
-    assert statuses[yesterday].standing is Standing.complete
+    assert statuses[yesterday].state is DayState.complete
     damaged = DAY if "state_files" in path else tomorrow
-    assert statuses[damaged].standing is Standing.partial
+    assert statuses[damaged].state is DayState.partial
     problem = statuses[damaged].problem or ""
     assert root.uri(path) in problem
     assert "materialise" in problem

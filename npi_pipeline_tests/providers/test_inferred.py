@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from npi_pipeline.providers import inferred as undeclared
 from npi_pipeline.providers import provider_table
 from npi_pipeline.providers import rows as rows_module
-from npi_pipeline.schema.columns import MOST_COLUMNS
+from npi_pipeline.schema.columns import MAX_COLUMNS
 from npi_pipeline_tests.flattened import Day, day, found
 
 NPIS = [f"{number:010}" for number in range(1_000_000_000, 1_000_000_020)]
@@ -142,7 +142,7 @@ def test_wide_records_are_kept_in_parts_of_bounded_size(tmp_path: Path, monkeypa
     records = [practices("CA", **{f"k{number}": number}) for number in range(20)]
     whole = of_records(tmp_path / "whole", *records)
     for module in (undeclared, rows_module):
-        monkeypatch.setattr(module, "MOST_CELLS", 40)
+        monkeypatch.setattr(module, "MAX_CELLS", 40)
     cut = of_records(tmp_path / "cut", *records)
     assert len(whole.parts) == 1
     assert len(cut.parts) > 3
@@ -178,8 +178,8 @@ def test_every_scalar_of_any_json_is_in_its_row_however_the_parts_are_cut(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]], cut: int
 ) -> None:
     bodies = [json.dumps({**record, "affiliatedPractices": None}) for record in records]
-    whole = of_records(tmp_path_factory.mktemp("whole"), *bodies, defuse_formulas=False)
-    parts = of_records(tmp_path_factory.mktemp("parts"), *bodies, defuse_formulas=False, cuts=[min(cut, len(bodies))])
+    whole = of_records(tmp_path_factory.mktemp("whole"), *bodies, escape_formulas=False)
+    parts = of_records(tmp_path_factory.mktemp("parts"), *bodies, escape_formulas=False, cuts=[min(cut, len(bodies))])
     assert parts.files == whole.files
     assert parts.table == whole.table
     for row, body in zip(whole.rows("None"), bodies, strict=True):
@@ -191,7 +191,7 @@ def test_one_record_with_very_many_keys_leaves_the_columns_to_what_most_records_
     strange = practices("CA", **{f"k{number}": number for number in range(20_000)})
     one = of_records(tmp_path, strange, *[practices("CA", code=number) for number in range(3)])
     names = header(one)
-    assert len(names) == MOST_COLUMNS
+    assert len(names) == MAX_COLUMNS
     assert {"affiliatedPractices.items[0].name", "code"} < set(names)
     row = one.row(NPIS[0])
     kept = json.loads(row["unknown_fields"])
@@ -206,7 +206,7 @@ def test_keys_that_each_record_has_for_itself_are_bounded_over_the_day_however_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: tuple[int, ...]
 ) -> None:
     for module in (undeclared, provider_table):
-        monkeypatch.setattr(module, "MOST_PATHS", 5)
+        monkeypatch.setattr(module, "MAX_PATHS", 5)
     records = [practices("CA", **{f"own{number}": number, f"also{number}": 0}) for number in range(6)]
     bodies = {npi: json.dumps(record) for npi, record in zip(NPIS, records, strict=False)}
     assert len(bodies) == 6

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from npi_pipeline.registries import FORMATS
-from npi_pipeline.schema.columns import MOST_COLUMNS, file_columns, record_columns
+from npi_pipeline.schema.columns import MAX_COLUMNS, file_columns, record_columns
 from npi_pipeline_tests.flattened import Day, address, day, found, nppes_body, real_bodies, taxonomy
 
 PICKS = {"LOCATION": "location_address", "MAILING": "mailing_address"}
@@ -53,7 +53,7 @@ def expected_cells(record: dict[str, Any]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def real_day(tmp_path_factory: pytest.TempPathFactory) -> Day:
-    return day(tmp_path_factory.mktemp("real"), found(real_bodies()), defuse_formulas=False)
+    return day(tmp_path_factory.mktemp("real"), found(real_bodies()), escape_formulas=False)
 
 
 def test_every_scalar_of_every_real_answer_is_in_its_row_and_nothing_else_is(real_day: Day) -> None:
@@ -276,7 +276,7 @@ def test_one_record_with_very_many_items_gives_the_day_no_more_columns_than_data
     }
     one = day(tmp_path, found(bodies))
     names = [column.name for column in one.table.columns]
-    assert len(names) <= MOST_COLUMNS
+    assert len(names) <= MAX_COLUMNS
     assert one.table.widths == {
         "taxonomies": 15,
         "identifiers": 0,
@@ -307,7 +307,7 @@ def test_every_list_at_its_full_width_fits_into_a_table_of_postgresql() -> None:
     layout = FORMATS["nppes"].layout
     widths = layout.widths({})
     assert (widths["taxonomies"], widths["identifiers"]) == (15, 50), "what the registry's bulk files have room for"
-    assert len(file_columns(record_columns(layout, widths))) <= MOST_COLUMNS
+    assert len(file_columns(record_columns(layout, widths))) <= MAX_COLUMNS
 
 
 def test_a_list_may_be_given_more_room_than_it_has_by_default(tmp_path: Path) -> None:

@@ -45,20 +45,20 @@ def test_a_record_without_practices_fails_for_good_and_says_so(active: bool) -> 
 
 @pytest.mark.parametrize("answer", [body(message="Internal server error"), b"{}"])
 def test_an_answer_that_is_no_record_at_all_may_pass(answer: bytes) -> None:
-    assert judge(NPI, answer) == Verdict(Outcome.failed, "the answer holds no record", passing=True)
+    assert judge(NPI, answer) == Verdict(Outcome.failed, "the answer holds no record", retryable=True)
 
 
 @pytest.mark.parametrize("key", ["npi", "NPI", "number"])
 @pytest.mark.parametrize("other", ["1234567893", 1234567893])
 def test_an_answer_about_another_npi_is_never_accepted(key: str, other: object) -> None:
     verdict = judge(NPI, body(affiliatedPractices=None, **{key: other}))
-    assert verdict == Verdict(Outcome.failed, "the answer is about another NPI", passing=True)
+    assert verdict == Verdict(Outcome.failed, "the answer is about another NPI", retryable=True)
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"<html>", b'{"affiliatedPractices":', b"\xff", b"[" * 2000])
 def test_a_body_that_is_no_json_object_may_pass(answer: bytes) -> None:
     verdict = judge(NPI, answer)
-    assert (verdict.outcome, verdict.passing) == (Outcome.failed, True)
+    assert (verdict.outcome, verdict.retryable) == (Outcome.failed, True)
 
 
 def test_the_gateway_has_no_public_address() -> None:

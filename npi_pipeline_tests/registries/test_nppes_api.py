@@ -30,7 +30,7 @@ def errors(*numbers: object, description: str = "said") -> bytes:
 def outcome(body: bytes, npi: str = NPI) -> tuple[Outcome, bool]:
     verdict = NPPES.judge(npi, body)
     assert (verdict.reason is None) == (verdict.outcome is Outcome.found)
-    return verdict.outcome, verdict.passing
+    return verdict.outcome, verdict.retryable
 
 
 def test_every_real_answer_is_found_and_about_no_other_npi() -> None:
@@ -48,7 +48,7 @@ def test_an_empty_result_is_not_found() -> None:
 def test_error_15_is_deactivated_for_the_reason_that_the_registry_gives() -> None:
     body = (REGISTRY / "special" / "deactivated_1669463816.json").read_bytes()
     verdict = NPPES.judge("1669463816", body)
-    assert (verdict.outcome, verdict.passing) == (Outcome.deactivated, False)
+    assert (verdict.outcome, verdict.retryable) == (Outcome.deactivated, False)
     assert verdict.reason is not None
     assert verdict.reason.startswith("CMS deactivated NPI 1669463816. The provider can no longer use this NPI.")
     assert outcome(body, "1669463824") == (Outcome.failed, True), "it is about another NPI"

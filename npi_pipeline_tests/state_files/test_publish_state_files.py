@@ -11,7 +11,7 @@ import pytest
 
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import provider_table_folder, state_files_folder
-from npi_pipeline.journal import JournalError, read_sealed_journal, seal_journal
+from npi_pipeline.journal import JournalError, compact_journal, read_compacted_journal
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.proofs.state_files import every_npi_is_accounted_for
 from npi_pipeline.providers.flatten_records import flatten_records
@@ -51,12 +51,12 @@ def test_a_provider_table_of_an_earlier_journal_is_not_published_with_a_later_on
     assert every_npi_is_accounted_for(root, DAY, FILES).holds
 
 
-def test_a_journal_that_was_sealed_again_with_the_same_rows_is_the_same_journal(root: DataRoot) -> None:
+def test_a_journal_that_was_compacted_again_with_the_same_rows_is_the_same_journal(root: DataRoot) -> None:
     complete(root, DAY, OUTCOMES)
-    before = read_sealed_journal(root, DAY)
+    before = read_compacted_journal(root, DAY)
     with day_lock(root, DAY) as held:
-        seal_journal(root, DAY, pl.Series("npi", [A, B]), held, registry=before.registry)
-    after = read_sealed_journal(root, DAY)
+        compact_journal(root, DAY, pl.Series("npi", [A, B]), held, registry=before.registry)
+    after = read_compacted_journal(root, DAY)
     assert (before.parts != after.parts, before.digest == after.digest) == (True, True)
     assert publish_state_files(root, DAY, FILES).outcomes["failed"] == 1
 
@@ -88,7 +88,7 @@ def test_a_list_that_was_read_again_with_other_npis_is_not_published_with_the_jo
         publish_state_files(root, DAY, FILES)
     differ = len({A, B} ^ set(listed))
     assert str(refused.value) == (
-        f"the NPI list of 2026-11-23 was read again since its journal was sealed, and {differ} NPIs differ: "
+        f"the NPI list of 2026-11-23 was read again since its journal was compacted, and {differ} NPIs differ: "
         "materialise npi_records for that day first"
     )
     assert not is_published(root)

@@ -160,7 +160,7 @@ def test_negative_numbers_are_no_formulas(tmp_path: Path) -> None:
 
 
 def test_formulas_stay_as_they_are_when_the_setting_says_so(tmp_path: Path) -> None:
-    one = day(tmp_path, found({A: nppes_body(A, basic={"first_name": "=1"})}), defuse_formulas=False)
+    one = day(tmp_path, found({A: nppes_body(A, basic={"first_name": "=1"})}), escape_formulas=False)
     assert one.row(A)["basic.first_name"] == "=1"
 
 
@@ -196,7 +196,7 @@ def test_any_text_is_read_back_as_it_was(
     for number, (name, of_record) in enumerate(zip(names, codes, strict=False)):
         npi = str(1_000_000_000 + number)
         bodies[npi] = nppes_body(npi, basic={"first_name": name}, taxonomies=[taxonomy(code) for code in of_record])
-    one = day(tmp_path_factory.mktemp("nasty"), found(bodies), defuse_formulas=False)
+    one = day(tmp_path_factory.mktemp("nasty"), found(bodies), escape_formulas=False)
     for row, name, of_record in zip(one.rows("CA"), names, codes, strict=False):
         assert row["basic.first_name"] == name
         assert [row[f"taxonomies[{place}].code"] for place in range(len(of_record))] == of_record

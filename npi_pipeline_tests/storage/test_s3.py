@@ -45,14 +45,14 @@ def test_a_bucket_that_is_not_there_is_named_with_the_remedy(s3: LocalS3, addres
         with pytest.raises(StorageError, match=r"s3://no-such-bucket/x/a.*NPI_DATA_ROOT") as refused:
             attempt()
         assert "\n" not in str(refused.value)
-        assert not refused.value.passing
+        assert not refused.value.retryable
 
 
 def test_a_denied_bucket_names_the_rights_that_are_needed(s3: LocalS3, bucket: str) -> None:
     s3.misbehave(denied_buckets=[bucket])
     with pytest.raises(StorageError, match=r"grant s3:GetObject") as refused:
         open_data_root(f"s3://{bucket}").write("a", b"x")
-    assert not refused.value.passing
+    assert not refused.value.retryable
 
 
 def test_a_denial_of_what_begins_with_a_head_names_the_rights_too(s3: LocalS3, bucket: str, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_denial_of_what_begins_with_a_head_names_the_rights_too(s3: LocalS3, b
     for read in (lambda: root.download("a", tmp_path / "target"), lambda: list(root.chunks("a"))):
         with pytest.raises(StorageError, match=r"grant s3:GetObject") as refused:
             read()
-        assert not refused.value.passing
+        assert not refused.value.retryable
 
 
 def test_missing_credentials_are_named(s3: LocalS3, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_an_s3_that_does_not_answer_may_be_back_later(s3: LocalS3, monkeypatch: 
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     with pytest.raises(StorageError, match="AWS_ENDPOINT_URL_S3") as refused:
         open_data_root("s3://bucket").write("a", b"x")
-    assert refused.value.passing
+    assert refused.value.retryable
 
 
 def test_an_s3_that_refuses_for_good_may_be_back_later(
@@ -86,7 +86,7 @@ def test_an_s3_that_refuses_for_good_may_be_back_later(
     s3.misbehave(refused_share=1.0)
     with pytest.raises(StorageError, match="S3 says SlowDown") as refused:
         open_data_root(f"s3://{bucket}").write("a", b"x")
-    assert refused.value.passing
+    assert refused.value.retryable
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_answers_that_all_break_off_may_be_whole_later(
     proxy.lose["GET"].extend(["cut"] * 20)
     with pytest.raises(StorageError, match=rf"cannot read s3://{bucket}/a: .*AWS_ENDPOINT_URL_S3") as refused:
         read(root, tmp_path)
-    assert refused.value.passing
+    assert refused.value.retryable
     assert "\n" not in str(refused.value)
 
 

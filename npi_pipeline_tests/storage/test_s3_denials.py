@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from npi_pipeline.npi_list.source import HowChosen, ListUnavailableError, read_list_object
+from npi_pipeline.npi_list.source import ListSelection, ListUnavailableError, read_list_object
 from npi_pipeline.orchestration.resources import NpiListSource
 from npi_pipeline.orchestration.s3_resource import S3
 from npi_pipeline.storage.data_root import StorageError
@@ -55,7 +55,7 @@ def refusal(key: str = KEY) -> str:
     with pytest.raises(ListUnavailableError) as refused:
         list_now(key=key)
     assert str(refused.value).isprintable()
-    assert not refused.value.passing
+    assert not refused.value.retryable
     return str(refused.value)
 
 
@@ -87,7 +87,7 @@ def test_each_permission_of_the_data_root_is_named_when_it_is_missing(server: Mi
         with pytest.raises(StorageError) as refused:
             do()
         assert re.search(rf"; grant .*{action}.* to these credentials", str(refused.value))
-        assert not refused.value.passing
+        assert not refused.value.retryable
         granted.append(action)
         grant(server, user, *granted)
         do()
@@ -97,7 +97,7 @@ def test_without_the_permission_to_list_versions_a_past_days_list_is_in_doubt(se
     grant(server, user, "s3:GetObject")
     client = NpiListSource(list_bucket=BUCKET).client(S3())
     listed = read_list_object(client, BUCKET, KEY, DAY, is_dated=False, now=dt.datetime.now(dt.timezone.utc))
-    assert listed.chosen is HowChosen.current
+    assert listed.selection is ListSelection.current
     assert "s3:ListBucketVersions" in (listed.doubt or "")
 
 

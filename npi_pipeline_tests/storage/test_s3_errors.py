@@ -1,6 +1,6 @@
-"""What the list and the data root say of S3's troubles: its own words, one remedy, one line; and which may pass.
+"""What the list and the data root say of S3's problems: its own words, one remedy, one line; and which may pass.
 
-Where an S3 at hand can be brought to it, the trouble is real; else a server answers as S3 is documented to.
+Where an S3 at hand can be brought to it, the problem is real; else a server answers as S3 is documented to.
 """
 
 from __future__ import annotations
@@ -167,28 +167,28 @@ PASSING = {
 
 
 @EVERYBODY
-@pytest.mark.parametrize("trouble", LASTING)
+@pytest.mark.parametrize("problem", LASTING)
 def test_s3s_own_words_and_one_remedy_are_told_on_one_line(
-    scripted: ScriptedS3, trouble: str, refusal_of: RefusalOf
+    scripted: ScriptedS3, problem: str, refusal_of: RefusalOf
 ) -> None:
-    scripted.answer, remedy = LASTING[trouble]
+    scripted.answer, remedy = LASTING[problem]
     refused = refusal_of()
     line = str(refused)
     assert f"s3://{BUCKET}/" in line
     assert remedy in line
     assert scripted.answer.message.rstrip(".") in line
     assert line.isprintable()
-    assert not refused.passing
+    assert not refused.retryable
 
 
 @EVERYBODY
-@pytest.mark.parametrize("trouble", PASSING)
-def test_what_botocore_would_repeat_may_pass(scripted: ScriptedS3, trouble: str, refusal_of: RefusalOf) -> None:
-    scripted.answer, words = PASSING[trouble]
+@pytest.mark.parametrize("problem", PASSING)
+def test_what_botocore_would_repeat_may_pass(scripted: ScriptedS3, problem: str, refusal_of: RefusalOf) -> None:
+    scripted.answer, words = PASSING[problem]
     refused = refusal_of()
     assert words in str(refused)
     assert str(refused).isprintable()
-    assert refused.passing
+    assert refused.retryable
 
 
 def test_an_answer_of_success_that_is_no_s3s_is_told_as_that(scripted: ScriptedS3) -> None:
@@ -230,7 +230,7 @@ def test_a_profile_that_does_not_exist_is_named(
     monkeypatch.setenv("AWS_PROFILE", "misspelt")
     refused = refusal_of()
     assert "profile (misspelt) could not be found; correct AWS_PROFILE" in str(refused)
-    assert not refused.passing
+    assert not refused.retryable
 
 
 @EVERYBODY
@@ -256,7 +256,7 @@ def test_what_the_environment_lacks_is_named(
     refused = refusal_of()
     assert remedy in str(refused)
     assert str(refused).isprintable()
-    assert not refused.passing
+    assert not refused.retryable
 
 
 SSO_PROFILES = {
@@ -294,7 +294,7 @@ def test_an_sso_session_that_has_expired_is_one_line_that_says_how_to_log_in(
     refused = refusal_of()
     assert "`aws sso login`" in str(refused)
     assert str(refused).isprintable()
-    assert not refused.passing
+    assert not refused.retryable
 
 
 @EVERYBODY
@@ -305,7 +305,7 @@ def test_a_name_that_no_bucket_can_have_is_named_by_its_setting(
     refused = refusal_of(bucket)
     setting = "NPI_LIST_BUCKET" if refusal_of is of_the_list else "NPI_DATA_ROOT"
     assert f"that is no bucket name; correct {setting}" in str(refused)
-    assert not refused.passing
+    assert not refused.retryable
 
 
 def test_an_archived_list_says_how_it_is_restored(s3: LocalS3, bucket: str) -> None:
@@ -327,7 +327,7 @@ def test_an_s3_that_is_down_is_one_line_in_little_time(
     assert "Could not connect" in str(refused)
     assert "see that S3 can be reached (AWS_ENDPOINT_URL_S3, network)" in str(refused)
     assert str(refused).isprintable()
-    assert refused.passing
+    assert refused.retryable
 
 
 def test_who_is_not_connected_to_in_seconds_is_given_up(s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,4 +343,4 @@ def test_who_is_not_connected_to_in_seconds_is_given_up(s3: LocalS3, monkeypatch
             monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{address[1]}")
             refused = of_the_list()
     assert "imeout" in str(refused)
-    assert refused.passing
+    assert refused.retryable

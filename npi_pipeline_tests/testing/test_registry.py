@@ -320,7 +320,7 @@ def test_a_false_body_with_status_200_is_judged_as_a_passing_failure(registry: E
         response = requests.get(url.format(npi=npi), timeout=20)
         assert response.status_code == 200
         verdict = FORMATS[name].judge(npi, response.content)
-        assert (verdict.outcome, verdict.passing) == (Outcome.failed, True)
+        assert (verdict.outcome, verdict.retryable) == (Outcome.failed, True)
 
 
 def test_a_huge_body_comes_whole_to_whoever_reads_it(registry: EmulatedRegistry) -> None:

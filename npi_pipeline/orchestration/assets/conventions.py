@@ -67,7 +67,7 @@ def one_line_failures() -> Iterator[None]:
             f"{error}: materialise the assets before this one for that day", allow_retries=False
         ) from error
     except (ListUnavailableError, StorageError) as error:
-        raise dg.Failure(str(error), allow_retries=error.passing) from error
+        raise dg.Failure(str(error), allow_retries=error.retryable) from error
     except (RegistryDownError, JournalError) as error:
         raise dg.Failure(str(error)) from error
 

@@ -6,7 +6,7 @@ import polars as pl
 from npi_pipeline.days.paths import list_path
 from npi_pipeline.npi_list import NpiList
 from npi_pipeline.npi_list.keep_npi_list import keep_npi_list
-from npi_pipeline.npi_list.source import HowChosen, ListObject
+from npi_pipeline.npi_list.source import ListObject, ListSelection
 from npi_pipeline.orchestration.assets.conventions import GROUP, OWNERS, S3_RETRIES, one_line_failures, table
 from npi_pipeline.orchestration.partitions import day_of
 from npi_pipeline.orchestration.resources import DayStorage, NpiListSource
@@ -63,7 +63,7 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 "empty_lines": parsed.empty_lines,
                 "invalid": parsed.invalid,
                 **_invalid_npis(parsed),
-                "chosen": listed.chosen.value,
+                "selection": listed.selection.value,
                 "last_modified": dg.MetadataValue.timestamp(listed.last_modified),
                 "bytes": len(listed.body),
                 "etag": listed.etag,
@@ -77,9 +77,9 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
 
 def _which(listed: ListObject) -> str:
     """Which object it was, when it is not simply the one that lies there."""
-    if listed.chosen is HowChosen.version:
+    if listed.selection is ListSelection.version:
         return f" (its version {listed.version_id or 'null'} of {listed.last_modified:%Y-%m-%d %H:%M:%S} UTC)"
-    if listed.chosen is HowChosen.kept:
+    if listed.selection is ListSelection.kept:
         return " (kept by an earlier run from before the day ended: the bucket has none so near to it any more)"
     return ""
 

@@ -41,7 +41,7 @@ Every distinct NPI ends with exactly one **outcome**: `found`, `not_found` (the 
 *journal*: Parquet files with a row for each NPI, and the registry's answer as it came.
 
 Outcomes are kept about a second after they arrive. So **when it fails**, is terminated or is killed, materialise the
-day again: it asks only for what is missing, and again for what failed for a passing reason. How the registry is asked
+day again: it asks only for what is missing, and again for what failed for a retryable reason. How the registry is asked
 (speed, repeats, deadlines) can be set for one run at the launchpad.
 
 A registry that seems to know nobody is asked for NPIs that it found lately. When it does not find them, the step fails
@@ -94,7 +94,7 @@ def npi_records_asset(
         journal = recorded.journal
         context.log.info(
             f"{journal.rows:,} NPIs have an outcome; {recorded.asked:,} of them were asked for in this run"
-            f"{'; the journal is left as it was sealed' if recorded.is_unchanged else ''}"
+            f"{'; the journal is left as it was compacted' if recorded.is_unchanged else ''}"
         )
         return dg.MaterializeResult(
             metadata={
@@ -129,6 +129,6 @@ def _fetch_metadata(report: FetchReport) -> dict[str, dg.MetadataValue | int | f
         **({"retries_by_cause": counts_table(report.retries, "cause")} if report.retries else {}),
         "highest_limit_in_flight": report.highest_limit,
         "seconds": round(report.seconds, 3),
-        "npis_a_second": round(report.rate, 1),
+        "npis_per_second": round(report.rate, 1),
         **{f"latency_p{percent}_ms": round(1000 * seconds, 1) for percent, seconds in report.latency.items()},
     }

@@ -20,8 +20,8 @@ changed (deactivated!), and every field that changed, with its old and new value
 
 It has a row for each change: `npi`, `change` (`joined`, `left`, `outcome` or `field`), `field` (the column of the state
 files), `old` and `new`. A day without changes is the header alone, and so is the first day, which has nothing before
-it. Days that are not complete are passed over: `compared_with` and `days_apart` say which day it was. So is a day that
-was recorded anew but not published anew, until its run is finished: `passed_over` names it.
+it. Days that are not complete are skipped: `compared_with` and `days_apart` say which day it was. So is a day that
+was recorded anew but not published anew, until its run is finished: `skipped` names it.
 
 When a day is run late or again, the changes of the complete day after it are found anew with it."""
 
@@ -42,8 +42,8 @@ def provider_changes_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefin
         with one_line_failures():
             found, of_next_day = find_changes(root, day_of(context), day_storage)
         context.log.info(f"{_line(found)}{'; left as they are' if found.is_unchanged else ''}")
-        if found.trouble_of_next_day:
-            context.log.warning(f"the changes of the next complete day are as before: {found.trouble_of_next_day}")
+        if found.problem_of_next_day:
+            context.log.warning(f"the changes of the next complete day are as before: {found.problem_of_next_day}")
         if of_next_day:
             context.log.info(f"found anew, since they were against another state: {_line(of_next_day)}")
             context.log_event(
@@ -76,9 +76,9 @@ def _line(found: FoundChanges) -> str:
 
 
 def _recorded_anew(found: FoundChanges) -> str:
-    """Which days were passed over though they are published, and what to do about them."""
+    """Which days were skipped though they are published, and what to do about them."""
     days = ", ".join(map(str, found.recorded_anew))
-    return f"passed over, since recorded anew but not published anew: {days}; run it again, then these are found anew"
+    return f"skipped, since recorded anew but not published anew: {days}; run it again, then these are found anew"
 
 
 def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
         "bytes": kept.file.bytes,
         "compared_with": other.day.isoformat() if other else "no complete day before it",
         **({"days_apart": found.days_apart} if other else {}),
-        **({"passed_over": "; ".join(kept.passed_over)} if kept.passed_over else {}),
-        **({"trouble_of_next_day": found.trouble_of_next_day} if found.trouble_of_next_day else {}),
+        **({"skipped": "; ".join(kept.skipped)} if kept.skipped else {}),
+        **({"problem_of_next_day": found.problem_of_next_day} if found.problem_of_next_day else {}),
         **({} if kept.fields_compared else {"fields": _NOT_COMPARED}),
         **kept.counts,
         **({"outcome_changes": table(_outcome_table(found))} if changes.outcome_changes else {}),

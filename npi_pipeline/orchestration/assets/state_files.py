@@ -18,7 +18,7 @@ from npi_pipeline.orchestration.partitions import day_of
 from npi_pipeline.orchestration.pictures import state_bars, state_tile_map
 from npi_pipeline.orchestration.resources import DayStorage
 from npi_pipeline.providers.kept_table import read_provider_table
-from npi_pipeline.settings import WatchSettings
+from npi_pipeline.settings import MonitoringSettings
 from npi_pipeline.state_files.manifest import Manifest
 from npi_pipeline.state_files.publish_state_files import publish_state_files, unchanged_publication
 
@@ -32,9 +32,9 @@ missing. All files of a day have the same header. On the map, a tile is darker t
 and whole. **When it fails**, nothing new is to be seen there; materialise it again, or the asset that it names."""
 
 
-def state_files_asset(days: dg.DailyPartitionsDefinition, watch: WatchSettings) -> dg.AssetsDefinition:
-    """The asset, one partition for each of ``days``; ``watch`` says when it counts as stale."""
-    stale_after = dt.timedelta(hours=watch.fresh_hours)
+def state_files_asset(days: dg.DailyPartitionsDefinition, monitoring: MonitoringSettings) -> dg.AssetsDefinition:
+    """The asset, one partition for each of ``days``; ``monitoring`` says when it counts as stale."""
+    stale_after = dt.timedelta(hours=monitoring.fresh_hours)
 
     @dg.asset(
         partitions_def=days,

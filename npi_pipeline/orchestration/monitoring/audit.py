@@ -12,7 +12,7 @@ from npi_pipeline.orchestration.monitoring.failures import why_failed
 from npi_pipeline.orchestration.monitoring.recent_days import (
     RecentDay,
     day_last_asked_for,
-    days_looked_after,
+    monitored_days,
     recent_days,
 )
 from npi_pipeline.orchestration.resources import DayStorage
@@ -23,7 +23,7 @@ AUDIT_JOB_NAME = "npi_audit"
 
 def days_audited(settings: Settings, now: dt.datetime) -> list[dt.date]:
     """The days that an audit at ``now`` looks at, newest first: those that the daily schedule asked for last."""
-    return days_looked_after(settings, day_last_asked_for(settings.watch, now))
+    return monitored_days(settings, day_last_asked_for(settings.monitoring, now))
 
 
 def days_left_behind(instance: dg.DagsterInstance, recent: list[RecentDay]) -> Iterator[tuple[dt.date, str]]:
@@ -32,7 +32,7 @@ def days_left_behind(instance: dg.DagsterInstance, recent: list[RecentDay]) -> I
         runs = day.runs
         if not day.is_left_behind:
             continue
-        standing = "is published, but its last run failed" if day.is_published else "is not complete"
+        state = "is published, but its last run failed" if day.is_published else "is not complete"
         if runs.in_flight:
             reason = "a run is queued or running"
         elif runs.last is None:
@@ -43,7 +43,7 @@ def days_left_behind(instance: dg.DagsterInstance, recent: list[RecentDay]) -> I
             reason = why_failed(instance, runs.last)
         else:
             reason = f"its last run ended as {runs.last.status.value}"
-        yield day.day, f"{standing}: {reason}"
+        yield day.day, f"{state}: {reason}"
 
 
 def audit_job(settings: Settings) -> dg.JobDefinition:

@@ -16,7 +16,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
 from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
-from npi_pipeline.orchestration.daily_job import JOB_NAME, STATE_FILES, makes_a_day
+from npi_pipeline.orchestration.daily_job import JOB_NAME, STATE_FILES, is_daily_run
 
 PARTITION_TAG = "dagster/partition"
 SCHEDULE_TAG = "dagster/schedule_name"
@@ -61,7 +61,7 @@ def runs_of_days(instance: dg.DagsterInstance, days: Collection[dt.date], schedu
     runs: dict[dt.date, list[dg.DagsterRun]] = defaultdict(list)
     # The newest comes first.
     for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: list(wanted)})):
-        if makes_a_day(run):
+        if is_daily_run(run):
             runs[wanted[run.tags[PARTITION_TAG]]].append(run)
     to_come = set(_days_of_backfills(instance))
     return {day: _day_runs(runs[day], is_to_come=key in to_come, schedule=schedule) for key, day in wanted.items()}

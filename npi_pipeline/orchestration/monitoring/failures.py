@@ -28,7 +28,7 @@ _CAUSED_BY = "The above exception was caused by the following exception:\n"
 _TRACE = "\n\nStack Trace:"
 # Our own errors are whole lines; the name of their class adds nothing.
 _OUR_OWN = re.compile(r"npi_pipeline\.[\w.]+: ")
-_MOST_CHARACTERS = 2_000
+_MAX_CHARACTERS = 2_000
 
 
 def reasons(events: Iterable[dg.DagsterEvent]) -> list[str]:
@@ -81,7 +81,7 @@ def _run_failures(events: Iterable[dg.DagsterEvent]) -> Iterator[str]:
 
 
 def _said_by_engine(event: dg.DagsterEvent) -> str:
-    """What an event of the engine tells of a trouble; empty for one that tells of the course of things."""
+    """What an event of the engine tells of a problem; empty for one that tells of the course of things."""
     data = event.engine_event_data
     if data.error is not None:
         return _root_cause(data.error)
@@ -125,7 +125,7 @@ def _root_cause(error: SerializableErrorInfo) -> str:
     messages = [message for link in chain for message in _messages_in(link.message)]
     found = next((message for message in messages if _OUR_OWN.match(message)), messages[-1])
     line = " ".join(_OUR_OWN.sub("", found, count=1).split())
-    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}..."
+    return line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]}..."
 
 
 def _messages_in(text: str) -> list[str]:

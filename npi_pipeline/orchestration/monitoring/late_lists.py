@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 
 from npi_pipeline.npi_list.kept_list import KeptListError, read_kept_source
-from npi_pipeline.npi_list.source import FoundList, HowChosen, ListUnavailableError, is_certain
+from npi_pipeline.npi_list.source import FoundList, ListSelection, ListUnavailableError, is_certain
 from npi_pipeline.orchestration.monitoring.recent_days import RecentDay
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -18,7 +18,7 @@ from npi_pipeline.storage.data_root import DataRoot
 _DAYS_WRITTEN_OVER = 2
 
 
-def lists_that_came(
+def late_lists_of(
     root: DataRoot, recent: Iterable[RecentDay], find: Callable[[dt.date], FoundList]
 ) -> Iterator[tuple[dt.date, FoundList]]:
     """Those of ``recent``, newest first, that are to be run for their list, with the list that is there now.
@@ -35,7 +35,7 @@ def lists_that_came(
         try:
             found = find(day.day)
         except ListUnavailableError as error:
-            if error.passing:
+            if error.retryable:
                 raise
             continue
         if kept is None or _is_another(found, kept, day.day):
@@ -47,7 +47,7 @@ def _wants_a_list(day: RecentDay) -> bool:
 
 
 def _may_be_written_over(day: RecentDay, kept: FoundList, age: int) -> bool:
-    return age < _DAYS_WRITTEN_OVER and kept.chosen is not HowChosen.dated_key and not day.runs.in_flight
+    return age < _DAYS_WRITTEN_OVER and kept.selection is not ListSelection.dated_key and not day.runs.in_flight
 
 
 def _is_another(found: FoundList, kept: FoundList, day: dt.date) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import dagster as dg
 import psutil
 
-from npi_pipeline.orchestration.daily_job import makes_a_day
+from npi_pipeline.orchestration.daily_job import is_daily_run
 from npi_pipeline.orchestration.monitoring.audit import AUDIT_JOB_NAME
 
 HOST_TAG = "npi/host"
@@ -30,23 +30,23 @@ _UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _CLOCK_SECONDS = 2.0
 
 
-def lost_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
+def orphaned_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
     """The pipeline's runs that count as running, on this host, and have no process any more."""
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        is_ours = makes_a_day(run) or run.job_name == AUDIT_JOB_NAME
+        is_ours = is_daily_run(run) or run.job_name == AUDIT_JOB_NAME
         if is_ours and _is_of_this_host(run) and _is_process_gone(instance, run):
             yield run
 
 
-def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """End the lost runs and give back what they hold of pools, so that nothing waits for them; which they are.
+def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """End the orphaned runs and give back what they hold of pools, so that nothing waits for them; which they are.
 
     They have failed, but for those that somebody had terminated: these are cancelled.
     The daemon would give it back a while after a run has ended, and without a daemon nobody would.
     """
-    lost = list(lost_runs(instance))
+    lost = list(orphaned_runs(instance))
     for run in lost:
         # Its slots first: a run that has ended is not looked at again.
         if instance.event_log_storage.supports_global_concurrency_limits:

@@ -13,7 +13,7 @@ import dagster as dg
 from dagster._utils.schedules import get_latest_completed_cron_tick
 
 from npi_pipeline.orchestration.monitoring.day_runs import DayRuns, runs_of_days
-from npi_pipeline.settings import FileSettings, Settings, WatchSettings
+from npi_pipeline.settings import FileSettings, MonitoringSettings, Settings
 from npi_pipeline.state_files.publish import is_published
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -39,18 +39,18 @@ class RecentDay:
         return self.is_left_behind and not self.runs.in_flight
 
 
-def days_looked_after(settings: Settings, today: dt.date) -> list[dt.date]:
+def monitored_days(settings: Settings, today: dt.date) -> list[dt.date]:
     """Today and the days before it that are looked after, newest first."""
-    window = (today - dt.timedelta(days=ago) for ago in range(settings.watch.catch_up_days + 1))
+    window = (today - dt.timedelta(days=ago) for ago in range(settings.monitoring.catch_up_days + 1))
     return [day for day in window if day >= settings.days.start_date]
 
 
-def day_last_asked_for(watch: WatchSettings, now: dt.datetime) -> dt.date:
+def day_last_asked_for(monitoring: MonitoringSettings, now: dt.datetime) -> dt.date:
     """The newest day that the daily schedule has asked for at ``now``: the UTC day of its last tick.
 
     It may be the day before today in UTC, when the schedule's hour in its time zone is still to come.
     """
-    tick = get_latest_completed_cron_tick(watch.schedule_cron, now, watch.schedule_timezone)
+    tick = get_latest_completed_cron_tick(monitoring.schedule_cron, now, monitoring.schedule_timezone)
     return tick.astimezone(dt.timezone.utc).date()
 
 

@@ -161,13 +161,13 @@ def test_which_version_was_used_is_shown_and_logged(
         Pipeline(tmp_path, list_bucket=bucket), log_level="INFO"
     ).get_asset_materialization_events()
     metadata = event.step_materialization_data.materialization.metadata
-    names = ("version_id", "etag", "last_modified", "chosen", "bytes", "source")
+    names = ("version_id", "etag", "last_modified", "selection", "bytes", "source")
     shown = {name: metadata[name].value for name in names}
     assert shown == {
         "version_id": head["VersionId"],
         "etag": head["ETag"].strip('"'),
         "last_modified": put_at.timestamp(),
-        "chosen": "version",
+        "selection": "version",
         "bytes": head["ContentLength"],
         "source": f"s3://{bucket}/npi_list.txt",
     }

@@ -168,19 +168,17 @@ def test_a_day_that_is_published_but_was_recorded_anew_and_failed_is_passed_over
     run = deployment.run(TUESDAY, of_tuesday)
     (line,) = deployment.lines(run)
     assert line.startswith("changes of 2026-11-24 against 2026-11-22, 2 days before ")
-    remark = (
-        "passed over, since recorded anew but not published anew: 2026-11-23; run it again, then these are found anew"
-    )
+    remark = "skipped, since recorded anew but not published anew: 2026-11-23; run it again, then these are found anew"
     assert line.endswith(f"; {remark}")
     line = "2026-11-23 was recorded anew but not published anew: run it again, to its end"
-    assert deployment.metadata(TUESDAY)["passed_over"] == line
+    assert deployment.metadata(TUESDAY)["skipped"] == line
     assert deployment.rows(TUESDAY) == [
         (A, "field", "enumeration_type", "SUNDAY", "TUESDAY"),
         (B, "joined", "outcome", "", "found"),
     ]
 
     deployment.run(DAY, {A: answer(A, enumeration_type="MONDAY")})
-    assert "passed_over" not in deployment.metadata(TUESDAY)
+    assert "skipped" not in deployment.metadata(TUESDAY)
     assert deployment.rows(TUESDAY) == [
         (A, "field", "enumeration_type", "MONDAY", "TUESDAY"),
         (B, "joined", "outcome", "", "found"),

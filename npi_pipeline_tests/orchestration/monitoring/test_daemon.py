@@ -149,7 +149,7 @@ def test_a_machine_that_goes_off_in_mid_backfill_goes_on_from_there_with_no_slot
     with deployment.daemon() as daemon:
         backfill = deployment.backfill(days)
         # Durable a second after arrival: by now something is kept.
-        deployment.wait_until(lambda: list(deployment.data_root.glob("journal/*/arrivals/*/*.parquet")), daemon)
+        deployment.wait_until(lambda: list(deployment.data_root.glob("journal/*/segments/*/*.parquet")), daemon)
     killed = {run.run_id for run in deployment.instance.get_runs() if not run.is_finished}
     assert killed, "it was to be killed in mid-fetch"
     assert deployment.published_days() == []
@@ -186,7 +186,7 @@ def test_a_worker_that_is_killed_is_told_as_that(
     deployment = make_deployment(NPI_THREADS="2")
     with deployment.daemon() as daemon:
         deployment.backfill(days)
-        deployment.wait_until(lambda: list(deployment.data_root.glob("journal/*/arrivals/*/*.parquet")), daemon)
+        deployment.wait_until(lambda: list(deployment.data_root.glob("journal/*/segments/*/*.parquet")), daemon)
         (run,) = deployment.instance.get_runs()
         os.kill(process_of(deployment.instance, run), signal.SIGKILL)
         deployment.wait_until(lambda: deployment.statuses()[days[0]][0] == "FAILURE", daemon)

@@ -1,4 +1,4 @@
-"""A sealed journal has one row for each NPI of the list, in order, whatever arrived how often and in which order."""
+"""A compacted journal has one row for each NPI of the list, in order, whatever arrived how often and in which order."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import journal_folder
 from npi_pipeline.journal import (
+    CompactedJournal,
     JournalError,
-    SealedJournal,
+    compact_journal,
+    compacted_parts,
+    compaction,
     frame_of,
     parts,
+    read_compacted_journal,
     read_outcomes,
-    read_sealed_journal,
-    seal_journal,
-    sealed_parts,
-    sealing,
 )
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 from npi_pipeline.storage import s3_lease
@@ -34,15 +34,15 @@ from npi_pipeline.storage.data_root import DataRoot, LockedError
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.s3 import LocalS3
-from npi_pipeline_tests.journal.made_outcomes import DAY, made, npi, npis, rows_of, sealed_rows, write
+from npi_pipeline_tests.journal.made_outcomes import DAY, compacted_rows, made, npi, npis, rows_of, write
 from npi_pipeline_tests.sudden_death import was_killed_before
 
 FOLDER = journal_folder(DAY)
 
 
-def seal(root: DataRoot, numbers: Sequence[int]) -> SealedJournal:
+def compact(root: DataRoot, numbers: Sequence[int]) -> CompactedJournal:
     with day_lock(root, DAY) as held:
-        return seal_journal(root, DAY, npis(numbers), held)
+        return compact_journal(root, DAY, npis(numbers), held)
 
 
 def files_below(root: DataRoot, folder: str) -> list[str]:
@@ -51,7 +51,7 @@ def files_below(root: DataRoot, folder: str) -> list[str]:
 
 def write_as_earlier_releases(root: DataRoot, outcomes: list[NpiOutcome]) -> None:
     rows = frame_of(outcomes, run=1).drop("run")
-    parts.write_part(root, parts.arrivals_folder(DAY), parts.new_stem(DAY).removeprefix(f"{DAY}-"), rows)
+    parts.write_part(root, parts.segments_folder(DAY), parts.new_stem(DAY).removeprefix(f"{DAY}-"), rows)
 
 
 @pytest.mark.parametrize("jump", [dt.timedelta(hours=2), dt.timedelta(days=300)])
@@ -64,10 +64,10 @@ def test_of_several_rows_of_an_npi_that_of_the_last_run_stands_whatever_the_cloc
     write(root, [made(1, second=5), made(2, Outcome.failed, second=9)])
     write(root, [made(1, Outcome.failed, second=later), made(2, second=later)])
     expected = rows_of(made(1, Outcome.failed, second=later), made(2, second=later))
-    seal(root, [1, 2])
-    assert sealed_rows(root) == expected
-    seal(root, [1, 2])
-    assert sealed_rows(root) == expected
+    compact(root, [1, 2])
+    assert compacted_rows(root) == expected
+    compact(root, [1, 2])
+    assert compacted_rows(root) == expected
 
 
 def test_of_rows_of_an_earlier_release_the_one_fetched_last_stands_and_any_runs_stands_before_them(
@@ -77,69 +77,69 @@ def test_of_rows_of_an_earlier_release_the_one_fetched_last_stands_and_any_runs_
     write_as_earlier_releases(root, [made(1, second=5), made(2, Outcome.failed, second=9), made(3, second=900)])
     write_as_earlier_releases(root, [made(1, Outcome.failed, second=3), made(2, second=11)])
     write(root, [made(3, Outcome.not_found)])
-    seal(root, [1, 2, 3])
-    assert sealed_rows(root) == rows_of(made(1, second=5), made(2, second=11), made(3, Outcome.not_found))
+    compact(root, [1, 2, 3])
+    assert compacted_rows(root) == rows_of(made(1, second=5), made(2, second=11), made(3, Outcome.not_found))
 
 
 def test_of_an_answer_and_a_failure_of_the_same_moment_the_answer_stands(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
     write_as_earlier_releases(root, [made(1, Outcome.failed), made(2)])
     write_as_earlier_releases(root, [made(1), made(2, Outcome.failed)])
-    seal(root, [1, 2])
-    assert sealed_rows(root) == rows_of(made(1), made(2))
+    compact(root, [1, 2])
+    assert compacted_rows(root) == rows_of(made(1), made(2))
 
 
 def test_sealing_again_merges_what_arrived_since(root: DataRoot) -> None:
     write(root, [made(1), made(2, Outcome.failed)])
-    seal(root, [1, 2])
+    compact(root, [1, 2])
     write(root, [made(2, second=60)])
-    sealed = seal(root, [1, 2])
-    assert sealed_rows(root) == rows_of(made(1), made(2, second=60))
-    assert sealed.outcomes["found"] == 2
-    assert len(files_below(root, "sealed")) == 1
-    assert files_below(root, "arrivals") == []
+    compacted = compact(root, [1, 2])
+    assert compacted_rows(root) == rows_of(made(1), made(2, second=60))
+    assert compacted.outcomes["found"] == 2
+    assert len(files_below(root, "compacted")) == 1
+    assert files_below(root, "segments") == []
 
 
 def test_sealing_again_without_new_arrivals_changes_nothing(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
     write(root, [made(1), made(2)])
-    seal(root, [1, 2])
-    before = sealed_rows(root)
-    seal(root, [1, 2])
-    assert sealed_rows(root) == before
+    compact(root, [1, 2])
+    before = compacted_rows(root)
+    compact(root, [1, 2])
+    assert compacted_rows(root) == before
 
 
-def test_npis_that_a_new_list_dropped_are_not_sealed(tmp_path: Path) -> None:
+def test_npis_that_a_new_list_dropped_are_not_compacted(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
     write(root, [made(number) for number in range(4)])
-    seal(root, range(4))
+    compact(root, range(4))
     write(root, [made(7)])
-    sealed = seal(root, [1, 3, 7])
-    assert sealed_rows(root) == rows_of(made(1), made(3), made(7))
-    assert sealed.rows == 3
+    compacted = compact(root, [1, 3, 7])
+    assert compacted_rows(root) == rows_of(made(1), made(3), made(7))
+    assert compacted.rows == 3
 
 
-def test_a_journal_is_not_sealed_while_an_npi_of_the_list_has_no_outcome(tmp_path: Path) -> None:
+def test_a_journal_is_not_compacted_while_an_npi_of_the_list_has_no_outcome(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
     write(root, [made(1)])
     with pytest.raises(JournalError, match=rf"2026-11-23.*{npi(2)}.*materialise npi_records"):
-        seal(root, [1, 2])
-    with pytest.raises(JournalError, match="not sealed"):
-        read_sealed_journal(root, DAY)
+        compact(root, [1, 2])
+    with pytest.raises(JournalError, match="not compacted"):
+        read_compacted_journal(root, DAY)
     assert read_outcomes(root, DAY)["npi"].to_list() == [npi(1)]
     write(root, [made(2)])
-    seal(root, [1, 2])
-    assert len(files_below(root, "sealed")) == 1
+    compact(root, [1, 2])
+    assert len(files_below(root, "compacted")) == 1
 
 
-def test_a_journal_is_not_sealed_once_the_days_lock_is_lost(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_is_not_compacted_once_the_days_lock_is_lost(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     root = open_data_root(f"s3://{bucket}/root")
     monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)
     write(root, [made(1)])
     with day_lock(root, DAY) as lost, day_lock(root, DAY), pytest.raises(LockedError):
-        seal_journal(root, DAY, npis([1]), lost)
-    with pytest.raises(JournalError, match="not sealed"):
-        read_sealed_journal(root, DAY)
+        compact_journal(root, DAY, npis([1]), lost)
+    with pytest.raises(JournalError, match="not compacted"):
+        read_compacted_journal(root, DAY)
 
 
 class PausedWhile:
@@ -159,55 +159,55 @@ def test_who_is_paused_right_before_it_seals_while_another_run_seals_removes_not
 
     def another_run() -> None:
         write(root, [made(2, Outcome.deactivated, second=60), made(3)])
-        seal(root, [1, 2, 3])
+        compact(root, [1, 2, 3])
 
     with pytest.raises(LockedError):
-        seal_journal(root, DAY, npis([1, 2]), PausedWhile(another_run))
-    assert sealed_rows(root) == rows_of(made(1), made(2, Outcome.deactivated, second=60), made(3))
+        compact_journal(root, DAY, npis([1, 2]), PausedWhile(another_run))
+    assert compacted_rows(root) == rows_of(made(1), made(2, Outcome.deactivated, second=60), made(3))
 
 
-def test_the_sealed_journal_tells_its_counts_and_parts(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 3)
+def test_the_compacted_journal_tells_its_counts_and_parts(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 3)
     kinds = [*Outcome, Outcome.found, Outcome.found]
     write(root, [made(number, kind) for number, kind in enumerate(kinds)])
     with day_lock(root, DAY) as held:
-        sealed = seal_journal(root, DAY, npis(range(7)), held, registry="nppes at host")
-    assert read_sealed_journal(root, DAY) == sealed
-    assert sealed.outcomes == {"found": 3, "not_found": 1, "deactivated": 1, "invalid": 1, "failed": 1}
-    assert [(part.rows, part.first, part.last) for part in sealed.parts] == [
+        compacted = compact_journal(root, DAY, npis(range(7)), held, registry="nppes at host")
+    assert read_compacted_journal(root, DAY) == compacted
+    assert compacted.outcomes == {"found": 3, "not_found": 1, "deactivated": 1, "invalid": 1, "failed": 1}
+    assert [(part.rows, part.first, part.last) for part in compacted.parts] == [
         (3, npi(0), npi(2)),
         (3, npi(3), npi(5)),
         (1, npi(6), npi(6)),
     ]
-    assert [part.height for part in sealed_parts(root, DAY)] == [3, 3, 1]
-    assert (sealed.registry, sealed.rows) == ("nppes at host", 7)
+    assert [part.height for part in compacted_parts(root, DAY)] == [3, 3, 1]
+    assert (compacted.registry, compacted.rows) == ("nppes at host", 7)
 
 
-def test_rows_that_do_not_fit_in_memory_are_sealed_by_way_of_files(
+def test_rows_that_do_not_fit_in_memory_are_compacted_by_way_of_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 5)
-    monkeypatch.setattr(sealing, "_FAN_OUT", 3)
+    monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 5)
+    monkeypatch.setattr(compaction, "_FAN_OUT", 3)
     # Every part is more than fits, so every group is split again down to single slices.
-    monkeypatch.setattr(sealing, "_BYTES_IN_MEMORY", 1)
+    monkeypatch.setattr(compaction, "_BYTES_IN_MEMORY", 1)
     root = LocalRoot(tmp_path / "root")
     numbers = [number * 79 % 100 for number in range(100)]
     turns = [numbers[turn * 15 : turn * 15 + 55] for turn in range(4)]
     for turn, arrived in enumerate(turns):
         write(root, [made(number, second=turn) for number in arrived])
     wanted = sorted(numbers)
-    seal(root, wanted)
+    compact(root, wanted)
     last_turn = {number: turn for turn, arrived in enumerate(turns) for number in arrived}
-    assert sealed_rows(root) == rows_of(*(made(number, second=last_turn[number]) for number in wanted))
+    assert compacted_rows(root) == rows_of(*(made(number, second=last_turn[number]) for number in wanted))
 
 
 kinds = st.sampled_from(list(Outcome))
-arrivals = st.lists(st.builds(made, st.integers(0, 9), kinds, second=st.integers(0, 2)), min_size=1, max_size=20)
+segments = st.lists(st.builds(made, st.integers(0, 9), kinds, second=st.integers(0, 2)), min_size=1, max_size=20)
 
 
 @settings(max_examples=25, deadline=None)
-@given(arrived=arrivals, data=st.data())
-def test_neither_the_order_nor_the_parts_nor_a_sealing_in_between_change_what_is_sealed(
+@given(arrived=segments, data=st.data())
+def test_neither_the_order_nor_the_parts_nor_a_sealing_in_between_change_what_is_compacted(
     arrived: list[NpiOutcome], data: st.DataObject
 ) -> None:
     dropped = arrived[0].npi
@@ -215,17 +215,17 @@ def test_neither_the_order_nor_the_parts_nor_a_sealing_in_between_change_what_is
     shuffled = list(data.draw(st.permutations(arrived)))
     size = data.draw(st.integers(1, 20))
 
-    def sealed_after(*batches: list[NpiOutcome]) -> list[tuple[object, ...]]:
+    def compacted_after(*batches: list[NpiOutcome]) -> list[tuple[object, ...]]:
         with tempfile.TemporaryDirectory() as folder, day_lock(LocalRoot(Path(folder)), DAY) as held:
             root = LocalRoot(Path(folder))
             for batch in batches:
-                parts.write_part(root, parts.arrivals_folder(DAY), parts.new_stem(DAY), frame_of(batch, run=1))
-                seal_journal(root, DAY, read_outcomes(root, DAY)["npi"], held)
-            seal_journal(root, DAY, wanted, held)
-            return sealed_rows(root)
+                parts.write_part(root, parts.segments_folder(DAY), parts.new_stem(DAY), frame_of(batch, run=1))
+                compact_journal(root, DAY, read_outcomes(root, DAY)["npi"], held)
+            compact_journal(root, DAY, wanted, held)
+            return compacted_rows(root)
 
-    expected = sealed_after(arrived)
-    assert sealed_after(shuffled[:size], shuffled[size:]) == expected
+    expected = compacted_after(arrived)
+    assert compacted_after(shuffled[:size], shuffled[size:]) == expected
     assert [row[0] for row in expected] == sorted(set(wanted))
 
 
@@ -247,12 +247,12 @@ def test_what_the_last_run_said_stands_whatever_the_clock_of_each_row(
             said |= outcomes
             write(root, outcomes.values())
             if data.draw(st.booleans()):
-                seal_journal(root, DAY, npis(said), held)
+                compact_journal(root, DAY, npis(said), held)
         assert read_outcomes(root, DAY)["outcome"].to_list() == [
             said[number].verdict.outcome.value for number in sorted(said)
         ]
-        seal_journal(root, DAY, npis(said), held)
-        assert sealed_rows(root) == rows_of(*(said[number] for number in sorted(said)))
+        compact_journal(root, DAY, npis(said), held)
+        assert compacted_rows(root) == rows_of(*(said[number] for number in sorted(said)))
 
 
 NUMBERS = range(8)
@@ -261,71 +261,71 @@ ASKED_AGAIN = [made(number, second=60) for number in NUMBERS if number % 3 == 0]
 AT_LAST = rows_of(*(made(number, second=60 if number % 3 == 0 else 0) for number in NUMBERS))
 
 
-def seal_in_small_parts(data_root: str) -> None:
+def compact_in_small_parts(data_root: str) -> None:
     s3_lease.LEASE_SECONDS = -1.0  # the leases of those killed before have run out
-    sealing.SEALED_PART_ROWS = 3
-    seal(open_data_root(data_root), NUMBERS)
+    compaction.COMPACTED_PART_ROWS = 3
+    compact(open_data_root(data_root), NUMBERS)
 
 
 def test_sealing_killed_at_any_point_loses_nothing_and_the_next_completes_it(
     data_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)
-    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 3)
+    monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 3)
     root = open_data_root(data_root)
     for arrived in (FAILED_FIRST, ASKED_AGAIN):
         write(root, arrived)
         expected = read_outcomes(root, DAY)
         for change in itertools.count(0, 6 if data_root.startswith("s3://") else 1):
-            was_killed = was_killed_before(change, seal_in_small_parts, data_root)
+            was_killed = was_killed_before(change, compact_in_small_parts, data_root)
             assert read_outcomes(root, DAY).equals(expected)
-            # A reader of the sealed rows sees the last sealing that came to its end, whole.
-            assert_sealed_is_whole_or_absent(root)
+            # A reader of the compacted rows sees the last compaction that came to its end, whole.
+            assert_compacted_is_whole_or_absent(root)
             if not was_killed:
                 break
         assert change > 20
-    assert sealed_rows(root) == AT_LAST
-    assert files_below(root, "arrivals") == files_below(root, "damaged") == []
-    assert len(files_below(root, "sealed")) == 3
+    assert compacted_rows(root) == AT_LAST
+    assert files_below(root, "segments") == files_below(root, "damaged") == []
+    assert len(files_below(root, "compacted")) == 3
 
 
-def assert_sealed_is_whole_or_absent(root: DataRoot) -> None:
-    if root.list(f"{FOLDER}/sealed") and any(file.path.endswith("journal.json") for file in root.list(FOLDER)):
-        assert len(sealed_rows(root)) == len(NUMBERS)
+def assert_compacted_is_whole_or_absent(root: DataRoot) -> None:
+    if root.list(f"{FOLDER}/compacted") and any(file.path.endswith("journal.json") for file in root.list(FOLDER)):
+        assert len(compacted_rows(root)) == len(NUMBERS)
     else:
-        with pytest.raises(JournalError, match="not sealed"):
-            sealed_rows(root)
+        with pytest.raises(JournalError, match="not compacted"):
+            compacted_rows(root)
 
 
-def test_a_journal_is_sealed_through_an_s3_that_refuses_at_random(
+def test_a_journal_is_compacted_through_an_s3_that_refuses_at_random(
     s3: LocalS3, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 3)
+    monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 3)
     root = open_data_root(f"s3://{bucket}/root")
     s3.misbehave(refused_share=0.2, seed=13)
     write(root, FAILED_FIRST)
-    seal(root, NUMBERS)
+    compact(root, NUMBERS)
     write(root, ASKED_AGAIN)
-    seal(root, NUMBERS)
-    assert sealed_rows(root) == AT_LAST
+    compact(root, NUMBERS)
+    assert compacted_rows(root) == AT_LAST
 
 
 def test_journal_json_is_for_people_too(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
     write(root, [made(1)])
-    seal(root, [1])
+    compact(root, [1])
     content = json.loads(root.read(f"{FOLDER}/journal.json"))
     assert (content["day"], content["rows"], content["outcomes"]["found"]) == ("2026-11-23", 1, 1)
-    assert dt.datetime.fromisoformat(content["sealed_at"]).tzinfo is not None
+    assert dt.datetime.fromisoformat(content["compacted_at"]).tzinfo is not None
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_parts_are_bounded_in_bytes_and_cut_the_same_way_whatever_arrived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(sealing, "SEALED_PART_BYTES", 10_000)
-    monkeypatch.setattr(sealing, "_BYTES_IN_MEMORY", 15_000)
-    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 20)
+    monkeypatch.setattr(compaction, "COMPACTED_PART_BYTES", 10_000)
+    monkeypatch.setattr(compaction, "_BYTES_IN_MEMORY", 15_000)
+    monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 20)
     draw = random.Random(seed)
     outcomes = [made(number, body="b" * draw.choice([10, 10, 3_000, 12_000])) for number in range(90)]
     root, other = LocalRoot(tmp_path / "1"), LocalRoot(tmp_path / "2")
@@ -335,11 +335,11 @@ def test_parts_are_bounded_in_bytes_and_cut_the_same_way_whatever_arrived(
         write(other, [made(3, body="x" * 9_000), made(1, body="y" * 9_000)])
     for outcome in draw.sample(outcomes, len(outcomes)):
         write(other, [outcome])
-    sealed = seal(root, range(90))
-    assert sealed_rows(root) == rows_of(*outcomes)
-    bodies = [part["body"].str.len_bytes().to_list() for part in sealed_parts(root, DAY)]
+    compacted = compact(root, range(90))
+    assert compacted_rows(root) == rows_of(*outcomes)
+    bodies = [part["body"].str.len_bytes().to_list() for part in compacted_parts(root, DAY)]
     assert all(len(of_part) == 1 or sum(of_part) <= 10_000 for of_part in bodies)
     assert max(map(len, bodies)) <= 20
-    seal(other, range(90))
-    assert sealed_rows(other) == sealed_rows(root)
-    assert [part.rows for part in read_sealed_journal(other, DAY).parts] == [part.rows for part in sealed.parts]
+    compact(other, range(90))
+    assert compacted_rows(other) == compacted_rows(root)
+    assert [part.rows for part in read_compacted_journal(other, DAY).parts] == [part.rows for part in compacted.parts]

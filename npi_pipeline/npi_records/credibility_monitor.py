@@ -1,6 +1,6 @@
 """A run's doubts about the answers it gets: when they call for a probe, it is made, and decides.
 
-Not here: which answers are in doubt (``belief``), and what a probe asks for (``probe``).
+Not here: which answers are in doubt (``credibility``), and what a probe asks for (``registry_probe``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import threading
 import polars as pl
 
 from npi_pipeline.fetch.circuit_breaker import RegistryDownError
-from npi_pipeline.npi_records.belief import UNKNOWN, AnswerWatch, runs_in_doubt, unknown_share
-from npi_pipeline.npi_records.probe import PROBED_NPIS, Probe, found_lately, keep_probe, make_probe
+from npi_pipeline.npi_records.credibility import UNKNOWN, AnswerWatch, suspect_runs, unknown_share
+from npi_pipeline.npi_records.registry_probe import PROBED_NPIS, Probe, found_lately, keep_probe, make_probe
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings
@@ -23,7 +23,7 @@ from npi_pipeline.storage.data_root import DataRoot
 logger = logging.getLogger(__name__)
 
 
-class Doubts:
+class CredibilityMonitor:
     """Looks at the answers of one run, and has the registry probed when they are in doubt.
 
     ``known`` is what the journal knew before the run, ``probes`` those of earlier runs. ``probed``: how many NPIs the
@@ -57,13 +57,13 @@ class Doubts:
 
     def take_note(self, outcome: NpiOutcome) -> None:
         """Look at an answer of the run. Raises RegistryDownError when a probe shows that the registry is broken."""
-        if self._limit < 1 and self._watch.is_in_doubt_after(outcome):
+        if self._limit < 1 and self._watch.is_suspect_after(outcome):
             self._probe()
 
     def settle(self) -> None:
         """Look at the answers together, when they all came; raises as ``take_note`` does."""
         is_over = unknown_share(self._watch.outcomes) > self._limit
-        if is_over or runs_in_doubt(self._known, self._limit, self._probes):
+        if is_over or suspect_runs(self._known, self._limit, self._probes):
             self._probe()
 
     def _probe(self) -> None:

@@ -4,7 +4,7 @@ Everything `not_found`, everything `deactivated` or one and the same record for 
 shape each, and a wrong day. So the answers are looked at together:
 
 - While a run asks, many such answers in a row, and at its end a share of them over the limit
-  (NPI_NOT_FOUND_SHARE_LIMIT), call for a probe (``probe``).
+  (NPI_NOT_FOUND_SHARE_LIMIT), call for a probe (``registry_probe``).
 - A run whose probe failed, or whose share is over the limit without a probe to speak for it, is not believed: the next
   run of the day asks for these NPIs again, and no other day takes its answers over.
 
@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from npi_pipeline.journal import SealedJournal, rows_of
-from npi_pipeline.npi_records.probe import Probe, read_probes
+from npi_pipeline.journal import CompactedJournal, rows_of
+from npi_pipeline.npi_records.registry_probe import Probe, read_probes
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 from npi_pipeline.registries.registry import format_of
 from npi_pipeline.storage.data_root import DataRoot
@@ -33,7 +33,7 @@ _ANSWERS = [Outcome.found.value, *_UNKNOWN]
 _IN_A_ROW = 20
 _REMEMBERED = 100
 # Fewer records may well be the same.
-_FEWEST_RECORDS = 20
+_MIN_RECORDS = 20
 
 
 def unknown_share(outcomes: Mapping[str, int]) -> float:
@@ -58,7 +58,7 @@ class AnswerWatch:
         self._in_a_row = 0
         self._probe_at = _IN_A_ROW
 
-    def is_in_doubt_after(self, outcome: NpiOutcome) -> bool:
+    def is_suspect_after(self, outcome: NpiOutcome) -> bool:
         """Take note of an answer; whether so many in a row say nothing about their NPI that a probe is called for.
 
         It is called for ever more seldom: after twice as many each time.
@@ -87,7 +87,7 @@ class AnswerWatch:
         return [npi for npi, record in reversed(self._found) if record != hash(self.repeated)]
 
 
-def runs_in_doubt(rows: pl.DataFrame, limit: float, probes: Sequence[Probe]) -> list[int]:
+def suspect_runs(rows: pl.DataFrame, limit: float, probes: Sequence[Probe]) -> list[int]:
     """The runs among ``rows`` of the journal whose share of UNKNOWN is over ``limit``, with no probe to speak for them.
 
     A probe speaks for its run and those before it.
@@ -101,40 +101,40 @@ def runs_in_doubt(rows: pl.DataFrame, limit: float, probes: Sequence[Probe]) -> 
     return runs.filter(pl.col("run") > proven, pl.col("share") > limit)["run"].to_list()
 
 
-def answers_in_doubt(known: pl.DataFrame, limit: float, probes: Sequence[Probe]) -> pl.DataFrame:
+def suspect_answers(known: pl.DataFrame, limit: float, probes: Sequence[Probe]) -> pl.DataFrame:
     """Those rows of ``known`` whose answers are not believed: they are to be asked for again."""
     failed = [probe for probe in probes if not probe.knows]
     run = pl.col("run").fill_null(0)
     is_unknown = pl.col("outcome").is_in(_UNKNOWN)
-    in_doubt = run.is_in([*runs_in_doubt(known, limit, probes), *(probe.run for probe in failed)]) & is_unknown
+    in_doubt = run.is_in([*suspect_runs(known, limit, probes), *(probe.run for probe in failed)]) & is_unknown
     of_all = run.is_in([probe.run for probe in failed if probe.of_all]) & pl.col("outcome").is_in(_ANSWERS)
     return known.filter(in_doubt | of_all)
 
 
-def is_believed(root: DataRoot, journal: SealedJournal, limit: float) -> bool:
-    """Whether the answers of a sealed journal are believed. Raises JournalError when it is damaged, StorageError."""
-    if not not_found_is_believed(root, journal, limit):
+def is_credible(root: DataRoot, journal: CompactedJournal, limit: float) -> bool:
+    """Whether the answers of a compacted journal are believed. Raises JournalError when it is damaged, StorageError."""
+    if not not_found_is_credible(root, journal, limit):
         return False
     return limit >= 1 or same_records(root, journal, limit) is None
 
 
-def not_found_is_believed(root: DataRoot, journal: SealedJournal, limit: float) -> bool:
-    """Whether the share of UNKNOWN in a sealed journal is believed; raises as ``is_believed`` does."""
+def not_found_is_credible(root: DataRoot, journal: CompactedJournal, limit: float) -> bool:
+    """Whether the share of UNKNOWN in a compacted journal is believed; raises as ``is_credible`` does."""
     if unknown_share(journal.outcomes) <= limit:
         return True
     rows = pl.concat(rows_of(root, journal, ("npi", "run", "outcome")))
-    return not runs_in_doubt(rows, limit, read_probes(root, journal.day, journal.registry))
+    return not suspect_runs(rows, limit, read_probes(root, journal.day, journal.registry))
 
 
-def same_records(root: DataRoot, journal: SealedJournal, limit: float) -> pl.Series | None:
-    """The NPIs that have one and the same record in a sealed journal, when their share of the found is over ``limit``.
+def same_records(root: DataRoot, journal: CompactedJournal, limit: float) -> pl.Series | None:
+    """The NPIs with one and the same record in a compacted journal, when their share of the found is over ``limit``.
 
     None also where every record names its NPI, where there are too few to tell, and where a probe spoke for them.
-    Raises as ``is_believed`` does.
+    Raises as ``is_credible`` does.
     """
     format_ = format_of(journal.registry)
     found = journal.outcomes.get(Outcome.found.value, 0)
-    if found < _FEWEST_RECORDS or (format_ is not None and format_.layout.declared):
+    if found < _MIN_RECORDS or (format_ is not None and format_.layout.declared):
         return None
     # Part by part: the records of a whole day do not have to fit in memory.
     parts = rows_of(root, journal, ("npi", "outcome", "body"))
@@ -147,6 +147,6 @@ def same_records(root: DataRoot, journal: SealedJournal, limit: float) -> pl.Ser
     return None if any(probe.knows and probe.of_all for probe in probes) else same
 
 
-def not_believed(outcome: str) -> str:
+def not_credible(outcome: str) -> str:
     """Why an answer is asked for again, for the journal."""
     return f"the registry seemed to know nobody when it answered {outcome}: not believed, to be asked for again"

@@ -1,6 +1,6 @@
-"""The files of the journal: writing a part, reading parts, and the ``journal.json`` that names the sealed ones.
+"""The files of the journal: writing a part, reading parts, and the ``journal.json`` that names the compacted ones.
 
-Not here: what the rows mean (``rows``), when parts are written (``writer``) and merged (``sealing``).
+Not here: what the rows mean (``rows``), when parts are written (``writer``) and merged (``compaction``).
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ForeignJournalError(JournalError):
 
 
 @dataclasses.dataclass(frozen=True)
-class SealedPart:
-    """One sealed part: its name below ``sealed/``, how many rows, and its first and last NPI."""
+class CompactedPart:
+    """One compacted part: its name below ``compacted/``, how many rows, and its first and last NPI."""
 
     name: str
     rows: int
@@ -60,17 +60,17 @@ class SealedPart:
 
 
 @dataclasses.dataclass(frozen=True)
-class SealedJournal:
-    """A sealed journal: its parts in the order of their NPIs, and how many NPIs have which outcome.
+class CompactedJournal:
+    """A compacted journal: its parts in the order of their NPIs, and how many NPIs have which outcome.
 
-    ``registry`` names whom the answers came from, in the words of whoever sealed it.
+    ``registry`` names whom the answers came from, in the words of whoever compacted it.
     """
 
     day: dt.date
-    sealed_at: dt.datetime
+    compacted_at: dt.datetime
     registry: str
     outcomes: dict[str, int]
-    parts: tuple[SealedPart, ...]
+    parts: tuple[CompactedPart, ...]
 
     @property
     def rows(self) -> int:
@@ -79,7 +79,7 @@ class SealedJournal:
 
     @property
     def digest(self) -> str:
-        """Tells the rows from any others: the same rows have the same digest, however often they are sealed."""
+        """Tells the rows from any others: the same rows have the same digest, however often they are compacted."""
         return _digest("".join(part.name.rpartition("-")[2] for part in self.parts).encode())
 
     def is_recorded_as(self, digest: str | None) -> bool:
@@ -89,18 +89,18 @@ class SealedJournal:
     @property
     def paths(self) -> list[str]:
         """The paths of the parts below the data root."""
-        return [f"{sealed_folder(self.day)}/{part.name}" for part in self.parts]
+        return [f"{compacted_folder(self.day)}/{part.name}" for part in self.parts]
 
 
-def arrivals_folder(day: dt.date, registry: str = "") -> str:
-    """Where outcomes of ``registry`` go as they arrive; without one, the folder of all arrivals."""
-    folder = f"{journal_folder(day)}/arrivals"
+def segments_folder(day: dt.date, registry: str = "") -> str:
+    """Where outcomes of ``registry`` go as they arrive; without one, the folder of all segments."""
+    folder = f"{journal_folder(day)}/segments"
     return f"{folder}/{_digest(registry.encode())}" if registry else folder
 
 
-def sealed_folder(day: dt.date) -> str:
+def compacted_folder(day: dt.date) -> str:
     """Where the merged rows are."""
-    return f"{journal_folder(day)}/sealed"
+    return f"{journal_folder(day)}/compacted"
 
 
 def new_stem(day: dt.date) -> str:
@@ -119,23 +119,23 @@ def write_part(root: DataRoot, folder: str, stem: str, rows: pl.DataFrame) -> st
 
 
 def part_paths(root: DataRoot, day: dt.date, registry: str = "") -> list[str]:
-    """All parts that count: those that ``journal.json`` names, and the arrivals since.
+    """All parts that count: those that ``journal.json`` names, and the segments since.
 
-    With a ``registry``, only what it answered: each registry's arrivals are in a folder of their own. Those that an
-    earlier release left in none are taken for its, unless another's are sealed.
+    With a ``registry``, only what it answered: each registry's segments are in a folder of their own. Those that an
+    earlier release left in none are taken for its, unless another's are compacted.
     Raises ForeignJournalError when an arrival is another day's.
     """
-    sealed = load_sealed_journal(root, day)
-    arrived = [file.path for file in root.list(arrivals_folder(day))]
+    compacted = load_compacted_journal(root, day)
+    arrived = [file.path for file in root.list(segments_folder(day))]
     _refuse_parts_of_another_day(root, day, arrived)
-    sealed_paths = [] if sealed is None else sealed.paths
+    compacted_paths = [] if compacted is None else compacted.paths
     if not registry:
-        return sealed_paths + arrived
-    own = f"{arrivals_folder(day, registry)}/"
-    if sealed is not None and sealed.registry != registry:
+        return compacted_paths + arrived
+    own = f"{segments_folder(day, registry)}/"
+    if compacted is not None and compacted.registry != registry:
         return [path for path in arrived if path.startswith(own)]
-    in_none = arrivals_folder(day)
-    return sealed_paths + [path for path in arrived if path.startswith(own) or path.rpartition("/")[0] == in_none]
+    in_none = segments_folder(day)
+    return compacted_paths + [path for path in arrived if path.startswith(own) or path.rpartition("/")[0] == in_none]
 
 
 def read_parts(root: DataRoot, day: dt.date, paths: list[str], columns: list[str]) -> Iterator[pl.DataFrame]:
@@ -190,7 +190,7 @@ def is_whole(path: str, content: bytes) -> bool:
     return path.endswith(f"-{_digest(content)}.parquet")
 
 
-def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
+def load_compacted_journal(root: DataRoot, day: dt.date) -> CompactedJournal | None:
     """What ``journal.json`` says; None when there is none.
 
     Raises JournalError when it is not to be understood, ForeignJournalError when it is another day's.
@@ -201,12 +201,12 @@ def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
         if content["version"] == _VERSION:
             if content["day"] != day.isoformat():
                 raise _foreign(root, day, path, content["day"])
-            return SealedJournal(
+            return CompactedJournal(
                 day=day,
-                sealed_at=dt.datetime.fromisoformat(content["sealed_at"]),
+                compacted_at=dt.datetime.fromisoformat(content["compacted_at"]),
                 registry=identity_of_today(content["registry"]),
                 outcomes=content["outcomes"],
-                parts=tuple(SealedPart(**part) for part in content["parts"]),
+                parts=tuple(CompactedPart(**part) for part in content["parts"]),
             )
         problem = f"it has version {content['version']}, this release reads version {_VERSION}"
     except FileNotFoundError:
@@ -218,25 +218,25 @@ def load_sealed_journal(root: DataRoot, day: dt.date) -> SealedJournal | None:
     )
 
 
-def tag_of_sealed_journal(root: DataRoot, day: dt.date) -> str | None:
-    """What ``save_sealed_journal`` is to be given by whoever seals: read before anything else. Raises StorageError."""
+def tag_of_compacted_journal(root: DataRoot, day: dt.date) -> str | None:
+    """What ``save_compacted_journal`` is given by whoever compacts: read before anything else. Raises StorageError."""
     with contextlib.suppress(FileNotFoundError):
         return root.read_tagged(_index_path(day))[1]
     return None
 
 
-def save_sealed_journal(root: DataRoot, sealed: SealedJournal, tag: str | None) -> bool:
+def save_compacted_journal(root: DataRoot, compacted: CompactedJournal, tag: str | None) -> bool:
     """Write ``journal.json``, if it is still the one of ``tag``: whether it was written. This is the commit."""
     content = {
         "version": _VERSION,
-        "day": sealed.day.isoformat(),
-        "sealed_at": sealed.sealed_at.isoformat(),
-        "registry": sealed.registry,
-        "rows": sealed.rows,
-        "outcomes": sealed.outcomes,
-        "parts": [dataclasses.asdict(part) for part in sealed.parts],
+        "day": compacted.day.isoformat(),
+        "compacted_at": compacted.compacted_at.isoformat(),
+        "registry": compacted.registry,
+        "rows": compacted.rows,
+        "outcomes": compacted.outcomes,
+        "parts": [dataclasses.asdict(part) for part in compacted.parts],
     }
-    return root.write_if(_index_path(sealed.day), (json.dumps(content, indent=2) + "\n").encode(), tag) is not None
+    return root.write_if(_index_path(compacted.day), (json.dumps(content, indent=2) + "\n").encode(), tag) is not None
 
 
 def _index_path(day: dt.date) -> str:

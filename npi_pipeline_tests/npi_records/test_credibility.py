@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from npi_pipeline.fetch.circuit_breaker import RegistryDownError
-from npi_pipeline.journal import JournalError, read_outcomes, read_sealed_journal
+from npi_pipeline.journal import JournalError, read_compacted_journal, read_outcomes
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_records.record_outcomes import RecordedDay, record_outcomes
 from npi_pipeline.proofs.npi_records import (
@@ -67,7 +67,7 @@ def recorded_with_everybody_known(root: DataRoot, moody: MoodyRegistry, day: dt.
 
 
 def outcomes(root: DataRoot, day: dt.date = DAY) -> dict[str, int]:
-    return {outcome: count for outcome, count in read_sealed_journal(root, day).outcomes.items() if count}
+    return {outcome: count for outcome, count in read_compacted_journal(root, day).outcomes.items() if count}
 
 
 def test_on_either_kind_of_root_a_broken_registrys_day_is_repaired(data_root: str, moody: MoodyRegistry) -> None:
@@ -95,8 +95,8 @@ def test_a_registry_that_knows_nobody_any_more_is_broken_and_its_day_is_repaired
     assert "NPI_NOT_FOUND_SHARE_LIMIT" in str(broken.value)
     assert "\n" not in str(broken.value)
     assert len(moody.memory.asked) <= 20 + 2 * 4 + 5, "a broken registry is not asked for the whole list"
-    with pytest.raises(JournalError, match="not sealed"):
-        read_sealed_journal(root, DAY)
+    with pytest.raises(JournalError, match="not compacted"):
+        read_compacted_journal(root, DAY)
 
     moody.memory.lost = range(0)
     assert record(root, moody, npis).asked == len(npis)

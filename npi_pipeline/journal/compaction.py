@@ -1,6 +1,6 @@
-"""Sealing the journal: everything that arrived becomes one row for each NPI of the list, in order, in bounded memory.
+"""Compacting the journal: what arrived becomes one row for each NPI of the list, in order, in bounded memory.
 
-Not here: which of several rows stands (``rows.latest``), and how parts are written and named (``parts``).
+Not here: which of several rows stands (``rows.latest``), and how parts are written and named (``segments``).
 """
 
 from __future__ import annotations
@@ -15,36 +15,38 @@ from pathlib import Path
 import polars as pl
 
 from npi_pipeline import clock
-from npi_pipeline.journal.parts import (
+from npi_pipeline.journal.rows import NO_ROWS, SCHEMA, latest
+from npi_pipeline.journal.segments import (
+    CompactedJournal,
+    CompactedPart,
     JournalError,
-    SealedJournal,
-    SealedPart,
-    arrivals_folder,
-    load_sealed_journal,
+    compacted_folder,
+    load_compacted_journal,
     new_stem,
     part_paths,
     read_parts,
-    save_sealed_journal,
-    sealed_folder,
-    tag_of_sealed_journal,
+    save_compacted_journal,
+    segments_folder,
+    tag_of_compacted_journal,
     write_part,
 )
-from npi_pipeline.journal.rows import NO_ROWS, SCHEMA, latest
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.storage.data_root import DataRoot, HeldLock, LockedError
 
 # A part has so many rows, and where they are more than one no more than so many bytes of answers.
-SEALED_PART_ROWS = 5_000
-SEALED_PART_BYTES = 12 << 20
+COMPACTED_PART_ROWS = 5_000
+COMPACTED_PART_BYTES = 12 << 20
 # So many bytes of rows are held in memory; more go to files in a temporary folder, split so many ways at a time.
 _BYTES_IN_MEMORY = 16 << 20
 _FAN_OUT = 16
 # Whoever holds the lock is overtaken by those that have lost it, each at most once.
-_MOST_OVERTAKEN = 3
+_MAX_OVERTAKEN = 3
 
 
-def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, *, registry: str = "") -> SealedJournal:
-    """Merge everything that arrived for ``day`` into sealed parts: one row for each of ``npis``, the day's list.
+def compact_journal(
+    root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, *, registry: str = ""
+) -> CompactedJournal:
+    """Merge everything that arrived for ``day`` into compacted parts: one row for each of ``npis``, the day's list.
 
     Of several rows of an NPI that of the last run stands; rows of NPIs that are not on the list are dropped, and so is
     what another ``registry`` answered, if one is named. Killed at any point it loses nothing, and the next call
@@ -52,56 +54,56 @@ def seal_journal(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, 
     Raises JournalError when an NPI has no outcome, StorageError, LockedError when the lock was lost.
     """
     npis = npis.unique().sort()
-    for _ in range(_MOST_OVERTAKEN):
-        sealed = _sealed(root, day, npis, held, registry)
-        if sealed is not None:
-            return sealed
-    raise LockedError("another run that seals again and again", "just now")
+    for _ in range(_MAX_OVERTAKEN):
+        compacted = _compacted(root, day, npis, held, registry)
+        if compacted is not None:
+            return compacted
+    raise LockedError("another run that compacts again and again", "just now")
 
 
-def _sealed(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, registry: str) -> SealedJournal | None:
-    """Merge once; None when somebody who had lost the lock before has sealed meanwhile.
+def _compacted(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, registry: str) -> CompactedJournal | None:
+    """Merge once; None when somebody who had lost the lock before has compacted meanwhile.
 
     ``journal.json`` is read first and written on the condition that it is what was read. So whatever is listed in
-    between is either merged here, or superseded, or a part of somebody who can seal no more: only that is removed.
+    between is either merged here, or superseded, or a part of somebody who can compact no more: only that is removed.
     """
-    tag = tag_of_sealed_journal(root, day)
-    arrived = {file.path for file in root.list(arrivals_folder(day))}
+    tag = tag_of_compacted_journal(root, day)
+    arrived = {file.path for file in root.list(segments_folder(day))}
     merged = part_paths(root, day, registry)
     stem = new_stem(day)
-    parts: list[SealedPart] = []
+    parts: list[CompactedPart] = []
     outcomes = {outcome.value: 0 for outcome in Outcome}
     with tempfile.TemporaryDirectory(prefix="npi-journal-") as scratch:
         standing = _standing(day, read_parts(root, day, merged, list(SCHEMA)), npis, Path(scratch))
         for number, part in enumerate(_in_parts(standing)):
-            name = write_part(root, sealed_folder(day), f"{stem}-{number:05}", part)
-            parts.append(SealedPart(name, part.height, part["npi"][0], part["npi"][-1]))
+            name = write_part(root, compacted_folder(day), f"{stem}-{number:05}", part)
+            parts.append(CompactedPart(name, part.height, part["npi"][0], part["npi"][-1]))
             for outcome, count in part["outcome"].value_counts().iter_rows():
                 outcomes[outcome] += count
-    sealed = SealedJournal(day, clock.utc_now(), registry, outcomes, tuple(parts))
-    superseded = {file.path for file in root.list(sealed_folder(day))} | arrived | set(merged)
+    compacted = CompactedJournal(day, clock.utc_now(), registry, outcomes, tuple(parts))
+    superseded = {file.path for file in root.list(compacted_folder(day))} | arrived | set(merged)
     # After the index was read: whoever takes the lock over from here on changes the index.
     held.ensure_held()
-    # From here on the new parts are the sealed ones; until here, what they were made from is.
-    if not save_sealed_journal(root, sealed, tag):
+    # From here on the new parts are the compacted ones; until here, what they were made from is.
+    if not save_compacted_journal(root, compacted, tag):
         return None
-    root.delete(*sorted(superseded - set(sealed.paths)))
-    return sealed
+    root.delete(*sorted(superseded - set(compacted.paths)))
+    return compacted
 
 
 def unchanged_journal(
     root: DataRoot, day: dt.date, npis: pl.Series, known: pl.DataFrame, *, registry: str = ""
-) -> SealedJournal | None:
-    """The sealed journal of ``day``, if sealing it again for ``npis`` would change nothing; else None.
+) -> CompactedJournal | None:
+    """The compacted journal of ``day``, if compacting it again for ``npis`` would change nothing; else None.
 
     ``known`` is what ``read_outcomes`` gave under the same lock, of which every part was whole.
     Raises JournalError, StorageError.
     """
-    sealed = load_sealed_journal(root, day)
-    if sealed is None or sealed.registry != registry or root.list(arrivals_folder(day)):
+    compacted = load_compacted_journal(root, day)
+    if compacted is None or compacted.registry != registry or root.list(segments_folder(day)):
         return None
-    is_of_list = known["npi"].equals(npis.unique().sort()) and sealed.rows == known.height
-    return sealed if is_of_list else None
+    is_of_list = known["npi"].equals(npis.unique().sort()) and compacted.rows == known.height
+    return compacted if is_of_list else None
 
 
 def _in_parts(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -111,7 +113,7 @@ def _in_parts(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     for frame in frames:
         start = 0
         for place, body_bytes in enumerate(frame["body"].str.len_bytes().fill_null(0).to_list()):
-            if rows == SEALED_PART_ROWS or (rows and size + body_bytes > SEALED_PART_BYTES):
+            if rows == COMPACTED_PART_ROWS or (rows and size + body_bytes > COMPACTED_PART_BYTES):
                 yield pl.concat([*held, frame[start:place]], rechunk=True)
                 held, rows, size, start = [], 0, 0, place
             rows += 1
@@ -156,7 +158,7 @@ def _standing(day: dt.date, frames: Iterable[pl.DataFrame], npis: pl.Series, scr
 
 def _slices(npis: pl.Series) -> list[pl.Series]:
     """The sorted ``npis`` in slices, of whole parts where there are enough."""
-    unit = SEALED_PART_ROWS if npis.len() > SEALED_PART_ROWS else 1
+    unit = COMPACTED_PART_ROWS if npis.len() > COMPACTED_PART_ROWS else 1
     width = unit * -(-npis.len() // (unit * _FAN_OUT))
     return [npis.slice(start, width) for start in range(0, npis.len(), width)]
 

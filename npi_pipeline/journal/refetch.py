@@ -12,11 +12,11 @@ import json
 from npi_pipeline.days.paths import journal_folder
 from npi_pipeline.storage.data_root import DataRoot
 
-_NAME = "asking.json"
+_NAME = "refetch.json"
 
 
-def first_run_of_asking(root: DataRoot, day: dt.date, registry: str, asking: str, run: int) -> int:
-    """The number of the first run of ``asking``, which is ``run`` when the journal of ``day`` does not know it yet.
+def first_run_of_refetch(root: DataRoot, day: dt.date, registry: str, asking: str, run: int) -> int:
+    """The number of the first run of ``refetch``, which is ``run`` when the journal of ``day`` does not know it yet.
 
     The journal knows one asking at a time: another one takes its place. A file that cannot be understood is as good as
     none: then everything is asked for once more. The caller holds the day's lock. Raises StorageError.

@@ -15,11 +15,11 @@ from npi_pipeline.journal import (
     WITHOUT_BODY,
     ForeignJournalError,
     JournalError,
+    compact_journal,
+    compacted_parts,
+    compaction,
+    read_compacted_journal,
     read_outcomes,
-    read_sealed_journal,
-    seal_journal,
-    sealed_parts,
-    sealing,
 )
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.storage.data_root import DataRoot, StoredFile
@@ -27,20 +27,20 @@ from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.journal.made_outcomes import (
     DAY,
     MORNING,
+    compacted_rows,
     made,
     npi,
     npis,
     rows_of,
-    sealed_rows,
     write,
 )
 
 FOLDER = journal_folder(DAY)
 
 
-def seal(root: DataRoot, numbers: range) -> None:
+def compact(root: DataRoot, numbers: range) -> None:
     with day_lock(root, DAY) as held:
-        seal_journal(root, DAY, npis(numbers), held)
+        compact_journal(root, DAY, npis(numbers), held)
 
 
 def only_part(root: DataRoot, folder: str) -> StoredFile:
@@ -61,9 +61,9 @@ def test_an_empty_journal_knows_no_npi(root: DataRoot) -> None:
     assert outcomes.columns == WITHOUT_BODY
 
 
-def test_a_resumed_run_reads_what_is_sealed_and_what_arrived_since(root: DataRoot) -> None:
+def test_a_resumed_run_reads_what_is_compacted_and_what_arrived_since(root: DataRoot) -> None:
     write(root, [made(1), made(2, Outcome.failed), made(3, Outcome.not_found)])
-    seal(root, range(1, 4))
+    compact(root, range(1, 4))
     write(root, [made(2, second=60), made(4)])
     outcomes = read_outcomes(root, DAY)
     assert outcomes.select("npi", "outcome").rows() == [
@@ -76,29 +76,31 @@ def test_a_resumed_run_reads_what_is_sealed_and_what_arrived_since(root: DataRoo
 
 
 @pytest.mark.parametrize("kind", list(Outcome))
-@pytest.mark.parametrize("passing", [True, False])
-def test_what_is_final_among_rows_is_what_is_final_among_outcomes(tmp_path: Path, kind: Outcome, passing: bool) -> None:
-    outcome = NpiOutcome(npi(1), Verdict(kind, "a reason", passing), MORNING)
+@pytest.mark.parametrize("retryable", [True, False])
+def test_what_is_final_among_rows_is_what_is_final_among_outcomes(
+    tmp_path: Path, kind: Outcome, retryable: bool
+) -> None:
+    outcome = NpiOutcome(npi(1), Verdict(kind, "a reason", retryable), MORNING)
     write(LocalRoot(tmp_path), [outcome])
     assert read_outcomes(LocalRoot(tmp_path), DAY).filter(IS_FINAL).height == outcome.is_final
 
 
 def test_many_parts_are_read_in_the_order_of_their_npis(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 2)
+    monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 2)
     write(root, [made(number) for number in range(50)])
-    seal(root, range(50))
-    read = list(sealed_parts(root, DAY))
+    compact(root, range(50))
+    read = list(compacted_parts(root, DAY))
     assert [part.height for part in read] == [2] * 25
     assert all(part.schema == SCHEMA for part in read)
-    assert sealed_rows(root) == rows_of(*(made(number) for number in range(50)))
+    assert compacted_rows(root) == rows_of(*(made(number) for number in range(50)))
 
 
 def test_a_reader_that_stops_early_leaves_no_thread_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealing, "SEALED_PART_ROWS", 1)
+    monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 1)
     root = LocalRoot(tmp_path)
     write(root, [made(number) for number in range(30)])
-    seal(root, range(30))
-    reading = sealed_parts(root, DAY)
+    compact(root, range(30))
+    reading = compacted_parts(root, DAY)
     assert next(reading).height == 1
     reading.close()  # type: ignore[attr-defined]
 
@@ -107,7 +109,7 @@ def test_a_damaged_part_is_set_aside_with_a_warning_and_its_npis_are_asked_again
     root: DataRoot, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(root, [made(1)])
-    part = only_part(root, "arrivals")
+    part = only_part(root, "segments")
     write(root, [made(2)])
     contents = damaged(root.read(part.path))
     for content in contents:
@@ -118,38 +120,38 @@ def test_a_damaged_part_is_set_aside_with_a_warning_and_its_npis_are_asked_again
         assert part.path in caplog.text
         aside = root.list(f"{FOLDER}/damaged")
         assert [root.read(file.path) for file in aside] == [content]
-    assert len(root.list(f"{FOLDER}/arrivals")) == 1
+    assert len(root.list(f"{FOLDER}/segments")) == 1
 
 
-def test_a_damaged_sealed_part_is_never_read_and_is_mended_by_asking_again(root: DataRoot) -> None:
+def test_a_damaged_compacted_part_is_never_read_and_is_mended_by_asking_again(root: DataRoot) -> None:
     write(root, [made(1), made(2)])
-    seal(root, range(1, 3))
-    part = only_part(root, "sealed")
+    compact(root, range(1, 3))
+    part = only_part(root, "compacted")
     root.write(part.path, root.read(part.path)[:-1])
     with pytest.raises(JournalError, match=r"damaged: materialise npi_records for 2026-11-23 again"):
-        list(sealed_parts(root, DAY))
+        list(compacted_parts(root, DAY))
     assert read_outcomes(root, DAY).is_empty()
     with pytest.raises(JournalError, match=r"missing: materialise npi_records for 2026-11-23 again"):
-        list(sealed_parts(root, DAY))
+        list(compacted_parts(root, DAY))
     write(root, [made(1), made(2)])
-    seal(root, range(1, 3))
-    assert sealed_rows(root) == rows_of(made(1), made(2))
+    compact(root, range(1, 3))
+    assert compacted_rows(root) == rows_of(made(1), made(2))
 
 
-def test_a_sealed_part_that_is_gone_is_said_and_mended(root: DataRoot, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_compacted_part_that_is_gone_is_said_and_mended(root: DataRoot, caplog: pytest.LogCaptureFixture) -> None:
     write(root, [made(1)])
-    seal(root, range(1, 2))
-    root.delete(only_part(root, "sealed").path)
+    compact(root, range(1, 2))
+    root.delete(only_part(root, "compacted").path)
     assert read_outcomes(root, DAY).is_empty()
     assert "missing" in caplog.text
 
 
-@pytest.mark.parametrize("copied", ["", "arrivals", "journal.json"])
+@pytest.mark.parametrize("copied", ["", "segments", "journal.json"])
 def test_a_copy_of_another_days_journal_is_refused_in_one_line(root: DataRoot, copied: str) -> None:
     other = DAY - dt.timedelta(days=1)
     write(root, [made(1)], other)
     with day_lock(root, other) as held:
-        seal_journal(root, other, npis([1]), held)
+        compact_journal(root, other, npis([1]), held)
     write(root, [made(1, Outcome.not_found)], other)
     write(root, [made(2)])
     for file in root.list(f"{journal_folder(other)}/{copied}".rstrip("/")):
@@ -160,14 +162,14 @@ def test_a_copy_of_another_days_journal_is_refused_in_one_line(root: DataRoot, c
         read_outcomes(root, DAY)
     assert "\n" not in str(refused.value)
     with pytest.raises(ForeignJournalError):
-        seal(root, range(1, 2))
+        compact(root, range(1, 2))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"version": 99}', b"\xff"])
 def test_a_journal_json_that_cannot_be_understood_is_said_in_one_line(tmp_path: Path, content: bytes) -> None:
     root = LocalRoot(tmp_path)
     root.write(f"{FOLDER}/journal.json", content)
-    for read in (read_outcomes, read_sealed_journal):
+    for read in (read_outcomes, read_compacted_journal):
         with pytest.raises(JournalError, match=r"journal\.json cannot be understood") as refused:
             read(root, DAY)
         assert "\n" not in str(refused.value)

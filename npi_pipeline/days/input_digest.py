@@ -17,7 +17,7 @@ _CODE = tuple(f"npi_pipeline.{room}" for room in ("schema", "registries", "provi
 _LIBRARIES = ("polars", "msgspec")
 
 
-def made_from(*inputs: object) -> str:
+def input_digest(*inputs: object) -> str:
     """A digest of ``inputs`` and of the code: whatever is made of them is the same where it is the same.
 
     The inputs are told apart by their ``repr``, which must not depend on the process.

@@ -2,7 +2,7 @@
 
 A probe is a handful of requests, and none is made on a day whose answers raise no doubt. When the registry finds them,
 the day's answers are believed, however many are `not_found`; when it does not, it is broken.
-Not here: when answers are in doubt, and what becomes of those that are not believed (``belief``).
+Not here: when answers are in doubt, and what becomes of those that are not believed (``credibility``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import polars as pl
 from npi_pipeline import clock
 from npi_pipeline.days.paths import JOURNAL, days_with_folder, journal_folder
 from npi_pipeline.fetch.fetch import fetch
-from npi_pipeline.journal import JournalError, SealedJournal, read_sealed_journal, rows_of
+from npi_pipeline.journal import CompactedJournal, JournalError, read_compacted_journal, rows_of
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings
@@ -125,12 +125,12 @@ def found_lately(root: DataRoot, day: dt.date, registry: str, among: Sequence[st
     return []
 
 
-def recent_journals(root: DataRoot, day: dt.date, registry: str, *, before: bool = False) -> Iterator[SealedJournal]:
-    """The sealed journals of the last few other days, or of those ``before`` the day, newest first: this registry's."""
+def recent_journals(root: DataRoot, day: dt.date, registry: str, *, before: bool = False) -> Iterator[CompactedJournal]:
+    """The compacted journals of a few other days, or of those ``before`` the day, newest first: this registry's."""
     days = [other for other in days_with_folder(root, JOURNAL) if other < day or (other > day and not before)]
     for other in reversed(days[-_RECENT_DAYS:]):
-        # One that is not sealed or cannot be understood is that day's trouble.
+        # One that is not compacted or cannot be understood is that day's problem.
         with contextlib.suppress(JournalError):
-            journal = read_sealed_journal(root, other)
+            journal = read_compacted_journal(root, other)
             if journal.registry == registry:
                 yield journal
