@@ -24,9 +24,9 @@ from npi_pipeline.journal import (
     compacted_parts,
     compaction,
     frame_of,
-    parts,
     read_compacted_journal,
     read_outcomes,
+    segments,
 )
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 from npi_pipeline.storage import s3_lease
@@ -51,7 +51,7 @@ def files_below(root: DataRoot, folder: str) -> list[str]:
 
 def write_as_earlier_releases(root: DataRoot, outcomes: list[NpiOutcome]) -> None:
     rows = frame_of(outcomes, run=1).drop("run")
-    parts.write_part(root, parts.segments_folder(DAY), parts.new_stem(DAY).removeprefix(f"{DAY}-"), rows)
+    segments.write_part(root, segments.segments_folder(DAY), segments.new_stem(DAY).removeprefix(f"{DAY}-"), rows)
 
 
 @pytest.mark.parametrize("jump", [dt.timedelta(hours=2), dt.timedelta(days=300)])
@@ -219,7 +219,7 @@ def test_neither_the_order_nor_the_parts_nor_a_sealing_in_between_change_what_is
         with tempfile.TemporaryDirectory() as folder, day_lock(LocalRoot(Path(folder)), DAY) as held:
             root = LocalRoot(Path(folder))
             for batch in batches:
-                parts.write_part(root, parts.segments_folder(DAY), parts.new_stem(DAY), frame_of(batch, run=1))
+                segments.write_part(root, segments.segments_folder(DAY), segments.new_stem(DAY), frame_of(batch, run=1))
                 compact_journal(root, DAY, read_outcomes(root, DAY)["npi"], held)
             compact_journal(root, DAY, wanted, held)
             return compacted_rows(root)
