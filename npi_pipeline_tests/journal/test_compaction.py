@@ -202,11 +202,11 @@ def test_rows_that_do_not_fit_in_memory_are_compacted_by_way_of_files(
 
 
 kinds = st.sampled_from(list(Outcome))
-segments = st.lists(st.builds(made, st.integers(0, 9), kinds, second=st.integers(0, 2)), min_size=1, max_size=20)
+arrived = st.lists(st.builds(made, st.integers(0, 9), kinds, second=st.integers(0, 2)), min_size=1, max_size=20)
 
 
 @settings(max_examples=25, deadline=None)
-@given(arrived=segments, data=st.data())
+@given(arrived=arrived, data=st.data())
 def test_neither_the_order_nor_the_parts_nor_a_sealing_in_between_change_what_is_compacted(
     arrived: list[NpiOutcome], data: st.DataObject
 ) -> None:
