@@ -83,6 +83,11 @@ class Breaker:
         return self._pause > 0
 
     @property
+    def is_suspicious(self) -> bool:
+        """Whether it may be about to open: then it matters whether other NPIs fail too."""
+        return self.is_open or self._failures >= _LEAST_REFUSALS
+
+    @property
     def unsurprising(self) -> int:
         """How many failures of one NPI in a row are no surprise, given how many requests fail anyway."""
         return max(0, int(_BY_CHANCE_OF_ONE / math.log(_bounded(self._share))) - 1)

@@ -37,6 +37,7 @@ _MOST_WAITING = 20_000
 _MOST_LOOKED_THROUGH = 1000
 # Half of the probes are made with a fresh NPI: it may be those that wait at which the registry stumbles, or it may
 # stumble at the first requests about any. At random, because of two probes in a row a slow registry refuses the second.
+# So it is already when failures come in a row: else a few NPIs have used up their repeats when the breaker opens.
 _FRESH_PROBES = 0.5
 
 
@@ -162,17 +163,18 @@ class Scheduler:
     def _take(self, now: float) -> Attempt:
         """The NPI that has waited longest of those whose time has come, else a fresh one."""
         is_probe = self._breaker.is_open and now < self._deadline
-        prefers_fresh = is_probe and self._fresh is not None and self._chance.random() < _FRESH_PROBES
+        mixes = self._breaker.is_suspicious and self._fresh is not None
+        prefers_fresh = mixes and self._chance.random() < _FRESH_PROBES
         if not self._waiting or self._waiting[0][0] > now or prefers_fresh:
             return self._take_fresh()
         return self._take_to_probe(now) if is_probe else heapq.heappop(self._waiting)[2]
 
     def _take_to_probe(self, now: float) -> Attempt:
-        """The NPI whose time has come that has failed most often, of those that have half of their repeats left.
+        """The NPI whose time has come that has failed most often, of those that have two thirds of their repeats left.
 
         If the registry stumbles at the first requests about each, it may have them behind it about this one.
         """
-        most = self._settings.max_retries // 2
+        most = self._settings.max_retries // 3
         # The first of a heap are those of the nearest times; all of them would take long to look through.
         first = self._waiting[:_MOST_LOOKED_THROUGH]
         able = (entry for entry in first if entry[0] <= now and entry[2].repeats <= most)
