@@ -14,7 +14,7 @@ import polars as pl
 
 from npi_pipeline.providers.declared import read_declared
 from npi_pipeline.providers.inferred import read_undeclared
-from npi_pipeline.providers.rows import Rows, unknown_texts
+from npi_pipeline.providers.rows import Rows
 from npi_pipeline.schema.columns import TableLayout
 from npi_pipeline.schema.json_paths import UNKNOWN_FIELDS, Path, column_of, order_of
 from npi_pipeline.state_files.csv_injection import escape_formulas
@@ -171,4 +171,4 @@ def _escaped_but(rows: pl.DataFrame, name: str, numbers: Collection[str]) -> pl.
 
 
 def _unknown_column(rows: Rows) -> pl.Series:
-    return pl.Series(UNKNOWN_FIELDS, unknown_texts(rows), dtype=pl.String)
+    return pl.Series(UNKNOWN_FIELDS, [rest.text for rest in rows.rest], dtype=pl.String)

@@ -12,6 +12,7 @@ Not here: which days are compared (``find_changes``), the fields (``changed_fiel
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -124,33 +125,45 @@ def _contents(
     summary: _Summary,
 ) -> Iterator[bytes]:
     """The file piece by piece."""
-    yield BYTE_ORDER_MARK * cells.byte_order_mark + csv_of(_SCHEMA.to_frame(), include_header=True)
-    for differing in _gathered(_in_step(old, new), compare_bodies=layout is not None):
+
+    def content(differing: _Differing) -> bytes:
         rows = _rows(differing, layout, cells)
         summary.add(rows)
-        yield csv_of(rows)
+        return csv_of(rows)
+
+    yield BYTE_ORDER_MARK * cells.byte_order_mark + csv_of(_SCHEMA.to_frame(), include_header=True)
+    # Mapped: a loop would hold one piece, with all that it is made of, while the next is gathered.
+    yield from map(content, _gathered(_in_step(old, new), compare_bodies=layout is not None))
+
+
+class _Day:
+    """The rows of one day, taken run by run. A frame is read when it is needed, and let go with its last row."""
+
+    def __init__(self, frames: Iterable[pl.DataFrame]) -> None:
+        self._frames = (frame for frame in frames if frame.height)
+        self._frame: pl.DataFrame | None = None
+
+    def last_npi(self) -> str | None:
+        """The last of the NPIs at hand; None when there are no more."""
+        if self._frame is None:
+            self._frame = next(self._frames, None)
+        return None if self._frame is None else self._frame["npi"][-1]
+
+    def up_to(self, npi: str) -> pl.DataFrame:
+        """Take the rows up to an NPI, of those at hand."""
+        if self._frame is None:
+            return _NOBODY
+        count = int(self._frame["npi"].search_sorted(npi, side="right"))
+        run, rest = self._frame[:count], self._frame[count:]
+        self._frame = rest if rest.height else None
+        return run.select(_NOBODY.columns)
 
 
 def _in_step(old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """The rows of both days for the same run of NPIs, run after run."""
-    old_frames, new_frames = (frame for frame in old if frame.height), (frame for frame in new if frame.height)
-    before, after = next(old_frames, None), next(new_frames, None)
-    while before is not None or after is not None:
-        up_to = min(frame["npi"][-1] for frame in (before, after) if frame is not None)
-        old_run, before = _cut(before, up_to, old_frames)
-        new_run, after = _cut(after, up_to, new_frames)
-        yield old_run, new_run
-
-
-def _cut(
-    frame: pl.DataFrame | None, up_to: str, following: Iterator[pl.DataFrame]
-) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    """The rows of ``frame`` up to an NPI, and what comes after them."""
-    if frame is None:
-        return _NOBODY, None
-    count = int(frame["npi"].search_sorted(up_to, side="right"))
-    rest = frame[count:]
-    return frame[:count].select(_NOBODY.columns), rest if rest.height else next(following, None)
+    before, after = _Day(old), _Day(new)
+    while lasts := [npi for npi in (before.last_npi(), after.last_npi()) if npi is not None]:
+        yield before.up_to(min(lasts)), after.up_to(min(lasts))
 
 
 @dataclasses.dataclass
@@ -184,27 +197,33 @@ class _Differing:
 
 
 def _gathered(runs: Iterable[tuple[pl.DataFrame, pl.DataFrame]], *, compare_bodies: bool) -> Iterator[_Differing]:
-    differing = _Differing()
-    for old, new in runs:
-        both = old.join(new, on="npi", how="full", coalesce=True, suffix="_new").sort("npi")
-        has_other_answer = (pl.col("outcome") == _FOUND) & (pl.col("body") != pl.col("body_new"))
-        marked = both.with_columns(has_other_outcome=pl.col("outcome").ne_missing(pl.col("outcome_new"))).with_columns(
-            has_other_answer=~pl.col("has_other_outcome") & has_other_answer & pl.lit(compare_bodies)
-        )
-        for some in _cut_by_size(marked.filter(pl.col("has_other_outcome") | pl.col("has_other_answer"))):
-            differing.add(some)
-            if differing.is_enough:
-                yield differing
-                differing = _Differing()
-    if differing.count:
-        yield differing
+    gathered = [_Differing()]
+    # Mapped and popped: nothing that has been handed on, or was not needed, stays in memory meanwhile.
+    for marked in map(functools.partial(_marked, compare_bodies=compare_bodies), runs):
+        for run in _runs_by_size(marked):
+            gathered[0].add(marked[run])
+            if gathered[0].is_enough:
+                yield gathered.pop()
+                gathered.append(_Differing())
+    if gathered[0].count:
+        yield gathered.pop()
 
 
-def _cut_by_size(marked: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The same rows, as many at a time as are gathered."""
+def _marked(run: tuple[pl.DataFrame, pl.DataFrame], *, compare_bodies: bool) -> pl.DataFrame:
+    """The rows of both days that differ, and in what."""
+    old, new = run
+    both = old.join(new, on="npi", how="full", coalesce=True, suffix="_new").sort("npi")
+    has_other_answer = (pl.col("outcome") == _FOUND) & (pl.col("body") != pl.col("body_new"))
+    marked = both.with_columns(has_other_outcome=pl.col("outcome").ne_missing(pl.col("outcome_new"))).with_columns(
+        has_other_answer=~pl.col("has_other_outcome") & has_other_answer & pl.lit(compare_bodies)
+    )
+    return marked.filter(pl.col("has_other_outcome") | pl.col("has_other_answer"))
+
+
+def _runs_by_size(marked: pl.DataFrame) -> Iterator[slice]:
+    """As many rows at a time as are gathered."""
     sizes = marked["body"].str.len_bytes().fill_null(0) + marked["body_new"].str.len_bytes().fill_null(0)
-    for run in runs_of(sizes.to_list(), _GATHERED_CHARACTERS):
-        yield marked[run]
+    return runs_of(sizes.to_list(), _GATHERED_CHARACTERS)
 
 
 def _rows(differing: _Differing, layout: TableLayout | None, cells: Cells) -> pl.DataFrame:

@@ -22,7 +22,7 @@ import polars as pl
 
 from npi_pipeline.providers.answers import parsed
 from npi_pipeline.providers.coercion import MAX_EPOCH, coerce_to_layout
-from npi_pipeline.providers.rows import NOTHING_UNKNOWN, Rows, Unknown
+from npi_pipeline.providers.rows import NO_REST, Rest, Rows, rest_of
 from npi_pipeline.providers.states import ADDRESS_FIELDS, MAX_TEXT_LENGTH, NOWHERE, Address, Practice, practice_of
 from npi_pipeline.schema.columns import (
     Field,
@@ -174,7 +174,7 @@ def _read(bodies: Sequence[str], plan: _Plan, *, fit_all: bool) -> Rows:
     texts: dict[str, list[pl.Series]] = {name: [] for name in plan.texts}
     booleans: dict[tuple[str, str], list[bool | None]] = {key: [] for key in plan.boolean_of}
     counts: dict[str, list[int]] = {part.name: [] for part in plan.lists}
-    rest: list[tuple[Unknown, Unknown]] = []
+    rest: list[Rest] = []
     for run in _runs(bodies):
         records = [_record(body, plan, rest, fit=fit_all) for body in run]
         groups = _groups(records, plan, counts)
@@ -198,8 +198,7 @@ def _read(bodies: Sequence[str], plan: _Plan, *, fit_all: bool) -> Rows:
     ]
     return Rows(
         frame=pl.DataFrame([*scalars, *lists]),
-        unknown=[unknown for unknown, _ in rest],
-        beyond=[beyond for _, beyond in rest],
+        rest=rest,
         practice=_practice(columns, counts, plan.layout, len(bodies)),
         widths={name: min(max(of_list, default=0), plan.widths[name]) for name, of_list in counts.items()},
     )
@@ -244,7 +243,7 @@ def _columns(
     return columns
 
 
-def _record(body: str, plan: _Plan, rest: list[tuple[Unknown, Unknown]], *, fit: bool) -> Any:
+def _record(body: str, plan: _Plan, rest: list[Rest], *, fit: bool) -> Any:
     # A NUL, which no file may hold, can only stand in JSON like this.
     if not fit and not ("\\" in body and "\\u0000" in body):
         try:
@@ -252,10 +251,10 @@ def _record(body: str, plan: _Plan, rest: list[tuple[Unknown, Unknown]], *, fit:
         except ValueError:
             pass
         else:
-            rest.append((NOTHING_UNKNOWN, NOTHING_UNKNOWN))
+            rest.append(NO_REST)
             return record
     fit_record, unknown, beyond = coerce_to_layout(parsed(body), plan.layout, plan.widths)
-    rest.append((unknown, beyond))
+    rest.append(rest_of(unknown, beyond))
     return msgspec.convert(fit_record, plan.record_type)
 
 

@@ -17,7 +17,7 @@ import msgspec
 import polars as pl
 
 from npi_pipeline.providers.answers import parsed
-from npi_pipeline.providers.rows import MAX_CELLS, Rows, Unknown
+from npi_pipeline.providers.rows import MAX_CELLS, Rest, Rows, rest_of
 from npi_pipeline.providers.states import Practice, addresses_in, practice_of
 from npi_pipeline.schema.columns import LIST_WIDTH, MAX_COLUMNS, ColumnType, TableLayout, file_columns
 from npi_pipeline.schema.json_paths import NUL, Path, column_of, name_of, order_of, text_of, without_nul
@@ -130,8 +130,7 @@ class _Batch:
 
     places: _Places
     used: list[_Place] = dataclasses.field(default_factory=list)
-    unknown: list[Unknown] = dataclasses.field(default_factory=list)
-    beyond: list[Unknown] = dataclasses.field(default_factory=list)
+    rest: list[Rest] = dataclasses.field(default_factory=list)
     practice: list[Practice] = dataclasses.field(default_factory=list)
 
     def is_full(self, leaves: list[tuple[_Place, Any]]) -> bool:
@@ -153,8 +152,7 @@ class _Batch:
                     unknown[place.path] = value
             else:
                 unknown[place.path] = value
-        self.unknown.append(unknown)
-        self.beyond.append(beyond)
+        self.rest.append(rest_of(unknown, beyond))
 
     def _use(self, place: _Place) -> None:
         if place.used:
@@ -170,8 +168,7 @@ class _Batch:
             place.cells += [None] * (len(self.practice) - len(place.cells))
         return Rows(
             pl.DataFrame([pl.Series(column_of(place.path), place.cells, dtype=pl.String) for place in self.used]),
-            self.unknown,
-            self.beyond,
+            self.rest,
             self.practice,
             paths={place.path: place.type for place in self.used},
         )

@@ -27,7 +27,7 @@ from npi_pipeline.providers.inferred import (
     most_common_columns,
     read_undeclared,
 )
-from npi_pipeline.providers.rows import Rows, Unknown, runs_of, unknown_texts
+from npi_pipeline.providers.rows import Rows, runs_of
 from npi_pipeline.schema.columns import Column, ColumnType, TableLayout, file_columns, record_columns
 from npi_pipeline.schema.json_paths import (
     LEADING_COLUMNS,
@@ -36,9 +36,7 @@ from npi_pipeline.schema.json_paths import (
     UNRECOGNISED_STATES,
     Path,
     column_of,
-    name_of,
     order_of,
-    pattern_of,
 )
 
 NO_STATE = "None"
@@ -141,17 +139,13 @@ class _Summary:
         for states, records in Counter(states for states, _ in rows.practice).items():
             for state in states or (NO_STATE,):
                 self._per_state[state] = self._per_state.get(state, 0) + records
-        for npi, unknown, beyond, (_, unrecognised) in zip(npis, rows.unknown, rows.beyond, rows.practice, strict=True):
+        for npi, rest, (_, unrecognised) in zip(npis, rows.rest, rows.practice, strict=True):
             for text in unrecognised:
                 self._unrecognised.add(text, npi)
-            if unknown or beyond:
-                self._notice(npi, unknown, beyond)
-
-    def _notice(self, npi: str, unknown: Unknown, beyond: Unknown) -> None:
-        for name in sorted({name_of(path) for path in {path[:-1] for path in beyond}}):
-            self._beyond.add(name, npi)
-        for pattern in sorted(set(map(pattern_of, unknown))):
-            self._unknown.add(pattern, npi)
+            for name in rest.beyond:
+                self._beyond.add(name, npi)
+            for name in rest.unknown:
+                self._unknown.add(name, npi)
 
     def table(self) -> ProviderTable:
         if self._layout.declared:
@@ -268,7 +262,7 @@ def _with_internals(found: pl.DataFrame, rows: Rows) -> pl.DataFrame:
         [
             *leading.select(LEADING_COLUMNS).get_columns(),
             *rows.frame.get_columns(),
-            pl.Series(UNKNOWN_FIELDS, unknown_texts(rows), dtype=pl.String),
+            pl.Series(UNKNOWN_FIELDS, [rest.text for rest in rows.rest], dtype=pl.String),
             _lists_of_text(STATES, [states for states, _ in rows.practice]),
             _lists_of_text(UNRECOGNISED_STATES, [texts for _, texts in rows.practice]),
         ]

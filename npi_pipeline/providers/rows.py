@@ -13,10 +13,9 @@ import polars as pl
 
 from npi_pipeline.providers.states import Practice
 from npi_pipeline.schema.columns import ColumnType
-from npi_pipeline.schema.json_paths import Path, json_text, name_of
+from npi_pipeline.schema.json_paths import Path, json_text, name_of, pattern_of
 
 Unknown = Mapping[Path, Any]
-NOTHING_UNKNOWN: Unknown = {}
 
 MAX_CELLS = 4_000_000
 """Rows are handled so many at a time that their cells stay below this: wide records must not fill the memory."""
@@ -25,20 +24,50 @@ MAX_BYTES = 12 << 20
 """And so many that they take no more bytes than this, if they are more than one."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rest:
+    """What no column holds of one record.
+
+    ``text`` is the cell of ``unknown_fields``: a JSON object of path and value; None where there is nothing.
+    ``unknown`` are the names of the fields that are not known, with ``[*]`` for a position, and ``beyond`` those of the
+    lists that have more items than columns.
+    """
+
+    text: str | None = None
+    unknown: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
+
+
+NO_REST = Rest()
+
+
+def rest_of(unknown: Unknown, beyond: Unknown) -> Rest:
+    """The rest of a record, which is told at once: parsed, it would take many times as much memory as its text.
+
+    ``unknown`` is what no column holds by its path, and ``beyond`` are the items for which their list has no columns
+    left.
+    """
+    if not unknown and not beyond:
+        return NO_REST
+    return Rest(
+        text=json_text({name_of(path): value for path, value in {**unknown, **beyond}.items()}),
+        unknown=tuple(sorted(set(map(pattern_of, unknown)))),
+        beyond=tuple(sorted({name_of(path) for path in {path[:-1] for path in beyond}})),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """Some records as rows.
 
     ``frame`` has the scalars of the records, one column each, and then their declared lists, one column each, whose
     values are lists of objects (null when a record has no item). ``widths`` says how many items each list has at most,
-    ``paths`` the path and type of each column of a format without a declared schema. One item per row: ``unknown`` is
-    what no column holds, ``beyond`` the items for which their list has no columns left, ``practice`` where the record
-    practises.
+    ``paths`` the path and type of each column of a format without a declared schema. One item per row: ``rest`` is what
+    no column holds, ``practice`` where the record practises.
     """
 
     frame: pl.DataFrame
-    unknown: list[Unknown]
-    beyond: list[Unknown]
+    rest: list[Rest]
     practice: list[Practice]
     widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
     paths: Mapping[Path, ColumnType | None] = dataclasses.field(default_factory=dict)
@@ -53,13 +82,3 @@ def runs_of(sizes: Iterable[int], most: int = MAX_BYTES) -> Iterator[slice]:
             start, total = stop, 0
         total += size
     yield slice(start, stop + 1)
-
-
-def unknown_texts(rows: Rows) -> list[str | None]:
-    """The cells of ``unknown_fields``: a JSON object of path and value each; None where there is nothing."""
-    return [
-        json_text({name_of(path): value for path, value in {**unknown, **beyond}.items()})
-        if unknown or beyond
-        else None
-        for unknown, beyond in zip(rows.unknown, rows.beyond, strict=True)
-    ]
