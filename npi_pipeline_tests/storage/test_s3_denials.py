@@ -5,17 +5,24 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from npi_pipeline.npi_list.source import ListSelection, ListUnavailableError, read_list_object
 from npi_pipeline.orchestration.resources import NpiListSource
 from npi_pipeline.orchestration.s3_resource import S3
-from npi_pipeline.storage.data_root import StorageError
+from npi_pipeline.proofs.day_status import Standing, status_of_day
+from npi_pipeline.settings import FileSettings
+from npi_pipeline.state_files.publish import verify_published
+from npi_pipeline.storage import s3_lease
+from npi_pipeline.storage.data_root import StorageError, StoredFile
 from npi_pipeline.storage.s3 import S3Root
 from npi_pipeline_tests.ministack import MINISTACK, MiniStack, ministack
+from npi_pipeline_tests.state_files.test_publish import DIR, FIRST, FOLDER, SECOND, publish_contents, published
 
 pytestmark = [
     pytest.mark.skipif(not MINISTACK.exists(), reason="MiniStack is not there: make test installs it"),
@@ -91,6 +98,102 @@ def test_each_permission_of_the_data_root_is_named_when_it_is_missing(server: Mi
         granted.append(action)
         grant(server, user, *granted)
         do()
+
+
+EVERYTHING = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket")
+
+
+class ChangingRoot(S3Root):
+    """``before`` is called before each request of a publication, with the method and the path."""
+
+    def __init__(self, prefix: str, before: Callable[[str, str], object]) -> None:
+        super().__init__(BUCKET, prefix)
+        self._before = before
+
+    def upload(self, path: str, source: Path) -> None:
+        self._before("upload", path)
+        super().upload(path, source)
+
+    def list(self, prefix: str) -> list[StoredFile]:
+        self._before("list", prefix)
+        return super().list(prefix)
+
+    def write_if(self, path: str, data: bytes, tag: str | None) -> str | None:
+        self._before("write_if", path)
+        return super().write_if(path, data, tag)
+
+    def delete(self, *paths: str) -> None:
+        self._before("delete", paths[0])
+        super().delete(*paths)
+
+
+@pytest.fixture
+def before_denial(server: MiniStack, user: str, tmp_path: Path) -> S3Root:
+    """A root of this test's own with a published day, where this user may do everything."""
+    grant(server, user, *EVERYTHING)
+    root = S3Root(BUCKET, user)
+    publish_contents(root, tmp_path / "first", FIRST)
+    return root
+
+
+def publish_denied(server: MiniStack, user: str, folder: Path, action: str, method: str, at: str) -> None:
+    """Publish again; from ``method`` with a path that ends in ``at`` on this user may not do ``action`` any more."""
+
+    def deny(called: str, path: str) -> None:
+        if called == method and path.endswith(at):
+            grant(server, user, *(granted for granted in EVERYTHING if granted != action))
+
+    publish_contents(ChangingRoot(user, deny), folder, SECOND)
+
+
+def assert_whole(root: S3Root, contents: dict[str, bytes]) -> None:
+    assert published(root) == contents
+    assert list(verify_published(root, DIR, DAY)) == []
+    assert status_of_day(root, FileSettings(), DAY).standing is Standing.complete
+
+
+@pytest.mark.parametrize(
+    ("action", "method", "at"),
+    [
+        ("s3:PutObject", "upload", "NY.csv"),
+        ("s3:ListBucket", "list", FOLDER),
+        ("s3:PutObject", "write_if", "manifest.json"),
+    ],
+)
+def test_a_publish_that_is_denied_on_its_way_leaves_the_old_day_and_a_rerun_that_is_granted_heals(
+    server: MiniStack,
+    user: str,
+    before_denial: S3Root,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+    method: str,
+    at: str,
+) -> None:
+    with pytest.raises(StorageError) as refused:
+        publish_denied(server, user, tmp_path / "denied", action, method, at)
+    assert str(refused.value).isprintable()
+    assert re.search(rf"\Acannot .*; grant .*{action}.* to these credentials", str(refused.value))
+    grant(server, user, *EVERYTHING)
+    assert_whole(before_denial, FIRST)
+    monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)  # the lease that could not be given back has run out
+    publish_contents(before_denial, tmp_path / "granted", SECOND)
+    assert_whole(before_denial, SECOND)
+    assert len(before_denial.list(FOLDER)) == len(SECOND) + 1, "nothing of the denied one is left"
+
+
+def test_a_publish_that_may_not_delete_shows_the_new_day_and_says_what_it_left_behind(
+    server: MiniStack, user: str, before_denial: S3Root, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        publish_denied(server, user, tmp_path / "denied", "s3:DeleteObject", "delete", "")
+    (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("npi_pipeline"))
+    assert re.search(r"left behind: cannot delete .*; grant .*s3:DeleteObject.* to these credentials", line)
+    assert_whole(before_denial, SECOND)
+    grant(server, user, *EVERYTHING)
+    publish_contents(before_denial, tmp_path / "granted", FIRST)
+    assert_whole(before_denial, FIRST)
+    assert len(before_denial.list(FOLDER)) == len(FIRST) + 1, "nothing of the day before is left"
 
 
 def test_without_the_permission_to_list_versions_a_past_days_list_is_in_doubt(server: MiniStack, user: str) -> None:
