@@ -15,7 +15,7 @@ import pytest
 from npi_pipeline.npi_list.source import ListSelection, ListUnavailableError, read_list_object
 from npi_pipeline.orchestration.resources import NpiListSource
 from npi_pipeline.orchestration.s3_resource import S3
-from npi_pipeline.proofs.day_status import Standing, status_of_day
+from npi_pipeline.proofs.day_status import DayState, status_of_day
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.publish import verify_published
 from npi_pipeline.storage import s3_lease
@@ -149,7 +149,7 @@ def publish_denied(server: MiniStack, user: str, folder: Path, action: str, meth
 def assert_whole(root: S3Root, contents: dict[str, bytes]) -> None:
     assert published(root) == contents
     assert list(verify_published(root, DIR, DAY)) == []
-    assert status_of_day(root, FileSettings(), DAY).standing is Standing.complete
+    assert status_of_day(root, FileSettings(), DAY).state is DayState.complete
 
 
 @pytest.mark.parametrize(
