@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     days = [str(FIRST + dt.timedelta(days=ahead)) for ahead in range(arguments.days)]
-    chance = random.Random(arguments.seed)
+    rng = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder, local_s3() as s3, emulated_registry(latency=0.05) as registry:
         # Other NPIs every day, so that each day has something to fetch and to lose.
         npis = list(npi_numbers(600 * len(days), seed=19))
@@ -113,8 +113,8 @@ def main() -> None:
         backfills = [deployment.backfill(days)]
         try:
             while killed.total() < arguments.kills and not deployment.is_over(backfills[-1]):
-                time.sleep(chance.uniform(0.0, LONGEST))
-                what = chance.choice(["daemon", "run", "webserver", "all"])
+                time.sleep(rng.uniform(0.0, LONGEST))
+                what = rng.choice(["daemon", "run", "webserver", "all"])
                 killed[what] += services.kill(what)
                 for day in deployment.published_days():
                     assert list(verify_published(root, "state_files", dt.date.fromisoformat(day))) == []

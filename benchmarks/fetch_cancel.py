@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="20 cancellations instead of 100")
     cancellations = 20 if parser.parse_args().quick else 100
-    chance = random.Random(1)
+    rng = random.Random(1)
     npis = list(npi_numbers(cancellations * 60))
     known: dict[str, Outcome] = {}
     seconds_to_stop: list[float] = []
@@ -33,8 +33,8 @@ def main() -> None:
             stop = threading.Event()
             set_at = 0.0
             left = [npi for npi in npis if npi not in known]
-            leave_after = chance.randrange(120) if number < cancellations else -1
-            by_event = chance.random() < 0.5
+            leave_after = rng.randrange(120) if number < cancellations else -1
+            by_event = rng.random() < 0.5
             nppes = Registry(FORMATS["nppes"], registry.url)
             for count, outcome in enumerate(fetch(left, nppes, FetchSettings(wait=0.05), stop=stop)):
                 assert outcome.npi not in known

@@ -58,20 +58,20 @@ class ModelRegistry:
     def capacity_at(self, now: float) -> float:
         return next((capacity for start, capacity in reversed(self.steps) if start <= now), self.capacity)
 
-    def ask(self, now: float, chance: random.Random) -> tuple[float, bool, Answer]:
+    def ask(self, now: float, rng: random.Random) -> tuple[float, bool, Answer]:
         """How long the answer takes, whether the request was admitted, and the answer."""
         self.requests += 1
         if self.max_in_flight and self.in_work >= self.max_in_flight:
             self.refused += 1
             return self.refusal_latency, False, Answer(_FAILED, Signal.error, 503)
-        if not self._admit(now) or chance.random() < self.random_refusals:
+        if not self._admit(now) or rng.random() < self.random_refusals:
             self.refused += 1
             return self.refusal_latency, False, Answer(_FAILED, Signal.throttled, 429, retry_after=0.0)
         self.in_work += 1
-        latency = self.latency * math.exp(chance.gauss(0, self.sigma))
+        latency = self.latency * math.exp(rng.gauss(0, self.sigma))
         if self.slow_above and self.in_work > self.slow_above:
             latency *= self.in_work / self.slow_above
-        is_error = chance.random() < self.errors
+        is_error = rng.random() < self.errors
         return latency, True, Answer(_FAILED, Signal.error, 500) if is_error else Answer(_FOUND, Signal.good, 200)
 
     def _admit(self, now: float) -> bool:
@@ -246,20 +246,18 @@ REGISTRIES: dict[str, ModelRegistry] = {
 def simulate(law: Callable[[int], Limiter], model: ModelRegistry, seed: int) -> tuple[float, float]:
     """Seconds over the floor, and the share of requests refused."""
     registry = dataclasses.replace(model)
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     limiter = law(registry.threads)
     settings = FetchSettings(threads=registry.threads, max_retries=1000)
     npis = (str(number) for number in range(registry.npis))
-    scheduler = Scheduler(
-        npis, settings, limiter=limiter, breaker=Breaker(patience=3600, now=0.0), chance=chance, now=0.0
-    )
+    scheduler = Scheduler(npis, settings, limiter=limiter, breaker=Breaker(patience=3600, now=0.0), rng=rng, now=0.0)
     now = 0.0
     answers: list[tuple[float, int, bool, Attempt, Answer]] = []
     order = itertools.count()
     while (step := scheduler.next(now)) is not None:
         if isinstance(step, Attempt):
-            seconds, admitted, answer = registry.ask(now, chance)
-            answer = dataclasses.replace(answer, seconds=seconds + chance.expovariate(1 / _WAKING))
+            seconds, admitted, answer = registry.ask(now, rng)
+            answer = dataclasses.replace(answer, seconds=seconds + rng.expovariate(1 / _WAKING))
             heapq.heappush(answers, (now + answer.seconds, next(order), admitted, step, answer))
             continue
         assert isinstance(step, float)

@@ -99,7 +99,7 @@ class ModelRegistry:
 
     def __init__(self, weather: Weather, seed: int) -> None:
         self.weather = weather
-        self._chance = random.Random(f"answers {seed}")
+        self._rng = random.Random(f"answers {seed}")
         plan = random.Random(f"plan {seed}")
         self._faults = [self._planned(plan) for _ in range(weather.npis)]
         self._is_slow = [plan.random() < weather.slow for _ in range(weather.npis)]
@@ -124,7 +124,7 @@ class ModelRegistry:
         """How long the answer takes, whether the request is in work, and the answer."""
         weather = self.weather
         self.requests += 1
-        latency = weather.latency * weather.slowness_at(now) * math.exp(self._chance.gauss(0, weather.sigma))
+        latency = weather.latency * weather.slowness_at(now) * math.exp(self._rng.gauss(0, weather.sigma))
         if weather.silent and weather.silent[0] <= now < sum(weather.silent):
             until_then = sum(weather.silent) - now + latency
             return (until_then, False, GOOD) if until_then < READ_TIMEOUT else (READ_TIMEOUT, False, TROUBLE)
@@ -133,16 +133,16 @@ class ModelRegistry:
         if weather.max_in_flight and self.in_work >= weather.max_in_flight:
             self.refused += 1
             return REFUSAL_LATENCY, False, dataclasses.replace(TROUBLE, status=503)
-        if not self._admits(now) or self._chance.random() < weather.random_refusals:
+        if not self._admits(now) or self._rng.random() < weather.random_refusals:
             return REFUSAL_LATENCY, False, self._refusal(now)
         self.in_work += 1
         if weather.slow_above and self.in_work > weather.slow_above:
             latency *= self.in_work / weather.slow_above
         if self._left[npi]:
             return self._fault(self._left[npi].pop(), latency)
-        if self._chance.random() < weather.black_holes:
+        if self._rng.random() < weather.black_holes:
             return READ_TIMEOUT, True, TROUBLE
-        if self._chance.random() < weather.errors:
+        if self._rng.random() < weather.errors:
             return latency, True, TROUBLE
         return (weather.slow_seconds if self._is_slow[npi] else latency), True, GOOD
 
@@ -270,14 +270,14 @@ def simulate(weather: Weather, seed: int) -> Run:  # noqa: C901 - the loop of th
     """A fetch with the product's settings as they are, in simulated time."""
     registry = ModelRegistry(weather, seed)
     settings = FetchSettings(threads=weather.threads)
-    chance = random.Random(f"fetch {seed}")
+    rng = random.Random(f"fetch {seed}")
     breaker = Breaker(patience=settings.down_after, now=0.0)
     scheduler = Scheduler(
         map(str, range(weather.npis)),
         settings,
         limiter=Limiter(ceiling=weather.threads),
         breaker=breaker,
-        chance=chance,
+        rng=rng,
         now=0.0,
     )
     now = 0.0
@@ -299,7 +299,7 @@ def simulate(weather: Weather, seed: int) -> Run:  # noqa: C901 - the loop of th
             continue
         if isinstance(step, Attempt):
             seconds, in_work, answer = registry.ask(now, int(step.npi))
-            seconds += chance.expovariate(1 / WAKING)
+            seconds += rng.expovariate(1 / WAKING)
             number = next(order)
             in_flight[step] = (now, number, in_work, dataclasses.replace(answer, seconds=seconds))
             heapq.heappush(due, (now + seconds, number, step))
@@ -316,7 +316,7 @@ def simulate(weather: Weather, seed: int) -> Run:  # noqa: C901 - the loop of th
             now = until
         if breaker.outage(now):
             break
-        for attempt in list(scheduler.to_break_off(now)):
+        for attempt in list(scheduler.to_abort(now)):
             if attempt not in in_flight:
                 continue
             sent_at, _, in_work, _ = in_flight.pop(attempt)

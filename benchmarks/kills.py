@@ -53,7 +53,7 @@ def sweep(data_root: str, kills: int, registry: EmulatedRegistry) -> str:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["npi_pipeline.npi_records.record_outcomes", "boto3"])
     npis = list(npi_numbers(kills * 400, seed=4))
-    chance = random.Random(1)
+    rng = random.Random(1)
     root = open_data_root(data_root)
     asked_again = 0
     kept: set[str] = set()
@@ -65,7 +65,7 @@ def sweep(data_root: str, kills: int, registry: EmulatedRegistry) -> str:
         process.start()
         while process.is_alive() and registry.stats().requests == before:
             time.sleep(0.01)
-        process.join(chance.uniform(0.0, LONGEST))
+        process.join(rng.uniform(0.0, LONGEST))
         process.kill()
         process.join()
         if process.exitcode == 0:

@@ -158,12 +158,12 @@ def sweep(data_root: str, pauses: int, npis: list[str], url: str, seed: int = 1)
     )
     runs = Runs(data_root, npis, url)
     length = runs.whole()
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     ended: collections.Counter[str] = collections.Counter()
     with reading(data_root) as seen:
         for _ in range(pauses):
             with runs.begun() as paused:
-                paused.join(chance.uniform(0.0, length))
+                paused.join(rng.uniform(0.0, length))
                 if paused.exitcode is not None:
                     ended["over before it was paused"] += 1
                     continue

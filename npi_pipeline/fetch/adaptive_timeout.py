@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from npi_pipeline.fetch.attempt import Attempt
 
 # Below a second there is little to be won, and threads of a busy process are late by tenths of it.
-_LEAST_SECONDS = 1.0
+_MIN_SECONDS = 1.0
 _MULTIPLE = 3.0
 _QUANTILE = 0.99
 # Fewer answers tell less of their tail: the multiple is larger in proportion.
@@ -33,7 +33,7 @@ _REWARD = 4.0
 # Half of them are kept for those that were broken off before: where each NPI meets two drips, the second try proves
 # nothing yet.
 _RESERVE = 4.0
-_LARGEST_BUDGET = 200.0
+_MAX_BUDGET = 200.0
 
 
 class AdaptiveTimeout:
@@ -55,7 +55,7 @@ class AdaptiveTimeout:
         if not self._answers:
             return self._longest
         doubt = max(1.0, _ENOUGH_ANSWERS / self._answers)
-        return min(self._longest, max(_LEAST_SECONDS, _MULTIPLE * self._quantile * doubt))
+        return min(self._longest, max(_MIN_SECONDS, _MULTIPLE * self._quantile * doubt))
 
     def sent(self, attempt: Attempt) -> None:
         """A request is in flight."""
@@ -69,15 +69,15 @@ class AdaptiveTimeout:
         del self._in_flight[attempt]
         if seconds > self.seconds:
             self._budget += not is_good
-        elif is_good and attempt.broken_off:
-            self._budget = min(_LARGEST_BUDGET, self._budget + _REWARD)
+        elif is_good and attempt.aborted:
+            self._budget = min(_MAX_BUDGET, self._budget + _REWARD)
         # Until the first good answer, failures tell at least how soon the registry answers at all.
         if is_good or (not self._has_been_good and seconds < self.seconds):
             self._learn(seconds)
         self._has_been_good |= is_good
         return False
 
-    def to_break_off(self, now: float, *, is_down: bool) -> Iterator[Attempt]:
+    def to_abort(self, now: float, *, is_down: bool) -> Iterator[Attempt]:
         """The requests to break off now; ``is_down``: nothing is answered, so that nothing is lost by it.
 
         Each is named until it has ended, because it may just have begun when it was broken off.
@@ -95,7 +95,7 @@ class AdaptiveTimeout:
                 yield attempt
             elif self._may_break_off(attempt, age, timeout, is_down=is_down):
                 self._budget -= not is_down
-                attempt.broken_off += 1
+                attempt.aborted += 1
                 self.overdue -= 1
                 del self._in_flight[attempt]
                 self._broken_off[attempt] = None
@@ -103,9 +103,9 @@ class AdaptiveTimeout:
 
     def _may_break_off(self, attempt: Attempt, age: float, timeout: float, *, is_down: bool) -> bool:
         # Who was broken off twice gets twice the time, and so on: it may be slow itself.
-        if age < timeout * 2.0 ** max(0, attempt.broken_off - 1):
+        if age < timeout * 2.0 ** max(0, attempt.aborted - 1):
             return False
-        enough = 1.0 if attempt.broken_off else _RESERVE + 1.0
+        enough = 1.0 if attempt.aborted else _RESERVE + 1.0
         return is_down or (self._budget >= enough and not attempt.is_last)
 
     def _learn(self, seconds: float) -> None:

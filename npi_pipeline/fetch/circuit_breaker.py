@@ -22,11 +22,11 @@ import math
 
 from npi_pipeline.fetch.answer import Answer, Signal
 
-# So improbable are failures in a row that open it, and no fewer are enough: more of troubles, which may be those of a
+# So improbable are failures in a row that open it, and no fewer are enough: more of errors, which may be those of a
 # few NPIs that are asked again and again, than of refusals, which are the registry's.
 _BY_CHANCE = math.log(1e-6)
-_LEAST_TROUBLES = 30
-_LEAST_REFUSALS = 10
+_MIN_ERRORS = 30
+_MIN_REFUSALS = 10
 # So improbable are failures of one NPI in a row that are its own, and not what the registry does to everybody.
 _BY_CHANCE_OF_ONE = math.log(1e-3)
 # So improbable is it that all probes of a registry that is up again fail.
@@ -35,10 +35,10 @@ _PROBES_ALL_FAIL = math.log(0.05)
 _MEMORY = 1 / 64
 _SHARES = (0.01, 0.7)
 _FIRST_PAUSE = 0.25
-_LONGEST_PAUSE = 5.0
+_MAX_PAUSE = 5.0
 # A registry that still refuses everything after a calendar minute may begin its penalty anew with each request: then
 # only ever longer pauses end it.
-_LONGEST_QUOTA = 65.0
+_MAX_QUOTA = 65.0
 
 
 class RegistryDownError(RuntimeError):
@@ -85,7 +85,7 @@ class Breaker:
     @property
     def is_suspicious(self) -> bool:
         """Whether it may be about to open: then it matters whether other NPIs fail too."""
-        return self.is_open or self._failures >= _LEAST_REFUSALS
+        return self.is_open or self._failures >= _MIN_REFUSALS
 
     @property
     def unsurprising(self) -> int:
@@ -168,8 +168,8 @@ class Breaker:
         self._probes_failed += 1
         if self._probes_failed < self._probes:
             return
-        is_long = answer.signal is Signal.throttled and now - self._opened_at > _LONGEST_QUOTA
-        self._rest(now, min(self._pause * 2, math.inf if is_long else _LONGEST_PAUSE))
+        is_long = answer.signal is Signal.throttled and now - self._opened_at > _MAX_QUOTA
+        self._rest(now, min(self._pause * 2, math.inf if is_long else _MAX_PAUSE))
 
     def _rest(self, now: float, seconds: float) -> None:
         self._pause = seconds
@@ -186,7 +186,7 @@ class Reopening:
 
 
 def _least(answer: Answer) -> int:
-    return _LEAST_REFUSALS if answer.signal is Signal.throttled else _LEAST_TROUBLES
+    return _MIN_REFUSALS if answer.signal is Signal.throttled else _MIN_ERRORS
 
 
 def _bounded(share: float) -> float:

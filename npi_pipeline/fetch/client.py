@@ -81,14 +81,14 @@ class Client:
             status = response.status
             answer = self._answer_of(npi, response)
         except BodyError as error:
-            answer = _trouble(str(error), status)
+            answer = _failed_answer(str(error), status)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             self._connection.drop()
-            answer = _trouble(_reason_of(error), status)
+            answer = _failed_answer(_reason_of(error), status)
         if self._connection.is_aborted:
             # Whatever was read, it may be cut short in a way that looks whole.
             self._connection.drop()
-            answer = _trouble("the answer took longer than a request may take")
+            answer = _failed_answer("the answer took longer than a request may take")
         return dataclasses.replace(answer, seconds=time.monotonic() - started)
 
     def abort(self) -> None:
@@ -181,7 +181,7 @@ def _host_of(location: str) -> str:
         return "what is no URL"
 
 
-def _trouble(reason: str, status: int | None = None) -> Answer:
+def _failed_answer(reason: str, status: int | None = None) -> Answer:
     return Answer(Verdict(Outcome.failed, reason, retryable=True), Signal.error, status)
 
 

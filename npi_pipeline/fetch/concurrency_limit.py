@@ -1,10 +1,10 @@
-"""The concurrency limit: how many requests may be in flight, learnt from troubles and from latency.
+"""The concurrency limit: how many requests may be in flight, learnt from errors and from latency.
 
 An overloaded registry answers 5xx, resets, or lets everybody wait. What got through at an alarm is the mean number of
 requests in flight that ended well: latency times good answers a second, by Little's law. Requests that the fetch broke
 off itself are no sign: whether they were slow because of the load is seen by the good answers.
 
-Not here: the law by which the limit is learnt (``learnt_limit``), how fast requests follow each other
+Not here: the law by which the limit is learnt (``adaptive_limit``), how fast requests follow each other
 (``rate_limiter``).
 """
 
@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import math
 
-from npi_pipeline.fetch.learnt_limit import LearntLimit, Way
+from npi_pipeline.fetch.adaptive_limit import AdaptiveLimit, Recovery
 
 _START = 16.0
 _LEAST = 1.0
-# Three troubles in a hundred are borne; registries have so many for reasons of their own.
-_BORNE = 0.03
-# Twice as many answers as for the rate, because one request in flight too many can cost many troubles; but few requests
+# Three errors in a hundred are tolerated; registries have so many for reasons of their own.
+_ERROR_TOLERANCE = 0.03
+# Twice as many answers as for the rate, because one request in flight too many can cost many errors; but few requests
 # that take long must not keep the limit down for minutes.
-_WAY = Way(answers=200.0, seconds=20.0, shortest=1.0)
+_RECOVERY = Recovery(answers=200.0, seconds=20.0, shortest=1.0)
 # Answers count when at least half of the limit was in use: else it was not what held the fetch back.
 _IN_USE = 0.5
 # Latency counts as risen when it has doubled; then each good answer takes a little of the limit.
@@ -37,8 +37,12 @@ class ConcurrencyLimit:
     """Requests that may be in flight; ``ceiling`` is never exceeded."""
 
     def __init__(self, ceiling: int) -> None:
-        self._limit = LearntLimit(
-            min(_START, ceiling), least=min(_LEAST, ceiling), most=ceiling, borne=_BORNE, way=_WAY
+        self._limit = AdaptiveLimit(
+            min(_START, ceiling),
+            minimum=min(_LEAST, ceiling),
+            maximum=ceiling,
+            error_tolerance=_ERROR_TOLERANCE,
+            recovery=_RECOVERY,
         )
         self._good_seconds = self._bad_seconds = 0.0
         self._answers = 0
@@ -64,7 +68,7 @@ class ConcurrencyLimit:
             self._good_seconds += latency
             self._limit.succeeded(now, sent_at, 1 / self.limit if use >= 1 else 0.0)
 
-    def trouble(self, now: float, sent_at: float, latency: float, use: float) -> None:
+    def on_error(self, now: float, sent_at: float, latency: float, use: float) -> None:
         """A request failed, after ``latency`` seconds, in a way that an overloaded registry may cause."""
         if use < _IN_USE:
             return

@@ -7,7 +7,7 @@ ratio test), and the share before the cut is what they are compared with.
 Answers count in the order in which the requests were sent, and only once even slow ones have come: refusals come
 sooner than answers, or later, and the first few would tell of whatever is quicker.
 
-Not here: when the limit is cut, and what follows from the verdict (``learnt_limit``).
+Not here: when the limit is cut, and what follows from the verdict (``adaptive_limit``).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import math
 # Failures are to fall to this share of what they were, or to what is usual anyway, if the cut is to have helped.
 _HELPED = 0.3
 # To be told apart at all, the two must differ.
-_LEAST_CONTRAST = 0.8
+_MIN_CONTRAST = 0.8
 # Nineteen in twenty verdicts are right where only one decides; a wrong one is found out by the next alarm.
 _CERTAIN = math.log(20.0)
 # A share that has risen by half, and by more than two failures, is no longer that before the cut.
 _RISEN = 1.5
 _RISEN_BY = 2
 # From a registry at which (nearly) everything fails there is nothing to be learnt about a limit.
-_MOST_USUAL = 0.75
-_LARGEST_SHARE = 0.95
+_MAX_USUAL = 0.75
+_MAX_SHARE = 0.95
 # So many times the mean latency after a request was sent, its answer is there, or will be very late.
 _SLOW = 2.0
 # So many answers are enough for another alarm to decide.
@@ -43,12 +43,12 @@ class Verdict(enum.Enum):
 
 
 class CutTrial:
-    """One trial, begun at a cut. ``failed`` of ``answers`` before it; a share of ``usual`` failures was borne."""
+    """One trial, begun at a cut. ``failed`` of ``answers`` before it; a share of ``usual`` failures was tolerated."""
 
     def __init__(self, failed: int, answers: int, usual: float) -> None:
         self._before = failed, answers
-        self.share_before = min(max(failed / answers, 0.01), _LARGEST_SHARE)
-        self._helped = min(max(_HELPED * self.share_before, usual), _LEAST_CONTRAST * self.share_before)
+        self.share_before = min(max(failed / answers, 0.01), _MAX_SHARE)
+        self._helped = min(max(_HELPED * self.share_before, usual), _MIN_CONTRAST * self.share_before)
         self._evidence = 0.0
         self._arrived: list[tuple[float, bool]] = []
         self.failed = self.answers = 0
@@ -85,5 +85,5 @@ class CutTrial:
             return None
         if self.failed > _RISEN * before * self.answers + _RISEN_BY:
             return Verdict.still_too_high
-        is_possible = max(self.share, self.failed / self.answers) < _MOST_USUAL
+        is_possible = max(self.share, self.failed / self.answers) < _MAX_USUAL
         return Verdict.in_vain if is_possible else None

@@ -8,7 +8,7 @@ bad now, and an alarm is given when it reaches ``_EVIDENCE``.
 A stray failure therefore says nothing, a wall of failures is noticed after half a dozen, and a share of failures
 that is a little higher than usual after a few hundred.
 
-Not here: whether the failures are of our making (``cut_trial``), what follows (``learnt_limit``).
+Not here: whether the failures are of our making (``cut_trial``), what follows (``adaptive_limit``).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _CLEARLY = 0.05
 # The share of failures is taken over twice the answers that raised the alarm: over them alone it would be too high,
 # because it is the failures that raise it.
 _ANSWERS_OF_THE_SHARE = 2
-_MOST_REMEMBERED = 1024
+_MAX_REMEMBERED = 1024
 
 
 class FailureTest:
-    """Counts answers since the last ``restart``; ``borne`` is the share of failures that is never too many."""
+    """Counts answers since the last ``restart``; ``error_tolerance``: a share of failures that is never too many."""
 
-    def __init__(self, borne: float) -> None:
-        self._borne = borne
+    def __init__(self, error_tolerance: float) -> None:
+        self._error_tolerance = error_tolerance
         self._recent = 0.0
         self.usual = 0.0
         self.restart()
@@ -45,13 +45,13 @@ class FailureTest:
         """Begin anew: what was asked of the registry has changed."""
         self._evidence = 0.0
         self._answers = 0
-        self._failed: collections.deque[bool] = collections.deque(maxlen=_MOST_REMEMBERED)
+        self._failed: collections.deque[bool] = collections.deque(maxlen=_MAX_REMEMBERED)
 
     def count(self, *, failed: bool) -> None:
         """Count one answer."""
         self._recent += (failed - self._recent) * _MEMORY
         self.usual = min(self.usual, self._recent + _CLEARLY)
-        usual = max(self.usual, self._borne)
+        usual = max(self.usual, self._error_tolerance)
         suspected = _ODDS_RATIO * usual / (1 - usual + _ODDS_RATIO * usual)
         self._failed.append(failed)
         self._answers += 1
@@ -61,7 +61,7 @@ class FailureTest:
             self._answers = 0
 
     def bear(self, share: float) -> None:
-        """Failures have proven to be usual: from now on this share of them is borne."""
+        """Failures have proven to be usual: from now on this share of them is tolerated."""
         self.usual = self._recent = share
 
     @property

@@ -109,7 +109,7 @@ class Fetch:
             self._settings,
             limiter=self._limiter,
             breaker=breaker,
-            chance=random.Random(),  # noqa: S311 - spreads requests, guards nothing
+            rng=random.Random(),  # noqa: S311 - spreads requests, guards nothing
             now=time.monotonic(),
         )
         workers = Workers(self._registry, self._settings, lambda: self._limiter.seconds_to_send_again(time.monotonic()))
@@ -140,7 +140,7 @@ class Fetch:
                 self._tally.attempt(step)
                 workers.make(step)
             else:
-                workers.break_off(scheduler.to_break_off(now))
+                workers.abort(scheduler.to_abort(now))
                 for attempt, answer in workers.answers(until=step):
                     self._tally.answer(answer)
                     settled = scheduler.answered(time.monotonic(), attempt, answer)

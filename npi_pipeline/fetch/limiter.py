@@ -15,10 +15,10 @@ over the least possible, and the share of requests that were refused, in simulat
 | 3 % errors                    | 1.040 (0.0%)  | 3.505 (0.0%)  | 1.412 (0.0%)  | 1.172 (0.0%)  | 1.107 (0.0%)  |
 | 8 % refused at random         | 0.959 (8.2%)  | 6.535 (8.1%)  | 1.434 (8.2%)  | 32.621 (8.2%) | 1.087 (7.9%)  |
 
-So there are two limits, which obey one law (``learnt_limit``), and each is moved by the failures that concern it:
+So there are two limits, which obey one law (``adaptive_limit``), and each is moved by the failures that concern it:
 
 - the *rate limiter* by refusals (429, 403, ``Retry-After``): what is refused for being too many a second.
-- the *concurrency limit* by troubles (5xx, timeouts, resets), and by latency that has doubled: an overloaded registry.
+- the *concurrency limit* by errors (5xx, timeouts, resets), and by latency that has doubled: an overloaded registry.
 
 Not here: which NPI is asked next (``scheduler``), whether the registry is down (``circuit_breaker``).
 """
@@ -76,7 +76,7 @@ class Limiter:
         """
         return max(0.0, self._rate.slot_to_send_again(now) - now)
 
-    def broken_off(self) -> None:
+    def aborted(self) -> None:
         """A request was broken off by the fetch itself, which says nothing about the registry's limits."""
         self.in_flight -= 1
 
@@ -85,13 +85,13 @@ class Limiter:
         use = self.in_flight / self.limit
         self.in_flight -= 1
         if answer.signal is Signal.throttled:
-            self._rate.refused(now, sent_at)
+            self._rate.on_throttled(now, sent_at)
             return
         self._rate.admitted(now, sent_at, self.in_flight)
         if answer.signal is Signal.good:
             self._concurrency.good(now, sent_at, answer.seconds, use)
         else:
-            self._concurrency.trouble(now, sent_at, answer.seconds, use)
+            self._concurrency.on_error(now, sent_at, answer.seconds, use)
         self.highest_limit = max(self.highest_limit, self.limit)
 
     def reopened(self, now: float, *, has_refused: bool) -> None:

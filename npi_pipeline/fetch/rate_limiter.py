@@ -11,7 +11,8 @@ When the registry has refused *everything* for a while and opens again, it matte
   admits on average, the time in which it was closed included, is the rate.
 - neither: what it admitted per second just before is worth a try.
 
-Not here: the law by which the limit is learnt (``learnt_limit``), whether the registry is closed (``circuit_breaker``).
+Not here: the law by which the limit is learnt (``adaptive_limit``), whether the registry is closed
+(``circuit_breaker``).
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ import collections
 import math
 import threading
 
-from npi_pipeline.fetch.learnt_limit import LearntLimit, Way
+from npi_pipeline.fetch.adaptive_limit import AdaptiveLimit, Recovery
 
 # What it begins with, before anything is known; it doubles with each round of answers.
 _START = 80.0
 _SLOWEST = 0.5
 _FASTEST = 100_000.0
-# One refusal in a hundred is borne: it costs less than to know the limit more precisely.
-_BORNE = 0.01
+# One refusal in a hundred is tolerated: it costs less than to know the limit more precisely.
+_ERROR_TOLERANCE = 0.01
 # A hundred answers tell a rate to within a few per cent; a slow registry is not left alone for more than 20 seconds.
-_WAY = Way(answers=100.0, seconds=20.0, shortest=0.25)
+_RECOVERY = Recovery(answers=100.0, seconds=20.0, shortest=0.25)
 # A registry that punishes is tried four times as rarely, from a fifth below what it admitted.
 _WARY_WAY = 4.0
 _WARY = 0.8
@@ -41,7 +42,7 @@ _GROUP_SECONDS = 0.005
 # Admitted requests are counted over so many sends and so many seconds at least.
 _SENDS = 32
 _SECONDS = 0.1
-_MOST_REMEMBERED = 4096
+_MAX_REMEMBERED = 4096
 # A gap of so many seconds between sends, or of so many sends' time, is the fetch's own.
 _GAP_SECONDS = 0.25
 _GAP_SENDS = 8.0
@@ -77,13 +78,17 @@ class RateLimiter:
 
     def __init__(self, cap: float) -> None:
         self._is_capped = cap < math.inf
-        self._limit = LearntLimit(
-            min(cap, _START), least=min(cap, _SLOWEST), most=min(cap, _FASTEST), borne=_BORNE, way=_WAY
+        self._limit = AdaptiveLimit(
+            min(cap, _START),
+            minimum=min(cap, _SLOWEST),
+            maximum=min(cap, _FASTEST),
+            error_tolerance=_ERROR_TOLERANCE,
+            recovery=_RECOVERY,
         )
         self._slots = Slots()
-        self._sent: collections.deque[float] = collections.deque(maxlen=_MOST_REMEMBERED)
-        self._refused: collections.deque[float] = collections.deque(maxlen=_MOST_REMEMBERED)
-        self._latest: collections.deque[float] = collections.deque(maxlen=_MOST_REMEMBERED)
+        self._sent: collections.deque[float] = collections.deque(maxlen=_MAX_REMEMBERED)
+        self._refused: collections.deque[float] = collections.deque(maxlen=_MAX_REMEMBERED)
+        self._latest: collections.deque[float] = collections.deque(maxlen=_MAX_REMEMBERED)
         self._open_since = math.inf
         self._admitted_since = 0
         self._admitted_before = 0.0
@@ -124,7 +129,7 @@ class RateLimiter:
         """
         return self._slots.take(now, self.rate) if self._is_capped else now
 
-    def refused(self, now: float, sent_at: float) -> None:
+    def on_throttled(self, now: float, sent_at: float) -> None:
         """A request was refused."""
         self._refused.append(sent_at)
         if not self._limit.failed(now, sent_at):
@@ -147,13 +152,13 @@ class RateLimiter:
         average = (self._admitted_since + 1) / max(now - self._open_since, 1e-3)
         rate, admitted = self._at_closing or (self.rate, average)
         if self._limit.has_helped:
-            self._limit.shortest_way = _WARY_WAY
+            self._limit.shortest_recovery = _WARY_WAY
             best = _WARY * self._limit.best if self._limit.is_known else admitted
         elif rate <= _NO_MORE * self._admitted_before:
             best = average
         else:
             best = admitted
-        self._limit.know(now, best, max(1.0, self._limit.shortest_way))
+        self._limit.know(now, best, max(1.0, self._limit.shortest_recovery))
         self._limit.has_helped = False
         self._admitted_before = best
         self._open_since, self._admitted_since, self._at_closing = now, 0, None

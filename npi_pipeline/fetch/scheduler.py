@@ -33,8 +33,8 @@ from npi_pipeline.fetch.limiter import Limiter
 from npi_pipeline.settings import FetchSettings
 
 # Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.
-_MOST_WAITING = 20_000
-_MOST_LOOKED_THROUGH = 1000
+_MAX_WAITING = 20_000
+_MAX_LOOKED_THROUGH = 1000
 # Half of the probes are made with a fresh NPI: it may be those that wait at which the registry stumbles, or it may
 # stumble at the first requests about any. At random, because of two probes in a row a slow registry refuses the second.
 # So it is already when failures come in a row: else a few NPIs have used up their repeats when the breaker opens.
@@ -51,13 +51,13 @@ class Scheduler:
         *,
         limiter: Limiter,
         breaker: Breaker,
-        chance: random.Random,
+        rng: random.Random,
         now: float,
     ) -> None:
         self._settings = settings
         self._limiter = limiter
         self._breaker = breaker
-        self._chance = chance
+        self._rng = rng
         self._deadline = now + settings.run_deadline
         self._npis = iter(npis)
         self._fresh: str | None = next(self._npis, None)
@@ -100,29 +100,29 @@ class Scheduler:
 
     def answered(self, now: float, attempt: Attempt, answer: Answer) -> Settled | None:
         """Take the answer to an attempt; the NPI is settled, or waits to be asked again."""
-        was_broken_off = self._timeout.answered(attempt, answer.seconds, is_good=answer.signal is Signal.good)
-        self._tell(now, attempt, answer, was_broken_off=was_broken_off)
+        was_aborted = self._timeout.answered(attempt, answer.seconds, is_good=answer.signal is Signal.good)
+        self._tell(now, attempt, answer, was_aborted=was_aborted)
         attempt.verdict, attempt.status = answer.verdict, answer.status
         if not answer.verdict.retryable:
             return _settled(attempt, answer.body)
         attempt.repeats += self._is_its_own(attempt, answer)
         asked_to_wait = answer.retry_after or 0.0
         attempt.asked_to_wait += asked_to_wait
-        wait = 0.0 if was_broken_off else max(asked_to_wait, self._backoff(attempt.number))
+        wait = 0.0 if was_aborted else max(asked_to_wait, self._backoff(attempt.number))
         is_used_up = attempt.repeats > self._settings.max_retries and not self._settings.loop_till_done
         if is_used_up or now + wait > self._deadline_of(attempt):
             return _settled(attempt)
         self._wait(attempt, now + wait)
         return None
 
-    def to_break_off(self, now: float) -> Iterator[Attempt]:
+    def to_abort(self, now: float) -> Iterator[Attempt]:
         """The attempts that have taken too long: the caller is to break them off, and reports what comes of it."""
-        return self._timeout.to_break_off(now, is_down=self._breaker.is_open)
+        return self._timeout.to_abort(now, is_down=self._breaker.is_open)
 
-    def _tell(self, now: float, attempt: Attempt, answer: Answer, *, was_broken_off: bool) -> None:
+    def _tell(self, now: float, attempt: Attempt, answer: Answer, *, was_aborted: bool) -> None:
         """Tell the limiter and the breaker of an answer."""
-        if was_broken_off:
-            self._limiter.broken_off()
+        if was_aborted:
+            self._limiter.aborted()
         else:
             self._limiter.answered(now, attempt.sent_at, answer)
         is_telling = attempt.number == 1 or self._fresh is not None
@@ -146,7 +146,7 @@ class Scheduler:
         # The breaker spaces its probes itself, and one with an NPI that has failed before may be the one that succeeds.
         doublings = 0 if self._breaker.is_open else min(max(0, number - 1 - self._breaker.unsurprising), 60)
         longest = min(self._settings.max_wait, self._settings.wait * 2.0**doublings)
-        return self._chance.uniform(0.0, longest)
+        return self._rng.uniform(0.0, longest)
 
     def _wait(self, attempt: Attempt, due: float) -> None:
         heapq.heappush(self._waiting, (due, next(self._sequence), attempt))
@@ -155,16 +155,16 @@ class Scheduler:
         """Whether an NPI may be asked now; fresh ones first wait their random time, as many as there are threads."""
         spread = self._settings.pre_request_sleep_range
         while spread and self._fresh is not None and len(self._waiting) < self._settings.threads:
-            self._wait(self._take_fresh(), now + self._chance.uniform(0.0, spread))
+            self._wait(self._take_fresh(), now + self._rng.uniform(0.0, spread))
         if self._waiting and self._waiting[0][0] <= now:
             return True
-        return self._fresh is not None and not spread and len(self._waiting) < _MOST_WAITING
+        return self._fresh is not None and not spread and len(self._waiting) < _MAX_WAITING
 
     def _take(self, now: float) -> Attempt:
         """The NPI that has waited longest of those whose time has come, else a fresh one."""
         is_probe = self._breaker.is_open and now < self._deadline
         mixes = self._breaker.is_suspicious and self._fresh is not None
-        prefers_fresh = mixes and self._chance.random() < _FRESH_PROBES
+        prefers_fresh = mixes and self._rng.random() < _FRESH_PROBES
         if not self._waiting or self._waiting[0][0] > now or prefers_fresh:
             return self._take_fresh()
         return self._take_to_probe(now) if is_probe else heapq.heappop(self._waiting)[2]
@@ -176,7 +176,7 @@ class Scheduler:
         """
         most = self._settings.max_retries // 3
         # The first of a heap are those of the nearest times; all of them would take long to look through.
-        first = self._waiting[:_MOST_LOOKED_THROUGH]
+        first = self._waiting[:_MAX_LOOKED_THROUGH]
         able = (entry for entry in first if entry[0] <= now and entry[2].repeats <= most)
         entry = max(able, key=lambda entry: entry[2].repeats, default=self._waiting[0])
         self._waiting.remove(entry)

@@ -72,7 +72,7 @@ class Workers:
         except queue.Empty:
             return
 
-    def break_off(self, attempts: Iterable[Attempt]) -> None:
+    def abort(self, attempts: Iterable[Attempt]) -> None:
         """Break off what is in flight; it is among the answers soon, as a failure."""
         for attempt in attempts:
             with self._asking_lock:

@@ -94,10 +94,10 @@ class Behaviour:
 
     def fault_of_try(self, npi: str, number: int) -> str | None:
         """What goes wrong with the try ``number`` (the first is 0) for one NPI, of those the registry admits."""
-        if number < self.fault_tries and _chance(f"meets a fault {self.seed} {npi}") < self.fault_share:
-            first = int(_chance(f"which fault {self.seed} {npi}") * len(self.fault_kinds))
+        if number < self.fault_tries and _rng(f"meets a fault {self.seed} {npi}") < self.fault_share:
+            first = int(_rng(f"which fault {self.seed} {npi}") * len(self.fault_kinds))
             return self.fault_kinds[(first + number) % len(self.fault_kinds)]
-        error = _chance(f"error {self.seed} {npi} {number}")
+        error = _rng(f"error {self.seed} {npi} {number}")
         if error < self.error_share:
             return _RANDOM_ERRORS[int(error / self.error_share * len(_RANDOM_ERRORS))]
         return None
@@ -126,6 +126,6 @@ class Behaviour:
         return sum(1 + len(self.planned_faults(npi)) for npi in npis)
 
 
-def _chance(of: str) -> float:
+def _rng(of: str) -> float:
     """A number from 0 to 1 that depends on ``of`` alone; far cheaper than seeding a generator."""
     return int.from_bytes(hashlib.blake2b(of.encode(), digest_size=7).digest(), "big") / 2**56

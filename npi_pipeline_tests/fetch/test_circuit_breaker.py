@@ -30,10 +30,10 @@ def opened(answer: Answer = BAD, failures: int = 30) -> Breaker:
 def used_to_failures(share: float) -> Breaker:
     """A breaker whose registry fails so often, but never for long."""
     breaker = Breaker(patience=300, now=0.0)
-    chance = random.Random(0)
+    rng = random.Random(0)
     for number in range(2000):
         now = number / 100
-        breaker.answered(now, now, BAD if chance.random() < share else GOOD, is_telling=True)
+        breaker.answered(now, now, BAD if rng.random() < share else GOOD, is_telling=True)
     breaker.answered(20.0, 20.0, GOOD, is_telling=True)
     return breaker
 

@@ -192,10 +192,10 @@ def test_a_connection_that_was_closed_while_idle_is_noticed_before_anything_is_s
 def test_a_connection_that_was_idle_for_long_is_not_trusted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(always(GOOD))
     with client_at(server) as client:
-        assert [client.ask(NPI).sign for _ in range(2)] == [Signal.good] * 2
+        assert [client.ask(NPI).signal for _ in range(2)] == [Signal.good] * 2
         assert server.connections == 1
         monkeypatch.setattr(connection_module, "_MAX_IDLE_SECONDS", -1.0)
-        assert client.ask(NPI).sign is Signal.good
+        assert client.ask(NPI).signal is Signal.good
     assert server.connections == 2
 
 

@@ -11,8 +11,8 @@ from npi_pipeline.fetch.progress import FetchProgress, LatencyHistogram
 
 
 def test_percentiles_are_within_five_percent() -> None:
-    chance = random.Random(1)
-    latencies = sorted(chance.lognormvariate(-1.6, 0.8) for _ in range(5000))
+    rng = random.Random(1)
+    latencies = sorted(rng.lognormvariate(-1.6, 0.8) for _ in range(5000))
     histogram = LatencyHistogram()
     for seconds in latencies:
         histogram.add(seconds)

@@ -46,7 +46,7 @@ class Run:
     ended_at: float = 0.0
     in_flight: int = 0
     answered: list[tuple[str, Answer]] = dataclasses.field(default_factory=list)
-    broken_off: list[tuple[float, str]] = dataclasses.field(default_factory=list)
+    aborted: list[tuple[float, str]] = dataclasses.field(default_factory=list)
 
 
 def simulate(
@@ -76,7 +76,7 @@ def simulate(
         settings,
         limiter=Limiter(ceiling=settings.threads, requests_per_second=settings.requests_per_second),
         breaker=Breaker(patience=settings.down_after, now=0.0),
-        chance=random.Random(seed),
+        rng=random.Random(seed),
         now=0.0,
     )
     now = 0.0
@@ -105,11 +105,11 @@ def simulate(
                 done = [(attempt, answer)]
             else:
                 now = until
-                broken_off = list(scheduler.to_break_off(now))
-                run.broken_off.extend((now, attempt.npi) for attempt in broken_off)
-                answers = [entry for entry in answers if entry[2] not in broken_off]
+                aborted = list(scheduler.to_abort(now))
+                run.aborted.extend((now, attempt.npi) for attempt in aborted)
+                answers = [entry for entry in answers if entry[2] not in aborted]
                 heapq.heapify(answers)
-                done = [(attempt, dataclasses.replace(BROKEN, seconds=now - attempt.sent_at)) for attempt in broken_off]
+                done = [(attempt, dataclasses.replace(BROKEN, seconds=now - attempt.sent_at)) for attempt in aborted]
             for attempt, answer in done:
                 run.answered.append((attempt.npi, answer))
                 settled = scheduler.answered(now, attempt, answer)
@@ -234,9 +234,9 @@ def test_refusals_use_up_no_repeats_of_their_npi_but_blocked_ones_do() -> None:
 
 
 def test_a_registry_with_too_much_to_do_uses_up_no_repeats_but_an_npi_that_always_fails_so_does() -> None:
-    chance = random.Random(0)
+    rng = random.Random(0)
     settings = FetchSettings(max_retries=3, wait=0.01, max_wait=0.01)
-    run = simulate(1000, settings, lambda *_: (0.1, UNAVAILABLE if chance.random() < 0.6 else FOUND))
+    run = simulate(1000, settings, lambda *_: (0.1, UNAVAILABLE if rng.random() < 0.6 else FOUND))
     assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
 
     run = simulate(1000, settings, lambda _, npi: (0.1, UNAVAILABLE if npi == "npi-50" else FOUND))
@@ -261,9 +261,9 @@ def test_waits_that_the_registry_asks_for_do_not_count_against_the_deadline_up_t
 
 
 def test_failures_that_are_no_surprise_do_not_lengthen_the_wait() -> None:
-    chance = random.Random(0)
+    rng = random.Random(0)
     run = simulate(
-        4000, FetchSettings(threads=50, max_retries=100), lambda *_: (0.2, BROKEN if chance.random() < 0.3 else FOUND)
+        4000, FetchSettings(threads=50, max_retries=100), lambda *_: (0.2, BROKEN if rng.random() < 0.3 else FOUND)
     )
 
     # With waits that double, the unlucky ones would take half a minute longer than all the others.
@@ -289,7 +289,7 @@ def test_a_drip_holds_its_slot_for_about_a_second() -> None:
     assert len(run.settled) == 1000
     assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
     assert run.ended_at < 6
-    assert len(run.broken_off) == 100
+    assert len(run.aborted) == 100
 
 
 def test_two_drips_of_each_npi_are_broken_off_too() -> None:
@@ -297,7 +297,7 @@ def test_two_drips_of_each_npi_are_broken_off_too() -> None:
 
     assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
     assert run.ended_at < 10
-    assert len(run.broken_off) == 100
+    assert len(run.aborted) == 100
 
 
 def test_drips_in_every_slot_do_not_stop_a_fetch_that_has_had_failures_only() -> None:
@@ -313,7 +313,7 @@ def test_drips_in_every_slot_do_not_stop_a_fetch_that_has_had_failures_only() ->
 def test_a_registry_that_is_slow_for_good_is_not_cut_off() -> None:
     run = simulate(500, FetchSettings(threads=50), lambda *_: (8.0, FOUND))
 
-    assert run.broken_off == []
+    assert run.aborted == []
     assert Counter(settled.attempts for settled in run.settled) == {1: 500}
 
 
@@ -322,7 +322,7 @@ def test_npis_that_always_take_long_are_waited_for() -> None:
 
     assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
     # Eight are tried in vain, and no more.
-    assert len(run.broken_off) <= 8
+    assert len(run.aborted) <= 8
     assert run.ended_at < 25
 
 
@@ -334,7 +334,7 @@ def test_the_last_try_of_an_npi_has_the_full_time() -> None:
     )
 
     assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
-    assert [npi for _, npi in run.broken_off] == ["npi-50"]
+    assert [npi for _, npi in run.aborted] == ["npi-50"]
 
 
 def test_requests_into_a_black_hole_end_at_the_timeout_of_a_request() -> None:

@@ -52,7 +52,7 @@ def test_a_break_off_that_comes_late_does_not_hit_the_next_request_of_its_thread
     workers = Workers(Registry(FORMATS["nppes"], f"http://127.0.0.1:{server.port}/{{npi}}"), FetchSettings())
     workers.make(first)
     is_asked[first.npi].wait()
-    workers.break_off([first])
+    workers.abort([first])
     if first not in answers:
         answers.update(workers.answers(math.inf))
         workers.make(second)

@@ -3,7 +3,7 @@
 - **Nothing is known.** The limit doubles with each round of answers, for as long as it is what holds the fetch back.
 - **An alarm** (``failure_test``): more fail than usual. The limit is cut to a quarter less than what got through.
 - **The trial** (``cut_trial``) shows whether that helped. If not, the failures are the registry's usual ones: the limit
-  goes back to where it was, nothing is known about it, and that share of failures is borne from then on.
+  goes back to where it was, nothing is known about it, and that share of failures is tolerated from then on.
 - **If it helped**, the limit is known. It goes back up on a cubic curve (as TCP CUBIC does, RFC 9438): fast to just
   below the known limit, slowly past it, then ever faster, because a limit that is not met again has been raised. Each
   alarm near the last one doubles the length of the way: what is certain is tried less often.
@@ -30,9 +30,9 @@ _FIRST_TRIAL_DEPTH = 0.25
 # Near a known limit things change slowly: more answers tell more precisely what got through.
 _STEADY_ANSWERS = 64
 # The larger the share that failed, the less certain is what got through: the cut is deeper by up to half.
-_LARGEST_DOUBT = 0.9
+_MAX_DOUBT = 0.9
 # A single alarm cuts to no less than a quarter: more would be a guess.
-_DEEPEST_CUT = 4
+_MAX_CUT = 4
 # Nothing is learnt by cutting further while (nearly) everything fails: the registry is closed (``circuit_breaker``).
 _CLOSED = 0.9
 # With so many failures, and twice as many as at the first cut, it is they that a further cut is to end.
@@ -48,7 +48,7 @@ _LATENCY_SHARE = 0.05
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Way:
+class Recovery:
     """How far it is back up to the known limit and past it: so many answers, but no longer than so many seconds.
 
     ``shortest``: what the first estimate begins with, as a share of that.
@@ -59,22 +59,24 @@ class Way:
     shortest: float
 
 
-class LearntLimit:
-    """The limit's ``value`` now, between ``least`` and ``most``; ``best``: what is known of it (infinity: nothing)."""
+class AdaptiveLimit:
+    """The limit's ``value`` now, between ``minimum`` and ``maximum``; ``best``: the known one, else infinity."""
 
-    def __init__(self, start: float, *, least: float, most: float, borne: float, way: Way) -> None:
+    def __init__(
+        self, start: float, *, minimum: float, maximum: float, error_tolerance: float, recovery: Recovery
+    ) -> None:
         self.value = start
         self.best = math.inf
         self.changed_at = -math.inf
         self.has_helped = False
-        self.shortest_way = way.shortest
-        self._least, self._most = least, most
-        self._way = way
+        self.shortest_recovery = recovery.shortest
+        self._minimum, self._maximum = minimum, maximum
+        self._recovery = recovery
         self._progress = 0.0
         self._length = 1.0
         self._grown_at = -math.inf
         self._latency = 0.0
-        self._test = FailureTest(borne)
+        self._test = FailureTest(error_tolerance)
         self._trial: CutTrial | None = None
         self._value_before_trial = start
         self._below_the_limit: tuple[int, int] | None = None
@@ -128,12 +130,12 @@ class LearntLimit:
             # The value rose slowly in the meantime, so that the share is more precise than any count.
             estimate = self.value * (1 - share) / (1 - self.usual)
         self._begin_trial(failed, answers)
-        estimate = min(max(estimate, self.value / _DEEPEST_CUT), self.value)
+        estimate = min(max(estimate, self.value / _MAX_CUT), self.value)
         is_near = _NEAR[0] < estimate / self.best < _NEAR[1]
-        length = min(_LONGEST, self._length * 2) if is_near else self.shortest_way
+        length = min(_LONGEST, self._length * 2) if is_near else self.shortest_recovery
         depth = _TRIAL_DEPTH if was_known else _FIRST_TRIAL_DEPTH
-        doubt = min(share, _LARGEST_DOUBT) / 2
-        self._set(now, estimate, max(self.shortest_way, length))
+        doubt = min(share, _MAX_DOUBT) / 2
+        self._set(now, estimate, max(self.shortest_recovery, length))
         self.value = self._bounded(self.best * (1 - depth) * (1 - doubt))
 
     def know(self, now: float, best: float, length: float) -> None:
@@ -195,7 +197,7 @@ class LearntLimit:
         self.forget(now, self._value_before_trial)
 
     def _set(self, now: float, best: float, length: float) -> None:
-        self.best = max(best, self._least)
+        self.best = max(best, self._minimum)
         self.value = self._bounded(self.best * (1 - _DEPTH))
         self.changed_at = now
         self._length = length
@@ -210,12 +212,12 @@ class LearntLimit:
         elapsed = now - max(self._grown_at, self.changed_at)
         self._grown_at = now
         # No faster than a round of answers shows the effect.
-        by_answers = min(growth, 1 / (self._way.answers * self._length))
-        self._progress += max(by_answers, elapsed / (self._way.seconds * self._length))
+        by_answers = min(growth, 1 / (self._recovery.answers * self._length))
+        self._progress += max(by_answers, elapsed / (self._recovery.seconds * self._length))
         curve = self.best * (1 + _DEPTH * (self._progress - 1) ** 3)
         self.value = self._bounded(max(self.value, curve))
         if self._progress > _FORGOTTEN:
             self.best = math.inf
 
     def _bounded(self, value: float) -> float:
-        return min(self._most, max(self._least, value))
+        return min(self._maximum, max(self._minimum, value))
