@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo ui test lint format bench clean
+.PHONY: demo ui test lint format lock rooms bench clean
 
 demo: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo
@@ -24,6 +24,14 @@ format: $(VENV)/dev-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The versions that the tests ran with, for `pip install --constraint`.
+lock: $(VENV)/dev-installed
+	$(BIN)/pip freeze --exclude-editable --disable-pip-version-check > requirements.lock
+
+# Which room imports which, lines per room, the longest file.
+rooms: $(VENV)/dev-installed
+	$(BIN)/python -m npi_pipeline_tests.rooms
+
 bench: $(VENV)/dev-installed
 	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; PYTHONPATH=. $(BIN)/python $$benchmark || exit 1; done
 
@@ -35,13 +43,14 @@ $(VENV)/demo-installed: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	touch $@
 
+# Without compiling: most of what it installs is never imported, and the rest is compiled then.
 $(VENV)/dev-installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 	touch $@ $(VENV)/demo-installed
 
 # A second S3 for the tests. It pins a botocore that is not ours.
 $(VENV)/ministack/installed: $(VENV)/dev-installed
 	$(PYTHON) -m venv $(VENV)/ministack
-	$(VENV)/ministack/bin/pip install --quiet --disable-pip-version-check ministack==1.5.33
+	$(VENV)/ministack/bin/pip install --quiet --disable-pip-version-check --no-compile ministack==1.5.33
 	touch $@
