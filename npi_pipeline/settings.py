@@ -23,11 +23,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from npi_pipeline.errors import PipelineError
+
 ENVIRONMENT_PREFIX = "NPI_"
 
 
-class SettingsError(ValueError):
-    """A setting has a value that cannot be used. The one line names the setting, the value and the remedy."""
+class SettingsError(PipelineError, ValueError):
+    """A setting has a value that cannot be used: the setting, the value and the remedy.
+
+    A ValueError too, for of those pydantic makes its own, when a validator of a group of settings raises one.
+    """
 
 
 class FetchMode(str, enum.Enum):

@@ -35,6 +35,7 @@ from npi_pipeline.changes.write_changes import Changes, write_changes
 from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import PROVIDER_CHANGES, provider_changes_name
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.journal import CompactedJournal, JournalError, read_compacted_journal, rows_of
 from npi_pipeline.providers.kept_table import TableError, read_provider_table
 from npi_pipeline.registries.registry import format_of
@@ -51,7 +52,7 @@ WAIT_SECONDS = 120.0
 _Damaged = (JournalError, ManifestError, TableError)
 
 
-class UnprovenChangesError(Exception):
+class UnprovenChangesError(PipelineError):
     """Changes that do not agree with the lists and journals that they are of. One line says how, and the remedy."""
 
 
@@ -85,8 +86,8 @@ def find_changes(
     The second of the two is None when the next complete day had no changes yet (its own run will find them), or the
     right ones. While another run is at work on a day's changes it is waited for, so long at most.
     Raises FileNotFoundError when ``day`` is not published, ManifestError, JournalError also when ``day`` was recorded
-    anew since it was published, UnprovenChangesError, DayLockedError, StorageError, and ValueError when an answer
-    cannot be read. What is wrong with other days is told in what is found.
+    anew since it was published, UnprovenChangesError, UnreadableAnswerError, DayLockedError,
+    StorageError. What is wrong with other days is told in what is found.
     """
     with day_lock(root, day, PROVIDER_CHANGES, wait_seconds=wait_seconds) as held:
         found = _found(root, read_manifest(root, files.state_files_dir, day), files, held)

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from npi_pipeline.days.paths import CHANGES_NAME, provider_changes_folder
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.state_files.manifest import Manifest
 from npi_pipeline.storage.data_root import DataRoot, HeldLock
 
 VERSION = 1
 
 
-class ChangesError(ValueError):
+class ChangesError(PipelineError):
     """A ``changes.json`` that cannot be understood. One line says why, and the remedy."""
 
 
@@ -131,8 +132,6 @@ class KeptChanges:
                 skipped=tuple(content.get("skipped", ())),
             )
         except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, ChangesError):
-                raise
             raise ChangesError(f"it cannot be understood: {type(error).__name__} {error}") from error
 
 

@@ -23,6 +23,7 @@ import polars as pl
 
 from npi_pipeline.changes.changed_fields import Cells, changed_fields
 from npi_pipeline.changes.kept_changes import ChangesFile
+from npi_pipeline.providers.answers import UnreadableAnswerError
 from npi_pipeline.providers.rows import runs_of
 from npi_pipeline.schema.columns import Column, ColumnType, TableLayout
 from npi_pipeline.state_files.csv_files import BYTE_ORDER_MARK, csv_of
@@ -252,7 +253,10 @@ def _field_rows(differing: _Differing, start: int, layout: TableLayout, cells: C
     try:
         changed = changed_fields(differing.bodies[2 * start : 2 * stop], layout, cells)
     except ValueError as error:
-        raise ValueError(f"an answer between NPIs {npis[0]} and {npis[-1]} cannot be read: {error}") from error
+        raise UnreadableAnswerError(
+            f"an answer between NPIs {npis[0]} and {npis[-1]} cannot be read ({error}): materialise npi_records of "
+            "both days with NPI_FETCH_MODE=all"
+        ) from error
     return changed.with_columns(npis.gather(changed["pair"]), change=pl.lit("field")).select(*_SCHEMA)
 
 

@@ -7,24 +7,49 @@ answers at once.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from npi_pipeline import __version__
-from npi_pipeline.settings import Settings, SettingsError, all_settings, environment_variable, unknown_variables
+from npi_pipeline.errors import PipelineError
+from npi_pipeline.settings import Settings, all_settings, environment_variable, unknown_variables
 
 # What a shell says of a command that ended by Ctrl-C.
 _INTERRUPTED = 130
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _KnownError(click.ClickException):
+    """A PipelineError, as a shell is told of it: ``Error: `` and its line."""
+
+    exit_code = 2
+
+
+class _Command(click.Command):
+    """A command whose known errors are lines, not tracebacks: with exit code 2; and 130 when it is broken off."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except PipelineError as error:
+            if context.params.get("as_json"):
+                click.echo(json.dumps({"error": str(error), "retryable": error.retryable}, indent=2))
+            raise _KnownError(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("broken off; outcomes so far are kept, run the day again to go on from there", err=True)
+            sys.exit(_INTERRUPTED)
+
+
+class _Commands(click.Group):
+    command_class = _Command
 
 
 def setting_options(*groups: str) -> Callable[[Command], Command]:
@@ -55,24 +80,6 @@ def _settings(options: dict[str, Any]) -> Settings:
     )
 
 
-@contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """What a user can mend is told on one line, with exit code 2; a run that is broken off says so, with 130."""
-    from dagster import DagsterExecutionInterruptedError
-
-    from npi_pipeline.orchestration.dagster_home import HomeError
-    from npi_pipeline.state_files.manifest import ManifestError
-    from npi_pipeline.storage.data_root import StorageError
-
-    try:
-        yield
-    except (SettingsError, HomeError, StorageError, ManifestError) as error:
-        raise click.UsageError(str(error)) from error
-    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
-        click.echo("broken off; outcomes so far are kept, run the day again to go on from there", err=True)
-        sys.exit(_INTERRUPTED)
-
-
 def _day(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dt.date | None:
     if value is None:
         return None
@@ -86,8 +93,7 @@ def _run_and_exit(day: dt.date | None, options: dict[str, Any], *, as_json: bool
     from npi_pipeline.cli.rendering import show_day_run
     from npi_pipeline.orchestration.day_run import run_day
 
-    with _one_line_errors():
-        result = run_day(_settings(options), day or _today())
+    result = run_day(_settings(options), day or _today())
     if as_json:
         click.echo(json.dumps(result.as_json(), indent=2))
     else:
@@ -109,7 +115,7 @@ date_option = click.option("--date", "day", callback=_day, metavar="YYYY-MM-DD",
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="npi-pipeline")
 def main() -> None:
     """Look up a day's NPI list in a provider registry and publish one CSV per US state."""
@@ -139,15 +145,14 @@ def backfill(first: dt.date, last: dt.date | None, *, complete_too: bool, as_jso
     from npi_pipeline.cli.rendering import show_backfill
     from npi_pipeline.orchestration.day_run import days_to_run, run_days
 
-    with _one_line_errors():
-        settings = _settings(options)
-        days = days_to_run(settings, first, last or _today(), complete_too=complete_too)
-        runs = run_days(settings, days)
-        if as_json:
-            results = list(runs)
-            click.echo(json.dumps([run.as_json() for run in results], indent=2))
-        else:
-            results = show_backfill(runs, len(days))
+    settings = _settings(options)
+    days = days_to_run(settings, first, last or _today(), complete_too=complete_too)
+    runs = run_days(settings, days)
+    if as_json:
+        results = list(runs)
+        click.echo(json.dumps([run.as_json() for run in results], indent=2))
+    else:
+        results = show_backfill(runs, len(days))
     sys.exit(0 if all(run.ok for run in results) else 1)
 
 
@@ -173,11 +178,10 @@ def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     from npi_pipeline.proofs.day_status import status_of_days
     from npi_pipeline.storage.open_root import open_data_root
 
-    with _one_line_errors():
-        settings = _settings(options)
-        days = [day] if day else _last_days(settings.days.start_date)
-        statuses = status_of_days(open_data_root(settings.files.data_root), settings.files, days)
-        problems = _problems(settings, days)
+    settings = _settings(options)
+    days = [day] if day else _last_days(settings.days.start_date)
+    statuses = status_of_days(open_data_root(settings.files.data_root), settings.files, days)
+    problems = _problems(settings, days)
     if as_json:
         audited = [status.as_json() | {"audit": problems.get(status.day)} for status in statuses]
         click.echo(json.dumps(audited, indent=2))
@@ -207,8 +211,7 @@ def settings(**options: Any) -> None:
     """Show every setting with the value that is in force."""
     from npi_pipeline.cli.rendering import show_settings
 
-    with _one_line_errors():
-        show_settings(_settings(options))
+    show_settings(_settings(options))
 
 
 @main.command()
@@ -225,10 +228,9 @@ def settings(**options: Any) -> None:
 def demo(npis: int, *, ui: bool, port: int, folder: Path) -> None:
     """Try everything on this machine: an emulated registry, a local S3 server and made-up providers."""
     from npi_pipeline.cli.rendering import show_day_run
-    from npi_pipeline.demo.session import DemoFolderError, run_demo
-    from npi_pipeline.testing.child_process import ServerError
+    from npi_pipeline.demo import ensure_installed
 
-    try:
-        sys.exit(run_demo(npis=npis, ui=ui, port=port, folder=folder, show=show_day_run))
-    except (ServerError, DemoFolderError) as error:
-        raise click.ClickException(str(error)) from error
+    ensure_installed()
+    from npi_pipeline.demo.session import run_demo
+
+    sys.exit(run_demo(npis=npis, ui=ui, port=port, folder=folder, show=show_day_run))

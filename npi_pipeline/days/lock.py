@@ -13,12 +13,13 @@ import time
 from collections.abc import Iterator
 
 from npi_pipeline.days.paths import lock_path
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.storage.data_root import DataRoot, HeldLock, LockedError, StorageError
 
 _TRY_AGAIN_SECONDS = 0.2
 
 
-class DayLockedError(Exception):
+class DayLockedError(PipelineError):
     """Another run is at work on the day. One line names the day, who, since when, and the remedy."""
 
 

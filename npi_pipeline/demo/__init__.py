@@ -1,1 +1,23 @@
 """The demo session: everything on loopback, with made-up providers."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from npi_pipeline.errors import PipelineError
+
+# What its servers are made of, by the names they are imported by.
+_EXTRA = ("moto", "flask", "flask_cors", "orjson")
+
+
+class DemoNotInstalledError(PipelineError):
+    """The packages that only the demo needs are not all installed."""
+
+
+def ensure_installed() -> None:
+    """Raise DemoNotInstalledError when a package of the extra ``demo`` is missing; none of them is imported."""
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DemoNotInstalledError(
+            f"the demo needs packages that are not installed ({', '.join(missing)}): pip install 'npi-pipeline[demo]'"
+        )

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from npi_pipeline.days.paths import days_with_list
 from npi_pipeline.demo.dagster_ui import dagster_ui, is_free
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.npi_list.kept_list import read_kept_source
 from npi_pipeline.orchestration.assets.conventions import GROUP
 from npi_pipeline.orchestration.dagster_home import make_home
@@ -52,7 +53,7 @@ run_queue:
 """
 
 
-class DemoFolderError(Exception):
+class DemoFolderError(PipelineError):
     """The folder is not the demo's to empty. One line says why, and what to do."""
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.fetch.answer import Answer, Signal
 
 # So improbable are failures in a row that open it, and no fewer are enough: more of errors, which may be those of a
@@ -41,8 +42,10 @@ _MAX_PAUSE = 5.0
 _MAX_QUOTA = 65.0
 
 
-class RegistryDownError(RuntimeError):
-    """The registry stays down. One line: which registry, what was seen, since when, what to do."""
+class RegistryDownError(PipelineError):
+    """The registry stays down: which registry, what was seen, since when, what to do."""
+
+    retryable = True
 
 
 @dataclasses.dataclass(frozen=True)

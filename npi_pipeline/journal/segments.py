@@ -22,6 +22,7 @@ import polars as pl
 
 from npi_pipeline import clock
 from npi_pipeline.days.paths import JOURNAL_NAME, journal_folder
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.journal.rows import SCHEMA
 from npi_pipeline.registries.registry import identity_of_today
 from npi_pipeline.storage.data_root import DataRoot
@@ -37,16 +38,22 @@ _DAY_OF_PART = re.compile(r"(\d{4}-\d\d-\d\d)-", re.ASCII)
 _VERSION = 1
 
 
-class JournalError(Exception):
-    """The journal cannot serve. One line names the day, what is wrong and the remedy."""
+class JournalError(PipelineError):
+    """The journal cannot serve: the day, what is wrong and the remedy. Another run may be making it anew right now."""
+
+    retryable = True
 
 
 class JournalDamagedError(JournalError):
-    """``journal.json`` cannot be understood. It is the same when tried again."""
+    """What was recorded cannot be understood. It is the same when tried again."""
+
+    retryable = False
 
 
 class ForeignJournalError(JournalError):
     """What lies in a day's folder was written for another day. It is the same when tried again."""
+
+    retryable = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.npi_list.object_history import NO_ID, ObjectHistory, ObjectVersion, object_history
 from npi_pipeline.storage.s3_client import is_unsigned
 from npi_pipeline.storage.s3_errors import Use, code_of, explain
@@ -60,15 +61,8 @@ _NOT_LISTED = {
 }
 
 
-class ListUnavailableError(Exception):
-    """The list cannot be read. One line names bucket, key and remedy.
-
-    ``retryable`` says that asking again later may help (no connection, S3 answering 5xx), without anyone's doing.
-    """
-
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
-        super().__init__(message)
-        self.retryable = retryable
+class ListUnavailableError(PipelineError):
+    """The list cannot be read: bucket, key and remedy. Retryable when S3 is not reached, or answers 5xx."""
 
 
 class NoListOfDayError(ListUnavailableError):

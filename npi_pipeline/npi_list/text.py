@@ -9,6 +9,8 @@ import codecs
 import io
 from collections.abc import Iterator
 
+from npi_pipeline.errors import PipelineError
+
 MAX_LINE_LENGTH = 1 << 20
 """Characters. A line that is longer is no line of a list."""
 
@@ -36,7 +38,7 @@ _UTF_8 = "utf-8-sig"
 _REPLACED = "\ufffd"
 
 
-class ListUnreadableError(ValueError):
+class ListUnreadableError(PipelineError):
     """The object is no NPI list, or it is not clear what its NPIs are. One line says why; ``remedy`` what to do."""
 
     def __init__(self, why: str, remedy: str = _REMEDY) -> None:

@@ -16,6 +16,8 @@ import dagster as dg
 import yaml
 from sqlalchemy.exc import DBAPIError
 
+from npi_pipeline.errors import PipelineError
+
 # SQLite takes two runs at a time. One of them fetches (the pool), the other flattens and publishes.
 NEW_HOME = """\
 telemetry:
@@ -46,7 +48,7 @@ _REMEDIES = {
 _MAX_CHARACTERS = 300
 
 
-class HomeError(Exception):
+class HomeError(PipelineError):
     """DAGSTER_HOME cannot be used. One line names the folder, what is wrong and the remedy."""
 
 

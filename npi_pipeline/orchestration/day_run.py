@@ -58,7 +58,7 @@ def run_day(settings: Settings, day: dt.date, *, log_level: str = "INFO") -> Day
     """Materialise the assets of ``day`` and run their checks, in this process.
 
     The run is recorded in the instance of ``DAGSTER_HOME`` when that is set. Raises SettingsError for a day that is
-    no partition.
+    no partition, HomeError, StorageError, and KeyboardInterrupt when it is broken off, however.
     """
     return next(run_days(settings, [day], log_level=log_level))
 
@@ -99,13 +99,16 @@ def _run_day(
     settings: Settings, job: dg.JobDefinition, instance: dg.DagsterInstance, day: dt.date, log_level: str
 ) -> DayRun:
     started = time.monotonic()
-    result = job.execute_in_process(
-        instance=instance,
-        partition_key=day.isoformat(),
-        run_config={"loggers": {"terminal": {"config": {"log_level": log_level}}}},
-        tags={HOST_TAG: socket.gethostname()},
-        raise_on_error=False,
-    )
+    try:
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=day.isoformat(),
+            run_config={"loggers": {"terminal": {"config": {"log_level": log_level}}}},
+            tags={HOST_TAG: socket.gethostname()},
+            raise_on_error=False,
+        )
+    except dg.DagsterExecutionInterruptedError as interrupt:
+        raise KeyboardInterrupt from interrupt
     evaluations = result.get_asset_check_evaluations()
     problems = tuple(reasons(result.all_events)) or (() if result.success else (NOT_KNOWN,))
     warnings = tuple(broken_checks(evaluations, dg.AssetCheckSeverity.WARN))

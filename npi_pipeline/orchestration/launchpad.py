@@ -15,13 +15,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
-
-# Dagster has no public way to a scalar of one's own; these are what its own scalars are made of.
-from dagster._config.config_type import ConfigScalar, ConfigScalarKind
-from dagster._config.errors import PostProcessingError
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from npi_pipeline.orchestration.dagster_internals import ConfigScalar, ConfigScalarKind, PostProcessingError
 from npi_pipeline.settings import SettingsError, SettingsGroup, bounds, is_secret, one_line
 
 if TYPE_CHECKING:

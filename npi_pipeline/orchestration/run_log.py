@@ -9,8 +9,8 @@ import logging
 from typing import Any
 
 import dagster as dg
-from dagster._core.execution.plan.objects import ErrorSource
 
+from npi_pipeline.orchestration.dagster_internals import ErrorSource
 from npi_pipeline.orchestration.monitoring.failures import why_again
 
 

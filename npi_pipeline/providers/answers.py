@@ -6,6 +6,13 @@ from typing import Any
 
 import msgspec
 
+from npi_pipeline.errors import PipelineError
+
+
+class UnreadableAnswerError(PipelineError):
+    """An answer that was found once is not what its registry's format reads: between which NPIs, and the remedy."""
+
+
 _DECODER = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode()))
 
 

@@ -14,11 +14,12 @@ from collections.abc import Generator
 from pathlib import Path
 
 from npi_pipeline.days.paths import TABLE_NAME, provider_table_folder
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.providers.provider_table import ProviderTable
 from npi_pipeline.storage.data_root import CHUNK_BYTES, DataRoot, HeldLock
 
 
-class TableError(ValueError):
+class TableError(PipelineError):
     """A provider table that cannot be understood, or is damaged. One line says why, and the remedy."""
 
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import polars as pl
 
+from npi_pipeline.journal import JournalDamagedError
+from npi_pipeline.providers.answers import UnreadableAnswerError
 from npi_pipeline.providers.declared import read_declared
 from npi_pipeline.providers.inferred import (
     MAX_PATHS,
@@ -189,7 +191,7 @@ def write_provider_table(
     ``read_outcomes`` gives the frames of the compacted journal, in the order of their NPIs; rows that are not ``found``
     are skipped. It is called again where the records have more paths than a table may have columns, to find out
     which of them most records have. ``list_widths`` pins how many columns a list gets. Raises ValueError when a list
-    of ``list_widths`` does not exist, when the NPIs are out of order, or when a body cannot be read.
+    of ``list_widths`` does not exist, JournalDamagedError when the NPIs are out of order, UnreadableAnswerError.
     """
     pinned = dict(list_widths or {})
     refuse_unknown_lists(layout, pinned)
@@ -233,7 +235,10 @@ def _found(outcomes: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         if frame.is_empty():
             continue
         if (last is not None and npis[0] <= last) or not npis.is_sorted() or npis.n_unique() != len(npis):
-            raise ValueError(f"the journal is out of order at NPI {npis[0]}: compact it again")
+            raise JournalDamagedError(
+                f"the journal is out of order at NPI {npis[0]}: materialise npi_records of that day with "
+                "NPI_FETCH_MODE=all"
+            )
         last = npis[-1]
         found = frame.filter(pl.col("outcome") == "found")
         if not found.is_empty():
@@ -253,7 +258,10 @@ def _read(
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         between = f"between NPIs {found['npi'][0]} and {found['npi'][-1]}"
-        raise ValueError(f"an answer {between} is not what its format found: fetch the day again ({error})") from error
+        raise UnreadableAnswerError(
+            f"an answer {between} is not what its format found ({error}): materialise npi_records of that day "
+            "with NPI_FETCH_MODE=all"
+        ) from error
 
 
 def _with_internals(found: pl.DataFrame, rows: Rows) -> pl.DataFrame:

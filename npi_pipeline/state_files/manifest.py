@@ -11,10 +11,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from npi_pipeline.errors import PipelineError
+
 VERSION = 1
 
 
-class ManifestError(ValueError):
+class ManifestError(PipelineError):
     """A manifest that cannot be understood. One line says why."""
 
 
@@ -101,6 +103,4 @@ class Manifest:
                 folder=content.get("folder", ""),
             )
         except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, ManifestError):
-                raise
             raise ManifestError(f"the manifest cannot be understood: {type(error).__name__} {error}") from error

@@ -16,10 +16,10 @@ from npi_pipeline.days.paths import STATE_FILES, state_file_name
 from npi_pipeline.journal import JournalError, read_compacted_journal, rows_of
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_list.kept_list import read_kept_list, read_kept_source, source_of
-from npi_pipeline.providers.kept_table import parts_of, read_kept_table
+from npi_pipeline.providers.kept_table import TableError, parts_of, read_kept_table
 from npi_pipeline.providers.provider_table import ProviderTable
 from npi_pipeline.settings import FileSettings
-from npi_pipeline.state_files.manifest import Manifest
+from npi_pipeline.state_files.manifest import Manifest, ManifestError
 from npi_pipeline.state_files.publish import publish, read_manifest, verify_published
 from npi_pipeline.state_files.write_state_files import write_state_files
 from npi_pipeline.storage.data_root import DataRoot, HeldLock
@@ -86,7 +86,7 @@ def unchanged_publication(root: DataRoot, day: dt.date, files: FileSettings) -> 
         table = read_kept_table(root, day).table
         journal = read_compacted_journal(root, day)
         manifest = read_manifest(root, files.state_files_dir, day)
-    except (FileNotFoundError, JournalError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, JournalError, ManifestError, TableError):
         # What cannot be read is told of by the step that needs it.
         return None
     sources = (source_of(source), source.sha256, journal.digest, journal.digest)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import polars as pl
 
+from npi_pipeline.providers.kept_table import TableError
 from npi_pipeline.providers.provider_table import NO_STATE, ProviderTable
 from npi_pipeline.providers.rows import MAX_CELLS
 from npi_pipeline.providers.states import STATES as RECOGNISED
@@ -84,7 +85,7 @@ def write_state_files(
     ``segments`` are the provider table's Parquet files in order, each read once; ``outcomes`` the frames of the
     compacted journal, of which every row that is not ``found`` goes to the file ``failed_name``. ``file_name`` makes a
     file's name from a state. A state without rows has no file; ``None`` and ``failed_name`` always have one. Raises
-    ValueError when the parts do not hold as many rows as ``table`` says.
+    TableError when the parts do not hold as many rows as ``table`` says.
     """
     if failed_name == NO_STATE or failed_name in RECOGNISED:
         raise ValueError(f"the file of failed NPIs cannot be called {failed_name!r}: it is the name of another file")
@@ -101,7 +102,10 @@ def write_state_files(
     finally:
         files = writers.close()
     if rows != table.rows:
-        raise ValueError(f"the provider table has {rows:,} rows where {table.rows:,} were written: make it again")
+        raise TableError(
+            f"the provider table has {rows:,} rows where {table.rows:,} were written: materialise "
+            "providers of that day again"
+        )
     return files
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from npi_pipeline import clock
+from npi_pipeline.errors import PipelineError
 
 CHUNK_BYTES = 1 << 20
 
@@ -25,22 +26,15 @@ _SAFE_PATH = re.compile(r"[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*(/[^/\\.\x00-\
 _UNIQUE_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 
 
-class StorageError(Exception):
-    """The data root cannot be read or written. One line names the place and the remedy.
-
-    ``retryable`` says that trying again later may help (no connection, S3 answering 5xx), without anyone's doing.
-    """
-
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
-        super().__init__(message)
-        self.retryable = retryable
+class StorageError(PipelineError):
+    """The data root cannot be read or written. Retryable when S3 is not reached, or answers 5xx."""
 
 
-class LockedError(Exception):
+class LockedError(PipelineError):
     """Somebody else holds a lock. ``holder`` and ``since`` say who and since when, as far as it is known."""
 
     def __init__(self, holder: str, since: str) -> None:
-        super().__init__(f"held by {holder} since {since}")
+        super().__init__(f"held by {holder} since {since}: wait until that run ends, or end it, then run again")
         self.holder = holder
         self.since = since
 

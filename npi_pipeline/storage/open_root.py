@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from npi_pipeline.settings import SettingsError
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.storage.s3 import S3Root
@@ -12,11 +13,11 @@ from npi_pipeline.storage.s3 import S3Root
 def open_data_root(data_root: str) -> DataRoot:
     """The root at ``data_root``: an ``s3://bucket/prefix``, or else a local folder (made when first written to).
 
-    Raises ValueError for another kind of address or an ``s3://`` without a bucket. Reads no network.
+    Raises SettingsError for another kind of address or an ``s3://`` without a bucket. Reads no network.
     """
     if data_root.startswith("s3://"):
         bucket, _, prefix = data_root.removeprefix("s3://").partition("/")
         return S3Root(bucket, prefix)
     if "://" in data_root:
-        raise ValueError(f"NPI_DATA_ROOT={data_root!r} cannot be used: give a folder or s3://bucket/prefix")
+        raise SettingsError(f"NPI_DATA_ROOT={data_root!r} cannot be used: give a folder or s3://bucket/prefix")
     return LocalRoot(Path(data_root))

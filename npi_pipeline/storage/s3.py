@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from npi_pipeline.settings import SettingsError
 from npi_pipeline.storage.data_root import (
     CHUNK_BYTES,
     HeldLock,
@@ -57,7 +58,7 @@ class S3Root:
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
         if not bucket:
-            raise ValueError("NPI_DATA_ROOT names no bucket: write it as s3://bucket/prefix")
+            raise SettingsError("NPI_DATA_ROOT names no bucket: write it as s3://bucket/prefix")
         self.bucket = bucket
         self.prefix = prefix.strip("/")
         self._making_client = threading.Lock()

@@ -16,8 +16,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from npi_pipeline.errors import PipelineError
 
-class ServerError(RuntimeError):
+
+class ServerError(PipelineError):
     """A server of the demo did not start, or does not answer."""
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from npi_pipeline.changes import write_changes as changes
 from npi_pipeline.changes.changed_fields import Cells
 from npi_pipeline.changes.write_changes import ChangedField, Changes, write_changes
+from npi_pipeline.providers.answers import UnreadableAnswerError
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.schema.columns import ColumnType
 from npi_pipeline.schema.json_paths import LEADING_COLUMNS
@@ -234,7 +235,7 @@ def test_the_columns_that_changed_most_come_first_with_the_first_provider_of_eac
 
 
 def test_an_answer_that_is_not_its_formats_is_named_by_its_npis(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"between NPIs {A} and {A}"):
+    with pytest.raises(UnreadableAnswerError, match=f"between NPIs {A} and {A}"):
         written(tmp_path, found({A: "{}"}), found({A: nppes_body(A)}))
 
 

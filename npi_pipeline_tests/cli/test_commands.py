@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from npi_pipeline.changes.kept_changes import ChangesError
 from npi_pipeline.cli.commands import main
+from npi_pipeline.days.lock import DayLockedError
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.orchestration.s3_resource import S3
+from npi_pipeline.proofs import day_status
 from npi_pipeline.storage.data_root import StorageError
 from npi_pipeline.testing.s3 import LocalS3
 
@@ -87,3 +92,48 @@ def test_an_s3_that_is_down_is_told_at_once_and_given_up_within_a_minute(s3: Loc
     assert said.output.count("\n") < 12
     seconds = next(line for line in said.stdout.splitlines() if line.startswith("seconds")).split()[1]
     assert float(seconds) < 60
+
+
+@pytest.mark.parametrize("command", ["run", "status", "retry-failed"])
+@pytest.mark.parametrize("root", ["s3://", "ftp://host/folder"])
+def test_a_data_root_that_is_none_is_told_on_one_line(command: str, root: str) -> None:
+    said = invoke(command, NPI_DATA_ROOT=root, NPI_LIST_BUCKET="lists")
+    assert said.exit_code == 2
+    assert said.stderr.startswith("Error: NPI_DATA_ROOT")
+    assert said.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["run"], ["status"], ["backfill", "--from", "2026-11-01"]])
+def test_a_known_error_is_json_for_machines_and_a_line_for_people(command: list[str]) -> None:
+    said = invoke(*command, "--json", NPI_THREADS="none")
+    assert said.exit_code == 2
+    told = json.loads(said.stdout)
+    assert told["retryable"] is False
+    assert said.stderr == f"Error: {told['error']}\n"
+
+
+@pytest.mark.parametrize("missing", ["moto", "flask", "flask_cors", "orjson"])
+def test_a_demo_without_its_extra_says_what_to_install(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    said = invoke("demo", "--folder", str(tmp_path))
+    assert said.exit_code == 2
+    assert "pip install 'npi-pipeline[demo]'" in said.stderr
+    assert said.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error", [StorageError("S3 is away", retryable=True), DayLockedError("locked"), ChangesError("damaged")]
+)
+def test_whatever_error_of_the_tree_a_command_ends_with_is_told_on_one_line(
+    error: PipelineError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(day_status, "status_of_days", fail)
+    said = invoke("status", "--json", NPI_DATA_ROOT=str(tmp_path))
+    assert (said.exit_code, said.stderr) == (2, f"Error: {error}\n")
+    assert json.loads(said.stdout) == {"error": str(error), "retryable": error.retryable}

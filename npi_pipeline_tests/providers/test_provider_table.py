@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from npi_pipeline.journal import JournalDamagedError
+from npi_pipeline.providers.answers import UnreadableAnswerError
 from npi_pipeline.providers.provider_table import ProviderTable, write_provider_table
 from npi_pipeline.registries import FORMATS
 from npi_pipeline_tests.flattened import address, day, found, journal, nppes_body, real_bodies, taxonomy
@@ -92,15 +94,15 @@ def test_a_day_without_a_found_npi_has_a_table_without_parts(tmp_path: Path) -> 
 @pytest.mark.parametrize("npis", [[B, A], [A, A]])
 def test_a_journal_out_of_order_is_refused(tmp_path: Path, npis: list[str]) -> None:
     frames = [frame for npi in npis for frame in journal(found({npi: nppes_body(npi)}))]
-    with pytest.raises(ValueError, match="out of order at NPI"):
+    with pytest.raises(JournalDamagedError, match="out of order at NPI"):
         write_provider_table(lambda: frames, NPPES, tmp_path)
-    with pytest.raises(ValueError, match="out of order at NPI"):
+    with pytest.raises(JournalDamagedError, match="out of order at NPI"):
         write_provider_table(lambda: [pl.concat(frames)], NPPES, tmp_path)
 
 
 @pytest.mark.parametrize("body", ["{", '{"result_count":0,"results":[]}', "[]", "null", '{"results":[7]}', None])
 def test_a_body_that_was_never_found_is_refused_with_the_npis_it_is_among(tmp_path: Path, body: str | None) -> None:
-    with pytest.raises(ValueError, match=f"between NPIs {A} and {A}.*fetch the day again"):
+    with pytest.raises(UnreadableAnswerError, match=f"between NPIs {A} and {A}.*materialise npi_records"):
         write_provider_table(lambda: journal([(A, "found", None, body)]), NPPES, tmp_path)
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from npi_pipeline.providers.kept_table import TableError
 from npi_pipeline.providers.provider_table import write_provider_table
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.state_files.write_state_files import write_state_files
@@ -230,5 +231,5 @@ def test_a_provider_table_with_a_part_missing_is_refused(tmp_path: Path) -> None
     table = write_provider_table(lambda: frames, FORMATS["nppes"].layout, tmp_path)
     parts = sorted(tmp_path.iterdir())
     (tmp_path / "files").mkdir()
-    with pytest.raises(ValueError, match="95 rows where 135 were written"):
+    with pytest.raises(TableError, match="95 rows where 135 were written"):
         write_state_files(table, [parts[0], parts[2]], frames, tmp_path / "files", str)

@@ -8,17 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import dagster as dg
 import polars as pl
 
-from npi_pipeline.changes.find_changes import UnprovenChangesError
-from npi_pipeline.changes.kept_changes import ChangesError
-from npi_pipeline.days.lock import DayLockedError
-from npi_pipeline.fetch.circuit_breaker import RegistryDownError
-from npi_pipeline.journal import ForeignJournalError, JournalDamagedError, JournalError
-from npi_pipeline.npi_list.source import ListUnavailableError
-from npi_pipeline.providers.kept_table import TableError
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.schema.columns import Column, ColumnType
-from npi_pipeline.settings import SettingsError
-from npi_pipeline.state_files.manifest import ManifestError
-from npi_pipeline.storage.data_root import DataRoot, StorageError, size_of
+from npi_pipeline.storage.data_root import DataRoot, size_of
 
 GROUP = "npi"
 OWNERS = ["team:provider-data"]
@@ -41,18 +33,6 @@ class StepInterrupted(dg.DagsterError, dg.DagsterExecutionInterruptedError):
     """
 
 
-# Read again, a damaged file is the same, and so is whoever holds a day. (A journal is made anew by its own step.)
-_NOT_TO_BE_TRIED_AGAIN = (
-    ChangesError,
-    DayLockedError,
-    ForeignJournalError,
-    JournalDamagedError,
-    ManifestError,
-    TableError,
-    UnprovenChangesError,
-)
-
-
 @contextlib.contextmanager
 def one_line_failures() -> Iterator[None]:
     """What the core knows how to explain becomes a failure with that line; only what may pass is tried again."""
@@ -60,16 +40,12 @@ def one_line_failures() -> Iterator[None]:
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         raise StepInterrupted(CANCELLED) from interrupt
-    except (*_NOT_TO_BE_TRIED_AGAIN, SettingsError) as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+    except PipelineError as error:
+        raise dg.Failure(str(error), allow_retries=error.retryable) from error
     except FileNotFoundError as error:
         raise dg.Failure(
             f"{error}: materialise the assets before this one for that day", allow_retries=False
         ) from error
-    except (ListUnavailableError, StorageError) as error:
-        raise dg.Failure(str(error), allow_retries=error.retryable) from error
-    except (RegistryDownError, JournalError) as error:
-        raise dg.Failure(str(error)) from error
 
 
 def files_below(root: DataRoot, folder: str) -> dict[str, dg.MetadataValue | int | str]:

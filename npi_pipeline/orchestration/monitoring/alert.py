@@ -13,6 +13,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from npi_pipeline.errors import PipelineError
+
 Alert = Callable[[str], None]
 """Takes a line for a person. Anything may be plugged in: see ``definitions.build_definitions``."""
 
@@ -36,7 +38,7 @@ RETRIES = Retry(
 logger = logging.getLogger(__name__)
 
 
-class AlertError(Exception):
+class AlertError(PipelineError):
     """The line could not be handed on. One line says to which host and why; never the URL, which is a secret."""
 
 

@@ -12,10 +12,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
-from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
-from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
+from npi_pipeline.orchestration.dagster_internals import (
+    ASSET_RESUME_RETRY_TAG,
+    RESUME_RETRY_TAG,
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+    partition_set_snap_name_for_job_name,
+)
 from npi_pipeline.orchestration.daily_job import JOB_NAME, STATE_FILES, is_daily_run
 
 PARTITION_TAG = "dagster/partition"

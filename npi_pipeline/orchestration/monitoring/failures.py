@@ -6,11 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
-from dagster._core.events import RunFailureReason
-from dagster._core.execution.plan.objects import ErrorSource
-from dagster_shared.error import SerializableErrorInfo
 
 from npi_pipeline.orchestration.assets.conventions import CANCELLED
+from npi_pipeline.orchestration.dagster_internals import ErrorSource, RunFailureReason, SerializableErrorInfo
 from npi_pipeline.orchestration.monitoring.day_runs import PARTITION_TAG
 
 NOT_KNOWN = "no reason is known; see the run's events in the UI, and the log of the daemon or the code server"

@@ -10,8 +10,8 @@ import datetime as dt
 from collections.abc import Iterable
 
 import dagster as dg
-from dagster._utils.schedules import get_latest_completed_cron_tick
 
+from npi_pipeline.orchestration.dagster_internals import get_latest_completed_cron_tick
 from npi_pipeline.orchestration.monitoring.day_runs import DayRuns, runs_of_days
 from npi_pipeline.settings import FileSettings, MonitoringSettings, Settings
 from npi_pipeline.state_files.publish import is_published

@@ -1,0 +1,41 @@
+"""What is used of Dagster's private parts, all of it, each with the reason why no public part serves.
+
+Another release of Dagster may move any of them: nothing else imports them, and a test says which name has moved.
+"""
+
+# A scalar of one's own for the launchpad, with bounds: these are what Dagster's own scalars are made of.
+from dagster._config.config_type import ConfigScalar, ConfigScalarKind
+from dagster._config.errors import PostProcessingError
+
+# Why a run failed, and whether a step failed by itself or was interrupted.
+from dagster._core.events import RunFailureReason
+
+# Which days a backfill still has to submit.
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+from dagster._core.execution.plan.objects import ErrorSource
+from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
+
+# The tags of a run that goes on from another one's failure.
+from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
+
+# When a schedule ticked last, by Dagster's own reading of a cron expression.
+from dagster._utils.schedules import get_latest_completed_cron_tick
+
+# The error in an event: a package of Dagster's own, not of its public interface.
+from dagster_shared.error import SerializableErrorInfo
+
+__all__ = [
+    "ASSET_RESUME_RETRY_TAG",
+    "RESUME_RETRY_TAG",
+    "BulkActionStatus",
+    "BulkActionsFilter",
+    "ConfigScalar",
+    "ConfigScalarKind",
+    "ErrorSource",
+    "PartitionBackfill",
+    "PostProcessingError",
+    "RunFailureReason",
+    "SerializableErrorInfo",
+    "get_latest_completed_cron_tick",
+    "partition_set_snap_name_for_job_name",
+]
