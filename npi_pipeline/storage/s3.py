@@ -113,7 +113,7 @@ class S3Root:
         with self._one_line_errors("read", path):
             for attempts_left in reversed(range(_ATTEMPTS)):
                 answer = self.client.get_object(Bucket=self.bucket, Key=self.key(path))
-                # botocore repeats per request that is refused, not one that breaks off in its body.
+                # botocore repeats a request that is refused, not one that breaks off in its body.
                 try:
                     return answer["Body"].read(), answer
                 except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):

@@ -1,6 +1,6 @@
 """Whether an error of S3, or of the way to it, may pass by itself: what botocore knows of it, and no list of ours.
 
-botocore repeats per request by these rules too, but not for long; what they call worth repeating is worth another try
+botocore repeats a request by these rules too, but not for long; what they call worth repeating is worth another try
 later. Its checkers are no public interface: a test asks them about one error of each kind.
 Not here: what is said of an error, and its remedy (``s3_errors``).
 """

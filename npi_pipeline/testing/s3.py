@@ -190,7 +190,7 @@ class _Misbehaving:
 
 
 def _versions_action(environ: dict[str, Any]) -> str | None:
-    """Which of the permissions about versions per request takes, if it takes one."""
+    """Which of the permissions about versions a request takes, if it takes one."""
     query = urllib.parse.parse_qs(environ["QUERY_STRING"], keep_blank_values=True)
     if "versions" in query:
         return "s3:ListBucketVersions"
