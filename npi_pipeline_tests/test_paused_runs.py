@@ -1,0 +1,115 @@
+"""A run on S3 that is paused past its lease, at a decisive moment, and goes on when another has done the day.
+
+Not here: pauses at random moments (``benchmarks/pauses.py``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import sys
+import threading
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from types import FrameType
+
+import polars as pl
+import pytest
+
+from npi_pipeline.changes.find_changes import find_changes
+from npi_pipeline.days.lock import DayLockedError
+from npi_pipeline.journal import compacted_parts
+from npi_pipeline.npi_list import parse_npi_list
+from npi_pipeline.npi_list.kept_list import keep_list
+from npi_pipeline.npi_list.source import ListObject
+from npi_pipeline.npi_records.record_outcomes import record_outcomes
+from npi_pipeline.proofs.day_status import DayState, status_of_day
+from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
+from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
+from npi_pipeline.proofs.providers import one_row_per_found_npi
+from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
+from npi_pipeline.providers.flatten_records import flatten_records
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.registry import Registry
+from npi_pipeline.settings import FetchMode, FetchSettings, FileSettings
+from npi_pipeline.state_files.publish_state_files import publish_state_files
+from npi_pipeline.storage import s3_lease
+from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.open_root import open_data_root
+from npi_pipeline.testing.providers import npi_numbers, outcome_of
+from npi_pipeline.testing.registry import EmulatedRegistry
+from npi_pipeline_tests.sudden_death import running
+
+DAY = dt.date(2026, 11, 23)
+FILES = FileSettings()
+NPIS = list(npi_numbers(40, seed=4))
+LIST = "\n".join(["npi", *NPIS]).encode()
+LOCKED = 3
+
+
+def do_the_day(root: DataRoot, url: str) -> None:
+    """What a run does of a day whose list is kept; every NPI is asked for again."""
+    nppes = FORMATS["nppes"]
+    settings = FetchSettings(threads=10, fetch_mode=FetchMode.all)
+    record_outcomes(root, DAY, parse_npi_list(LIST), Registry(nppes, url), settings)
+    flatten_records(root, DAY, nppes.layout, FILES.pinned_widths())
+    publish_state_files(root, DAY, FILES)
+    find_changes(root, DAY, FILES)
+
+
+def do_the_day_with_a_pause(data_root: str, url: str, module: str, function: str, paused: Connection) -> None:
+    """The same, in a process that stops itself right before its first call of ``function``."""
+    has_stopped = threading.Lock()
+
+    def stop(frame: FrameType, event: str, _argument: object) -> None:
+        code = frame.f_code
+        is_moment = event == "call" and code.co_name == function and code.co_filename.endswith(module)
+        if is_moment and has_stopped.acquire(blocking=False):
+            paused.send(True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    sys.setprofile(stop)
+    try:
+        do_the_day(open_data_root(data_root), url)
+    except DayLockedError:
+        sys.exit(LOCKED)
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        pytest.param("journal/segments.py", "save_compacted_journal", id="before the journal's index is written"),
+        pytest.param("providers/kept_table.py", "keep_provider_table", id="before the provider table is uploaded"),
+        pytest.param("state_files/publish.py", "publish", id="before the state files are uploaded"),
+        pytest.param("state_files/manifest.py", "to_json", id="right before the manifest is written"),
+        pytest.param("changes/kept_changes.py", "keep_changes", id="before the changes are uploaded"),
+    ],
+)
+def test_a_run_that_is_paused_past_its_lease_tears_nothing_of_what_another_has_done(
+    bucket: str, registry: EmulatedRegistry, monkeypatch: pytest.MonkeyPatch, module: str, function: str
+) -> None:
+    data_root = f"s3://{bucket}/root"
+    root = open_data_root(data_root)
+    now = dt.datetime.now(dt.timezone.utc)
+    keep_list(root, DAY, ListObject(bucket="b", key="k", body=LIST, etag="e", version_id=None, last_modified=now))
+    here, there = Pipe(duplex=False)
+    with running(do_the_day_with_a_pause, data_root, registry.url, module, function, there) as paused:
+        assert here.poll(60)
+        # For this run the lease of the paused one has run out already.
+        monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)
+        do_the_day(root, registry.url)
+        manifest = root.read(f"state_files/{DAY}/manifest.json")
+        os.kill(paused.pid or 0, signal.SIGCONT)
+        paused.join(60)
+    assert paused.exitcode == LOCKED, "it is told that it lost the day"
+    assert root.read(f"state_files/{DAY}/manifest.json") == manifest
+    assert status_of_day(root, FILES, DAY).state is DayState.complete
+    for claim in (every_npi_has_one_outcome, one_row_per_found_npi):
+        assert claim(root, DAY).holds, claim(root, DAY).line
+    for proof in (every_npi_is_accounted_for, state_files_match_the_manifest, joins_and_leaves_match_the_lists):
+        assert proof(root, DAY, FILES).holds, proof(root, DAY, FILES).line
+    outcomes = dict(pl.concat(compacted_parts(root, DAY)).select("npi", "outcome").iter_rows())
+    assert outcomes == {npi: outcome_of(npi).value for npi in NPIS}
