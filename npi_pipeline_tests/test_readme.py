@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from npi_pipeline.orchestration.checks import asset_checks
-from npi_pipeline.settings import CheckSettings, settings_table
+from npi_pipeline.settings import CheckSettings
+from npi_pipeline.settings.__main__ import settings_table
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
