@@ -132,7 +132,7 @@ def main() -> None:
             for claim in (every_npi_is_accounted_for, state_files_match_the_manifest):
                 finding = claim(root, day, deployment.settings.files)
                 assert finding.holds, finding.line
-            assert not root.list(f"journal/{day}/damaged")
+            assert not root.list(f"journal/day={day}/damaged")
         extra = registry.stats().requests - len(npis)
         statuses = collections.Counter(run.status.value for run in deployment.instance.get_runs())
         print(

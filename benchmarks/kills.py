@@ -82,7 +82,7 @@ def sweep(data_root: str, kills: int, registry: EmulatedRegistry) -> str:
     assert last.exitcode == 0
     outcomes = pl.concat(compacted_parts(root, DAY))
     assert dict(outcomes.select("npi", "outcome").iter_rows()) == {npi: outcome_of(npi).value for npi in npis}
-    assert not root.list(f"journal/{DAY}/damaged")
+    assert not root.list(f"journal/day={DAY}/damaged")
     assert asked_again == 0
     times = collections.Counter(registry.requests_by_npi().values())
     extra = registry.stats().requests - len(npis)

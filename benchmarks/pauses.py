@@ -181,7 +181,7 @@ def sweep(data_root: str, pauses: int, npis: list[str], url: str, seed: int = 1)
             assert outcomes == {npi: outcome_of(npi).value for npi in npis}
             assert not seen.problems, seen.problems[:3]
     assert not seen.problems, seen.problems[:3]
-    assert not root.list(f"journal/{DAY}/damaged")
+    assert not root.list(f"journal/day={DAY}/damaged")
     how = ", ".join(f"{count} {what}" for what, count in sorted(ended.items()))
     return f"{pauses} runs of {length:.1f} s, paused for longer than a lease: {how}; {seen.looks} looks at a whole day"
 

@@ -119,7 +119,7 @@ def test_a_key_of_the_registry_is_neither_logged_nor_kept_whether_the_day_succee
     # It knows no such path, and so every NPI fails; what it answered is kept.
     keyed = run("2026-11-21", NPI_REGISTRY_URL=f"{registry.url.partition('?')[0]}/{SECRET}/{{npi}}")
     assert keyed.returncode == 1, keyed.stderr
-    assert b"nppes" in (tmp_path / "npi-data/journal/2026-11-21/journal.json").read_bytes()
+    assert b"nppes" in (tmp_path / "npi-data/journal/day=2026-11-21/journal.json").read_bytes()
     registry.close()
     failed = run("2026-11-23")
     assert failed.returncode == 1, failed.stderr

@@ -28,7 +28,10 @@ TABLE_NAME = "table.json"
 CHANGES_NAME = "changes.json"
 JOURNAL_NAME = "journal.json"
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+HIVE_KEY = "day="
+"""Begins the name of a day's folder of Parquet files: any tool then reads many days as one table with that column."""
+
+_DAY = re.compile(rf"(?:{HIVE_KEY})?(\d{{4}}-\d{{2}}-\d{{2}})")
 
 
 def list_path(day: dt.date) -> str:
@@ -53,12 +56,12 @@ def parsed_path(day: dt.date) -> str:
 
 def journal_folder(day: dt.date) -> str:
     """The folder of the day's journal."""
-    return f"{JOURNAL}/{day}"
+    return f"{JOURNAL}/{HIVE_KEY}{day}"
 
 
 def provider_table_folder(day: dt.date) -> str:
     """The folder of the day's provider table."""
-    return f"{PROVIDER_TABLE}/{day}"
+    return f"{PROVIDER_TABLE}/{HIVE_KEY}{day}"
 
 
 def provider_changes_folder(day: dt.date) -> str:
@@ -145,7 +148,7 @@ def _days_with_file(
 
 def _day_called(name: str) -> dt.date | None:
     """The day whose folder is called ``name``, if it is a day's."""
-    if _DAY.fullmatch(name):
+    if named := _DAY.fullmatch(name):
         with contextlib.suppress(ValueError):
-            return dt.date.fromisoformat(name)
+            return dt.date.fromisoformat(named[1])
     return None

@@ -1,6 +1,6 @@
 """The journal of a day: every outcome, durable a second after it arrives, and compacted to one row per NPI at the end.
 
-Below ``journal/{day}`` lie whole Parquet files, on either kind of data root:
+Below ``journal/day={day}`` lie whole Parquet files, on either kind of data root:
 
 - ``segments/`` holds small parts in the order of arrival, written while a run fetches; an NPI may be in several. They
   are in a folder for each registry, named by a digest of its identity: what another registry said counts for nothing.

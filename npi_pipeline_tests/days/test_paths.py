@@ -33,7 +33,7 @@ def test_a_state_file_is_named_by_prefix_day_and_state() -> None:
     ],
 )
 def test_every_path_of_a_day_names_the_day_and_lies_below_the_root(path: str) -> None:
-    assert "2026-11-23" in path.split("/")
+    assert {"2026-11-23", "day=2026-11-23"} & set(path.split("/"))
     assert checked_path(path) == path
 
 

@@ -8,7 +8,7 @@ from npi_pipeline.journal import first_run_of_refetch
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline_tests.journal.made_outcomes import DAY
 
-NOTE = f"journal/{DAY}/refetch.json"
+NOTE = f"journal/day={DAY}/refetch.json"
 
 
 def test_those_that_go_on_with_an_asking_are_told_its_first_run(root: DataRoot) -> None:

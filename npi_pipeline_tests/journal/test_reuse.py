@@ -120,10 +120,10 @@ def test_an_answer_that_would_not_stand_against_the_days_own_later_failure_is_no
 
 def test_a_damaged_part_of_another_day_is_left_alone(root: DataRoot) -> None:
     compacted_day(root, EARLIER, made(1))
-    (part,) = root.list(f"journal/{EARLIER}/compacted")
+    (part,) = root.list(f"journal/day={EARLIER}/compacted")
     root.write(part.path, b"")
     assert reuse(root, 1) == 0
-    assert [file.path for file in root.list(f"journal/{EARLIER}/compacted")] == [part.path]
+    assert [file.path for file in root.list(f"journal/day={EARLIER}/compacted")] == [part.path]
 
 
 def test_journals_compacted_too_long_ago_are_not_even_read(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_journals_compacted_too_long_ago_are_not_even_read(tmp_path: Path) -> No
     compacted_day(root, EARLIER, made(1))
     compacted_day(root, OTHER, made(2))
     long_ago = (MORNING - dt.timedelta(hours=12)).timestamp()
-    os.utime(tmp_path / f"journal/{OTHER}/journal.json", (long_ago, long_ago))
+    os.utime(tmp_path / f"journal/day={OTHER}/journal.json", (long_ago, long_ago))
     read: list[str] = []
 
     def note(call: str, path: str) -> None:
@@ -139,7 +139,7 @@ def test_journals_compacted_too_long_ago_are_not_even_read(tmp_path: Path) -> No
             read.append(path)
 
     assert reuse(WatchedRoot(root, note), 1, 2) == 1
-    assert read == [f"journal/{EARLIER}/journal.json"]
+    assert read == [f"journal/day={EARLIER}/journal.json"]
 
 
 def test_a_journal_that_cannot_be_understood_costs_another_day_nothing_but_its_answers(
@@ -147,7 +147,7 @@ def test_a_journal_that_cannot_be_understood_costs_another_day_nothing_but_its_a
 ) -> None:
     compacted_day(root, EARLIER, made(1))
     compacted_day(root, OTHER, made(2))
-    root.write(f"journal/{OTHER}/journal.json", b"{")
+    root.write(f"journal/day={OTHER}/journal.json", b"{")
     assert reuse(root, 1, 2) == 1
     (warning,) = caplog.messages
     assert f"{OTHER}/journal.json cannot be understood" in warning

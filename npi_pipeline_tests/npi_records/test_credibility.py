@@ -292,7 +292,7 @@ def test_evidence_that_cannot_be_understood_counts_for_nothing(
 ) -> None:
     recorded_with_everybody_known(root, moody)
     record(root, moody, OTHERS)
-    root.write(f"journal/{DAY}/probes.json", b"{")
+    root.write(f"journal/day={DAY}/probes.json", b"{")
     assert not registry_knows_the_npis(root, DAY, CHECKS).holds
     assert "probes.json cannot be understood" in caplog.text
     record(root, moody, OTHERS)

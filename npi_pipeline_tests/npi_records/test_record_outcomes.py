@@ -238,7 +238,7 @@ def test_what_an_interrupted_run_had_from_another_registry_counts_for_nothing(
     recorded = record(root, registry)
     assert (recorded.asked, recorded.journal.rows) == (len(NPIS), len(NPIS) + 1)
     assert formats_of_found(root) == {"nppes"}
-    assert root.list(f"journal/{DAY}/segments") == []
+    assert root.list(f"journal/day={DAY}/segments") == []
 
 
 def test_an_interrupted_change_of_the_registry_goes_on_where_it_was(

@@ -165,7 +165,7 @@ def test_an_npi_of_the_list_without_an_outcome_is_found(pipeline: Pipeline) -> N
 
 
 def test_a_provider_table_that_lost_a_part_is_found(pipeline: Pipeline) -> None:
-    for part in (pipeline.data_root / "provider_table" / str(DAY)).glob("*.parquet"):
+    for part in (pipeline.data_root / "provider_table" / f"day={DAY}").glob("*.parquet"):
         part.unlink()
     # The check tells it as its finding, as whatever keeps it from reading.
     with pytest.raises(TableError, match=r"is missing: materialise providers for 2026-11-23 again"):

@@ -19,7 +19,7 @@ FILES = FileSettings()
 OUTCOMES = {A: nppes_body(A)}
 
 
-@pytest.mark.parametrize("path", ["state_files/2026-11-23/manifest.json", "journal/2026-11-24/journal.json"])
+@pytest.mark.parametrize("path", ["state_files/2026-11-23/manifest.json", "journal/day=2026-11-24/journal.json"])
 def test_a_day_whose_files_cannot_be_understood_is_told_on_one_line_and_hides_no_other(
     root: DataRoot, path: str
 ) -> None:
