@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import requests
 
-from npi_pipeline.fetch.fetch import fetch
+from npi_pipeline.http_fetch.fetch import fetch
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings

@@ -11,7 +11,7 @@ import statistics
 import threading
 import time
 
-from npi_pipeline.fetch.fetch import fetch
+from npi_pipeline.http_fetch.fetch import fetch
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 import requests
 import urllib3
 
-from npi_pipeline.fetch.client import Client
-from npi_pipeline.fetch.fetch import fetch
-from npi_pipeline.fetch.network import Network
+from npi_pipeline.http_fetch.client import Client
+from npi_pipeline.http_fetch.fetch import fetch
+from npi_pipeline.http_fetch.network import Network
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings

@@ -18,11 +18,11 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 
-from npi_pipeline.fetch.answer import Answer, Signal
-from npi_pipeline.fetch.attempt import Attempt
-from npi_pipeline.fetch.circuit_breaker import Breaker
-from npi_pipeline.fetch.limiter import Limiter
-from npi_pipeline.fetch.scheduler import Scheduler
+from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.attempt import Attempt
+from npi_pipeline.http_fetch.circuit_breaker import Breaker
+from npi_pipeline.http_fetch.limiter import Limiter
+from npi_pipeline.http_fetch.scheduler import Scheduler
 from npi_pipeline.outcomes import Outcome, Verdict
 from npi_pipeline.settings import FetchSettings
 

@@ -14,7 +14,7 @@ import math
 import time
 from typing import Any
 
-from npi_pipeline.fetch.fetch import fetch
+from npi_pipeline.http_fetch.fetch import fetch
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry

@@ -88,14 +88,14 @@ One row per NPI whose outcome is not `found`, with the same header; all but the 
 
 {changes_json}
 
-## Provider table: `provider_table/<day>/part-*.parquet`
+## Provider table: `provider_table/day=<day>/part-*.parquet`
 
 One typed row per found NPI, with the columns of the state files in types of their own (`int` is Int64, `date` is Date,
 `bool` is Boolean), but each list is one column of structs and not spread, and these come last:
 
 {provider_table}
 
-## Journal: `journal/<day>/**/*.parquet`
+## Journal: `journal/day=<day>/**/*.parquet`
 
 Every outcome; once the day is whole, one row per NPI of the list, sorted by NPI.
 

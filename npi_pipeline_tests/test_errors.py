@@ -11,7 +11,7 @@ import pytest
 
 import npi_pipeline
 from npi_pipeline.errors import PipelineError
-from npi_pipeline.fetch.content_coding import BodyError
+from npi_pipeline.http_fetch.content_coding import BodyError
 from npi_pipeline.orchestration.assets.conventions import StepInterrupted, one_line_failures
 from npi_pipeline.providers.inferred import TooManyPathsError
 

@@ -12,7 +12,7 @@ import threading
 
 import polars as pl
 
-from npi_pipeline.fetch.circuit_breaker import RegistryDownError
+from npi_pipeline.http_fetch.circuit_breaker import RegistryDownError
 from npi_pipeline.npi_records.credibility import UNKNOWN, AnswerWatch, suspect_runs, unknown_share
 from npi_pipeline.npi_records.registry_probe import PROBED_NPIS, Probe, found_lately, keep_probe, make_probe
 from npi_pipeline.outcomes import NpiOutcome, Outcome

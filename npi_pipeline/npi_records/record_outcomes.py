@@ -16,8 +16,8 @@ import polars as pl
 
 from npi_pipeline import clock
 from npi_pipeline.days.lock import day_lock
-from npi_pipeline.fetch.fetch import FetchReport, fetch
-from npi_pipeline.fetch.progress import FetchProgress
+from npi_pipeline.http_fetch.fetch import FetchReport, fetch
+from npi_pipeline.http_fetch.progress import FetchProgress
 from npi_pipeline.journal import (
     IS_FINAL,
     CompactedJournal,

@@ -19,7 +19,7 @@ import polars as pl
 
 from npi_pipeline import clock
 from npi_pipeline.days.paths import JOURNAL, days_with_folder, journal_folder
-from npi_pipeline.fetch.fetch import fetch
+from npi_pipeline.http_fetch.fetch import fetch
 from npi_pipeline.journal import CompactedJournal, JournalError, read_compacted_journal, rows_of
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 from npi_pipeline.registries.registry import Registry

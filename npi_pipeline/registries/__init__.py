@@ -1,7 +1,7 @@
 """Registry formats: how one registry's URL and JSON look.
 
 A format is one file in this folder that defines one ``RegistryFormat``; adding it to ``FORMATS``, and its name to
-``settings.FormatName``, is all that a third one needs. Not here: asking (``fetch.fetch``) and the making of tables
+``settings.FormatName``, is all that a third one needs. Not here: asking (``http_fetch.fetch``) and the making of tables
 (``npi_pipeline.providers``).
 """
 

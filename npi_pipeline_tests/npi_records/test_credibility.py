@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from npi_pipeline.fetch.circuit_breaker import RegistryDownError
+from npi_pipeline.http_fetch.circuit_breaker import RegistryDownError
 from npi_pipeline.journal import JournalError, read_compacted_journal, read_outcomes
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_records.record_outcomes import RecordedDay, record_outcomes

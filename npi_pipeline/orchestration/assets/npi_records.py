@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from npi_pipeline.days.paths import journal_folder
-from npi_pipeline.fetch.progress import FetchReport
+from npi_pipeline.http_fetch.progress import FetchReport
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_records.record_outcomes import record_outcomes
 from npi_pipeline.orchestration.assets.conventions import (

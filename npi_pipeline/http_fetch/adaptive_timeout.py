@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from npi_pipeline.fetch.attempt import Attempt
+from npi_pipeline.http_fetch.attempt import Attempt
 
 # Below a second there is little to be won, and threads of a busy process are late by tenths of it.
 _MIN_SECONDS = 1.0

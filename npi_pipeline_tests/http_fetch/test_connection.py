@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from npi_pipeline.fetch import connection as connection_module
-from npi_pipeline.fetch.answer import Signal
-from npi_pipeline.fetch.client import Client
+from npi_pipeline.http_fetch import connection as connection_module
+from npi_pipeline.http_fetch.answer import Signal
+from npi_pipeline.http_fetch.client import Client
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.testing.providers import answer as answer_about
 from npi_pipeline.testing.providers import npi_numbers, outcome_of
-from npi_pipeline_tests.fetch.asking import BODY, NPI, client_of
+from npi_pipeline_tests.http_fetch.asking import BODY, NPI, client_of
 from npi_pipeline_tests.scripted_server import Play, ScriptedServer, Serve, always, http, securely
 
 GOOD = http("200 OK", body=BODY)

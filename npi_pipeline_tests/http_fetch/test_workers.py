@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from npi_pipeline.fetch.answer import Answer
-from npi_pipeline.fetch.attempt import Attempt
-from npi_pipeline.fetch.client import Client
-from npi_pipeline.fetch.workers import Workers
+from npi_pipeline.http_fetch.answer import Answer
+from npi_pipeline.http_fetch.attempt import Attempt
+from npi_pipeline.http_fetch.client import Client
+from npi_pipeline.http_fetch.workers import Workers
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings

@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from npi_pipeline.fetch.answer import Answer
-from npi_pipeline.fetch.attempt import Attempt
-from npi_pipeline.fetch.client import Client
-from npi_pipeline.fetch.network import Network
+from npi_pipeline.http_fetch.answer import Answer
+from npi_pipeline.http_fetch.attempt import Attempt
+from npi_pipeline.http_fetch.client import Client
+from npi_pipeline.http_fetch.network import Network
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from npi_pipeline.fetch.fetch import RegistryDownError, fetch
-from npi_pipeline.fetch.progress import FetchProgress, FetchReport
+from npi_pipeline.http_fetch.fetch import RegistryDownError, fetch
+from npi_pipeline.http_fetch.progress import FetchProgress, FetchReport
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
@@ -240,7 +240,7 @@ def test_an_error_in_the_list_reaches_the_consumer_and_leaves_no_thread(registry
 def test_ctrl_c_ends_a_process_that_waits_for_a_registry_which_hangs() -> None:
     program = textwrap.dedent("""
         import sys
-        from npi_pipeline.fetch.fetch import fetch
+        from npi_pipeline.http_fetch.fetch import fetch
         from npi_pipeline.registries import FORMATS
         from npi_pipeline.registries.registry import Registry
         def npis():

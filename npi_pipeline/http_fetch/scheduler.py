@@ -25,11 +25,11 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 
-from npi_pipeline.fetch.adaptive_timeout import AdaptiveTimeout
-from npi_pipeline.fetch.answer import Answer, Signal
-from npi_pipeline.fetch.attempt import Attempt, Settled
-from npi_pipeline.fetch.circuit_breaker import Breaker
-from npi_pipeline.fetch.limiter import Limiter
+from npi_pipeline.http_fetch.adaptive_timeout import AdaptiveTimeout
+from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.attempt import Attempt, Settled
+from npi_pipeline.http_fetch.circuit_breaker import Breaker
+from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.settings import FetchSettings
 
 # Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.

@@ -7,8 +7,8 @@ import itertools
 import math
 import random
 
-from npi_pipeline.fetch.answer import Answer, Signal
-from npi_pipeline.fetch.circuit_breaker import Breaker
+from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.circuit_breaker import Breaker
 from npi_pipeline.outcomes import Outcome, Verdict
 
 GOOD = Answer(Verdict(Outcome.found), Signal.good, 200)

@@ -18,8 +18,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from npi_pipeline.fetch.cut_trial import CutTrial, Verdict
-from npi_pipeline.fetch.failure_test import FailureTest
+from npi_pipeline.http_fetch.cut_trial import CutTrial, Verdict
+from npi_pipeline.http_fetch.failure_test import FailureTest
 
 # The way back up begins so far below the known limit.
 _DEPTH = 0.08

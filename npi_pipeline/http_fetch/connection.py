@@ -29,7 +29,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from npi_pipeline.fetch.network import Network
+from npi_pipeline.http_fetch.network import Network
 
 # A firewall on the way forgets a connection without a word after some minutes, and then a request is lost in silence.
 _MAX_IDLE_SECONDS = 60.0

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from npi_pipeline.fetch.progress import FetchProgress, LatencyHistogram
+from npi_pipeline.http_fetch.progress import FetchProgress, LatencyHistogram
 
 
 def test_percentiles_are_within_five_percent() -> None:

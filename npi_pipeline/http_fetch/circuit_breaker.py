@@ -21,7 +21,7 @@ import dataclasses
 import math
 
 from npi_pipeline.errors import PipelineError
-from npi_pipeline.fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.answer import Answer, Signal
 
 # So improbable are failures in a row that open it, and no fewer are enough: more of errors, which may be those of a
 # few NPIs that are asked again and again, than of refusals, which are the registry's.

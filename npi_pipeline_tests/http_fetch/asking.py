@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
-from npi_pipeline.fetch.answer import Answer
-from npi_pipeline.fetch.client import Client
-from npi_pipeline.fetch.network import Network
+from npi_pipeline.http_fetch.answer import Answer
+from npi_pipeline.http_fetch.client import Client
+from npi_pipeline.http_fetch.network import Network
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry

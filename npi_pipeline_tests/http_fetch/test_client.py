@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 import npi_pipeline
-from npi_pipeline.fetch.answer import Signal
-from npi_pipeline.fetch.client import Client
+from npi_pipeline.http_fetch.answer import Signal
+from npi_pipeline.http_fetch.client import Client
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.testing.providers import answer as answer_about
 from npi_pipeline.testing.providers import npi_numbers, outcome_of
 from npi_pipeline.testing.registry import EmulatedRegistry
-from npi_pipeline_tests.fetch.asking import BODY, NPI, ask, client_of
+from npi_pipeline_tests.http_fetch.asking import BODY, NPI, ask, client_of
 from npi_pipeline_tests.scripted_server import ScriptedServer, Serve, always, http, securely
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from npi_pipeline.fetch.answer import Signal
-from npi_pipeline.fetch.content_coding import BodyError, decoded
+from npi_pipeline.http_fetch.answer import Signal
+from npi_pipeline.http_fetch.content_coding import BodyError, decoded
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline_tests.fetch.asking import BODY, ask
+from npi_pipeline_tests.http_fetch.asking import BODY, ask
 from npi_pipeline_tests.scripted_server import Serve, always, http
 
 MIB = 2**20

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from npi_pipeline.fetch.answer import Answer, Signal
-from npi_pipeline.fetch.limiter import Limiter
+from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.outcomes import Outcome, Verdict
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from npi_pipeline.fetch.answer import Signal
-from npi_pipeline.fetch.client import Client
-from npi_pipeline.fetch.network import Network
+from npi_pipeline.http_fetch.answer import Signal
+from npi_pipeline.http_fetch.client import Client
+from npi_pipeline.http_fetch.network import Network
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import SettingsError
-from npi_pipeline_tests.fetch.asking import BODY, NPI, client_of
+from npi_pipeline_tests.http_fetch.asking import BODY, NPI, client_of
 from npi_pipeline_tests.scripted_server import Play, ScriptedServer, Serve, always, http, securely
 
 GOOD = http("200 OK", body=BODY)
@@ -189,7 +189,7 @@ def test_a_socks_proxy_without_support_for_it_is_one_line_before_the_first_reque
     program = f"""if True:
         import sys
         sys.modules["socks"] = None  # as if it were not installed
-        from npi_pipeline.fetch.fetch import fetch
+        from npi_pipeline.http_fetch.fetch import fetch
         from npi_pipeline.registries import FORMATS
         from npi_pipeline.registries.registry import Registry
         try:

@@ -34,10 +34,10 @@ import urllib3.exceptions
 from requests.utils import urldefragauth
 
 import npi_pipeline
-from npi_pipeline.fetch.answer import Answer, Signal
-from npi_pipeline.fetch.connection import Connection
-from npi_pipeline.fetch.content_coding import TOO_LARGE, TOO_MANY_CODINGS, BodyError, decoded
-from npi_pipeline.fetch.network import Network
+from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.connection import Connection
+from npi_pipeline.http_fetch.content_coding import TOO_LARGE, TOO_MANY_CODINGS, BodyError, decoded
+from npi_pipeline.http_fetch.network import Network
 from npi_pipeline.outcomes import Outcome, Verdict
 from npi_pipeline.registries.bodies import text_of
 from npi_pipeline.registries.registry import PLACEHOLDER, Registry

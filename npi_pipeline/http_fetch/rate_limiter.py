@@ -21,7 +21,7 @@ import collections
 import math
 import threading
 
-from npi_pipeline.fetch.adaptive_limit import AdaptiveLimit, Recovery
+from npi_pipeline.http_fetch.adaptive_limit import AdaptiveLimit, Recovery
 
 # What it begins with, before anything is known; it doubles with each round of answers.
 _START = 80.0

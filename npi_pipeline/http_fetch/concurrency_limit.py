@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from npi_pipeline.fetch.adaptive_limit import AdaptiveLimit, Recovery
+from npi_pipeline.http_fetch.adaptive_limit import AdaptiveLimit, Recovery
 
 _START = 16.0
 _LEAST = 1.0

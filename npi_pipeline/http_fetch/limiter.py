@@ -27,9 +27,9 @@ from __future__ import annotations
 
 import math
 
-from npi_pipeline.fetch.answer import Answer, Signal
-from npi_pipeline.fetch.concurrency_limit import ConcurrencyLimit
-from npi_pipeline.fetch.rate_limiter import RateLimiter
+from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.concurrency_limit import ConcurrencyLimit
+from npi_pipeline.http_fetch.rate_limiter import RateLimiter
 
 
 class Limiter:

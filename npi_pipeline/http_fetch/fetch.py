@@ -23,12 +23,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from npi_pipeline import clock
-from npi_pipeline.fetch.attempt import Attempt, Settled
-from npi_pipeline.fetch.circuit_breaker import Breaker, RegistryDownError
-from npi_pipeline.fetch.limiter import Limiter
-from npi_pipeline.fetch.progress import FetchProgress, FetchReport, Tally
-from npi_pipeline.fetch.scheduler import Scheduler
-from npi_pipeline.fetch.workers import Workers
+from npi_pipeline.http_fetch.attempt import Attempt, Settled
+from npi_pipeline.http_fetch.circuit_breaker import Breaker, RegistryDownError
+from npi_pipeline.http_fetch.limiter import Limiter
+from npi_pipeline.http_fetch.progress import FetchProgress, FetchReport, Tally
+from npi_pipeline.http_fetch.scheduler import Scheduler
+from npi_pipeline.http_fetch.workers import Workers
 from npi_pipeline.outcomes import NpiOutcome
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings

@@ -12,9 +12,9 @@ import math
 import time
 from collections.abc import Mapping
 
-from npi_pipeline.fetch.answer import Answer, Signal
-from npi_pipeline.fetch.attempt import Attempt, Settled
-from npi_pipeline.fetch.limiter import Limiter
+from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.attempt import Attempt, Settled
+from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 
 _REASONS_KEPT = 100
