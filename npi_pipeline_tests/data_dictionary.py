@@ -190,7 +190,7 @@ def _tables(folder: Path) -> dict[str, Iterable[str]]:
     moved = next(row for row in _rows_of(next(changes.glob("*.csv"))) if row["field"] == "location_address.city")
     root = LocalRoot(folder)
     manifest, kept = read_manifest(root, FileSettings().state_files_dir, DAYS[1]), read_kept_changes(root, DAYS[1])
-    table = pl.read_parquet_schema(next((folder / f"provider_table/{DAYS[1]}").glob("*.parquet")))
+    table = pl.read_parquet_schema(next((folder / f"provider_table/day={DAYS[1]}").glob("*.parquet")))
     return {
         "state_files": _columns_table(_nppes_columns(), rows),
         "failed": (f"| {row['npi']} | {row['outcome']} | {row['reason']} |" for row in _rows_of(failed)),
