@@ -62,7 +62,7 @@ def test_a_folder_that_holds_a_deployment_is_refused_on_one_line_and_nothing_is_
     before = files_of(tmp_path)
 
     refused = demo(tmp_path)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
     assert f"{tmp_path} holds {what} that may not be the demo's" in line
     assert "choose another folder with --folder" in line

@@ -52,7 +52,7 @@ def published_npis(pipeline: Pipeline, day: dt.date) -> set[str]:
     return {npi for rows in pipeline.state_files(day).values() for npi in npis_of(rows)}
 
 
-def doubts_of(run: DayRun) -> list[str]:
+def ambiguities_of(run: DayRun) -> list[str]:
     """What a sound run warned of about the list's day."""
     assert run.ok, run.problems
     return [warning for warning in run.warnings if "list_is_of_its_day" in warning]
@@ -65,7 +65,7 @@ def test_each_backfilled_day_gets_its_own_version(pipeline: Pipeline, s3: LocalS
         s3.put_list(bucket, KEY, NPIS[number : number + 2], last_modified=morning_of(day))
         versions[day] = s3.client().head_object(Bucket=bucket, Key=KEY)["VersionId"]
     for day in reversed(DAYS):
-        assert doubts_of(pipeline.run(day)) == []
+        assert ambiguities_of(pipeline.run(day)) == []
     for number, day in enumerate(DAYS):
         assert kept_bytes(pipeline, day) == "\n".join(["NPI", *NPIS[number : number + 2], ""]).encode()
         assert published_npis(pipeline, day) == set(NPIS[number : number + 2])
@@ -79,15 +79,15 @@ def test_a_day_keeps_its_list_when_it_is_repaired_after_the_object_was_written_o
 ) -> None:
     day, next_day = DAYS[:2]
     s3.put_list(bucket, KEY, NPIS[:2], last_modified=morning_of(day))
-    assert doubts_of(pipeline.run(day)) == []
+    assert ambiguities_of(pipeline.run(day)) == []
     first = kept_bytes(pipeline, day), source(pipeline, day)
     s3.put_list(bucket, KEY, NPIS[2:], last_modified=morning_of(next_day))
 
     for _ in range(2):
-        assert doubts_of(pipeline.run(day)) == []
+        assert ambiguities_of(pipeline.run(day)) == []
         assert (kept_bytes(pipeline, day), source(pipeline, day)) == (first[0], first[1] | {"selection": "kept"})
         assert published_npis(pipeline, day) == set(NPIS[:2])
-    assert doubts_of(pipeline.run(next_day)) == []
+    assert ambiguities_of(pipeline.run(next_day)) == []
     assert published_npis(pipeline, next_day) == set(NPIS[2:])
 
 
@@ -107,7 +107,7 @@ def test_a_day_keeps_its_list_when_the_bucket_has_none_of_it_any_more(
         s3.set_last_modified(bucket, KEY, morning_of(day) + dt.timedelta(hours=14), marker["VersionId"])
     s3.put_list(bucket, KEY, NPIS[2:], last_modified=morning_of(next_day))
 
-    assert doubts_of(pipeline.run(day)) == []
+    assert ambiguities_of(pipeline.run(day)) == []
     assert (source(pipeline, day)["selection"], source(pipeline, day)["version_id"]) == ("kept", version)
     assert published_npis(pipeline, day) == set(NPIS[:2])
 
@@ -119,7 +119,7 @@ def test_a_version_of_the_day_goes_before_what_was_kept(pipeline: Pipeline, s3: 
     s3.put_list(bucket, KEY, NPIS[2:4], last_modified=morning_of(DAY) + dt.timedelta(hours=9))
     s3.put_list(bucket, KEY, NPIS[4:])
 
-    assert doubts_of(pipeline.run()) == []
+    assert ambiguities_of(pipeline.run()) == []
     assert source(pipeline, DAY)["selection"] == "version"
     assert published_npis(pipeline, DAY) == set(NPIS[2:4])
 
@@ -136,7 +136,7 @@ def test_what_was_kept_stays_only_if_it_is_this_object_from_before_the_end_of_th
         forget_how_it_was_chosen(pipeline, DAY)
     s3.put_list(bucket, KEY, NPIS[2:], last_modified=put_at + dt.timedelta(days=1, hours=1))
 
-    (ambiguity,) = doubts_of(pipeline.run())
+    (ambiguity,) = ambiguities_of(pipeline.run())
     assert "turn on its versioning" in ambiguity
     assert source(pipeline, DAY)["selection"] == "current"
     assert published_npis(pipeline, DAY) == set(NPIS[2:])
@@ -148,7 +148,7 @@ def test_a_dated_key_never_asks_for_versions_and_a_late_list_is_its_days(
     s3.put_list(bucket, f"{DAY}.txt", NPIS, last_modified=morning_of(DAY) + dt.timedelta(days=1))
     s3.misbehave(refused_actions=dict.fromkeys(("s3:ListBucketVersions", "s3:GetObjectVersion"), "AccessDenied"))
     dated = Pipeline(tmp_path, list_bucket=bucket, list_key="{date:%Y-%m-%d}.txt", registry_url=registry.url)
-    assert doubts_of(dated.run()) == []
+    assert ambiguities_of(dated.run()) == []
     assert (source(dated, DAY)["selection"], source(dated, DAY)["ambiguity"]) == ("dated_key", None)
 
 
@@ -158,7 +158,7 @@ def test_a_day_whose_versions_may_not_be_listed_runs_and_names_the_permission(
     s3.create_bucket(bucket, versioned=True)
     s3.put_list(bucket, KEY, NPIS)
     s3.misbehave(refused_actions={"s3:ListBucketVersions": "AccessDenied"})
-    (ambiguity,) = doubts_of(pipeline.run())
+    (ambiguity,) = ambiguities_of(pipeline.run())
     assert "grant s3:ListBucketVersions" in ambiguity
 
 

@@ -146,7 +146,7 @@ def test_a_manifest_that_cannot_be_understood_is_told_by_status_on_one_line(
     manifest.parent.mkdir(parents=True)
     manifest.write_text("{")
     by_day = {day["day"]: day for day in json.loads(npi_pipeline("status", "--json").stdout)}
-    problem = by_day[str(TODAY)]["audit"]
+    problem = by_day[str(TODAY)]["problem"]
     assert str(manifest) in problem
     assert f"materialise state_files for {TODAY} again" in problem
     assert "\n" not in problem

@@ -215,7 +215,7 @@ def test_a_list_from_after_its_day_is_remarked_on_with_what_to_do(pipeline: Pipe
         ({"selection": "current", "last_modified": "2026-11-23T23:59:59+00:00"}, True, "lay there when the day ended"),
         ({"selection": "version", "version_id": "v1"}, True, "version v1 of 2026-11-22 06:00:00 UTC: it lay there"),
         ({"selection": "kept"}, True, "an earlier run kept it"),
-        ({"selection": "version", "doubt": "nobody knows"}, False, "nobody knows"),
+        ({"selection": "version", "ambiguity": "nobody knows"}, False, "nobody knows"),
         ({"selection": None, "last_modified": "2026-11-23T23:59:59+00:00"}, True, "lay there when the day ended"),
         ({"selection": None, "last_modified": "2026-11-24T00:00:00+00:00"}, False, "materialise npi_list of that day"),
     ],
