@@ -18,13 +18,13 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import msgspec
 import polars as pl
 
 from npi_pipeline import clock
 from npi_pipeline.days.paths import JOURNAL_NAME, journal_folder
 from npi_pipeline.errors import PipelineError
 from npi_pipeline.journal.rows import SCHEMA
-from npi_pipeline.registries.registry import identity_of_today
 from npi_pipeline.storage.data_root import DataRoot
 
 logger = logging.getLogger(__name__)
@@ -208,17 +208,11 @@ def load_compacted_journal(root: DataRoot, day: dt.date) -> CompactedJournal | N
         if content["version"] == _VERSION:
             if content["day"] != day.isoformat():
                 raise _foreign(root, day, path, content["day"])
-            return CompactedJournal(
-                day=day,
-                compacted_at=dt.datetime.fromisoformat(content["compacted_at"]),
-                registry=identity_of_today(content["registry"]),
-                outcomes=content["outcomes"],
-                parts=tuple(CompactedPart(**part) for part in content["parts"]),
-            )
+            return msgspec.convert(content, CompactedJournal)
         problem = f"it has version {content['version']}, this release reads version {_VERSION}"
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         problem = f"{type(error).__name__} {error}"
     raise JournalDamagedError(
         f"{root.uri(path)} cannot be understood ({problem}): move it away and materialise {day} again"

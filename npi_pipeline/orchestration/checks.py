@@ -6,6 +6,7 @@ that is materialised. Not here: what is proven and how (``proofs``).
 
 import dataclasses
 import datetime as dt
+import inspect
 from collections.abc import Callable
 
 import dagster as dg
@@ -26,123 +27,102 @@ class _Claim:
     An ERROR is blocking: nothing downstream is made from a day that does not hold it.
     """
 
-    asset: str
-    look: Callable[[DataRoot, dt.date, FileSettings, CheckSettings], Finding]
-    name: str
+    look: Callable[..., Finding]
     description: str
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+
+    @property
+    def name(self) -> str:
+        """The check's: that of its function."""
+        return self.look.__name__
+
+    @property
+    def asset(self) -> str:
+        """What the claim is about: ``proofs`` has one module for each asset, of its name."""
+        return self.look.__module__.rpartition(".")[2]
+
+    def finding(self, root: DataRoot, day: dt.date, files: FileSettings, settings: CheckSettings) -> Finding:
+        """What the function finds: it is given what it takes of these."""
+        known = {"root": root, "day": day, "files": files, "settings": settings}
+        return self.look(**{name: known[name] for name in inspect.signature(self.look).parameters})
 
 
 _WARN = dg.AssetCheckSeverity.WARN
 _CLAIMS = (
     _Claim(
-        "npi_list",
-        lambda root, day, _files, _checks: npi_list.list_is_of_its_day(root, day),
-        "list_is_of_its_day",
+        npi_list.list_is_of_its_day,
         "The list is the one that was there when the day ended, not a later one.",
         _WARN,
     ),
     _Claim(
-        "npi_list",
-        lambda root, day, _files, checks: npi_list.list_is_like_recent_days(root, day, checks),
-        "list_is_like_recent_days",
+        npi_list.list_is_like_recent_days,
         "The list is about as long as on recent days, and few of its NPIs are invalid.",
         _WARN,
     ),
     _Claim(
-        "npi_list",
-        lambda root, day, _files, _checks: npi_list.list_is_read_clearly(root, day),
-        "list_is_read_clearly",
+        npi_list.list_is_read_clearly,
         "The kept list is undamaged, it is clear which column holds its NPIs, and no valid NPI stands outside of it.",
         _WARN,
     ),
     _Claim(
-        "npi_records",
-        lambda root, day, _files, _checks: npi_records.every_npi_has_one_outcome(root, day),
-        "every_npi_has_one_outcome",
+        npi_records.every_npi_has_one_outcome,
         "The set of NPIs in the list is the set of NPIs in the journal; none is there twice.",
     ),
     _Claim(
-        "npi_records",
-        lambda root, day, _files, checks: npi_records.failed_share_is_under_the_limit(root, day, checks),
-        "failed_share_is_under_the_limit",
+        npi_records.failed_share_is_under_the_limit,
         "Few enough NPIs failed for the day to be worth publishing.",
     ),
     _Claim(
-        "npi_records",
-        lambda root, day, _files, checks: npi_records.registry_knows_the_npis(root, day, checks),
-        "registry_knows_the_npis",
+        npi_records.registry_knows_the_npis,
         "The registry does not seem to know nobody: few enough answers are `not_found` or `deactivated`.",
     ),
     _Claim(
-        "npi_records",
-        lambda root, day, _files, checks: npi_records.records_tell_npis_apart(root, day, checks),
-        "records_tell_npis_apart",
+        npi_records.records_tell_npis_apart,
         "The registry does not give one and the same record for nearly all NPIs.",
     ),
     _Claim(
-        "npi_records",
-        lambda root, day, _files, checks: npi_records.not_found_is_like_recent_days(root, day, checks),
-        "not_found_is_like_recent_days",
+        npi_records.not_found_is_like_recent_days,
         "About as few answers are `not_found` and `deactivated` as on recent days.",
         _WARN,
     ),
     _Claim(
-        "npi_records",
-        lambda root, day, _files, _checks: npi_records.answers_are_not_of_the_future(root, day),
-        "answers_are_not_of_the_future",
+        npi_records.answers_are_not_of_the_future,
         "No answer is dated later than now.",
         _WARN,
     ),
     _Claim(
-        "providers",
-        lambda root, day, _files, _checks: providers.one_row_per_found_npi(root, day),
-        "one_row_per_found_npi",
+        providers.one_row_per_found_npi,
         "The provider table has one row for each NPI that was found, and no other.",
     ),
     _Claim(
-        "providers",
-        lambda root, day, _files, _checks: providers.no_unknown_fields(root, day),
-        "no_unknown_fields",
+        providers.no_unknown_fields,
         "The registry's answers hold no field that the declared columns lack.",
         _WARN,
     ),
     _Claim(
-        "providers",
-        lambda root, day, _files, _checks: providers.states_are_recognised(root, day),
-        "states_are_recognised",
+        providers.states_are_recognised,
         "Every practice address has a recognised state.",
         _WARN,
     ),
     _Claim(
-        "providers",
-        lambda root, day, _files, _checks: providers.databases_take_the_columns(root, day),
-        "databases_take_the_columns",
+        providers.databases_take_the_columns,
         "The files have no more columns than databases and spreadsheets take.",
         _WARN,
     ),
     _Claim(
-        "state_files",
-        lambda root, day, files, _checks: state_files.every_npi_is_accounted_for(root, day, files),
-        "every_npi_is_accounted_for",
+        state_files.every_npi_is_accounted_for,
         "Distinct NPIs in the list = NPIs in state files and None + NPIs in Failed, and the two sides are disjoint.",
     ),
     _Claim(
-        "state_files",
-        lambda root, day, files, _checks: state_files.state_files_match_the_manifest(root, day, files),
-        "state_files_match_the_manifest",
+        state_files.state_files_match_the_manifest,
         "Every state file has the rows, bytes and SHA-256 that the manifest says, and no other file lies there.",
     ),
     _Claim(
-        "provider_changes",
-        lambda root, day, files, _checks: provider_changes.joins_and_leaves_match_the_lists(root, day, files),
-        "joins_and_leaves_match_the_lists",
+        provider_changes.joins_and_leaves_match_the_lists,
         "Who joined, left or was deactivated, by the changes, is who did by the two days' lists and journals.",
     ),
     _Claim(
-        "provider_changes",
-        lambda root, day, _files, _checks: provider_changes.no_day_was_skipped(root, day),
-        "no_day_was_skipped",
+        provider_changes.no_day_was_skipped,
         "The changes are against the published day right before: its files can be read, and are of one publication.",
         _WARN,
     ),
@@ -179,7 +159,7 @@ def _days(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey) -> list[st
 
 def _finding(claim: _Claim, root: DataRoot, day: str, files: FileSettings, settings: CheckSettings) -> Finding:
     try:
-        return claim.look(root, dt.date.fromisoformat(day), files, settings)
+        return claim.finding(root, dt.date.fromisoformat(day), files, settings)
     except Exception as error:  # noqa: BLE001 - a file that is gone or damaged is what a check is to find
         return Finding(holds=False, line=f"{type(error).__name__}: {error}")
 

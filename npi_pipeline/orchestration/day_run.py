@@ -119,6 +119,9 @@ def _run_day(
 def _refuse_other_days(settings: Settings, days: Iterable[dt.date]) -> None:
     partitions = daily_partitions(settings.days.start_date)
     known = set(partitions.get_partition_keys())
+    if not known:
+        first = settings.days.start_date
+        raise SettingsError(f"there is no day yet: the first one is still to come (NPI_START_DATE={first})")
     for day in days:
         if day.isoformat() not in known:
             raise SettingsError(

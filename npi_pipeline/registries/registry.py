@@ -55,24 +55,14 @@ class Registry:
         Format and host can be read. Of the path, in which there may be a key, it has a digest; of the query, which may
         hold a key that is renewed now and then, nothing.
         """
-        return _identity(self.format.name, self.host, urllib.parse.urlsplit(self.url).path)
+        path = urllib.parse.urlsplit(self.url).path
+        digest = hashlib.sha256(f"{self.host}{path}".encode()).hexdigest()
+        return f"{self.format.name} {self.host} {digest[:_DIGEST_DIGITS]}"
 
     @property
     def host(self) -> str:
         """Host and port, for messages: the rest of the URL may hold a key."""
         return urllib.parse.urlsplit(self.url).netloc.rpartition("@")[2]
-
-
-def _identity(format_name: str, host: str, path: str) -> str:
-    digest = hashlib.sha256(f"{host}{path}".encode()).hexdigest()
-    return f"{format_name} {host} {digest[:_DIGEST_DIGITS]}"
-
-
-def identity_of_today(recorded: str) -> str:
-    """A recorded ``identity`` as it is written today: releases before wrote the path itself behind the host."""
-    format_name, _, place = recorded.partition(" ")
-    host, slash, path = place.partition("/")
-    return _identity(format_name, host, slash + path) if slash else recorded
 
 
 def format_of(identity: str) -> RegistryFormat | None:

@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from npi_pipeline.errors import PipelineError
 
 VERSION = 1
@@ -90,17 +92,6 @@ class Manifest:
                 raise ManifestError(
                     f"the manifest has version {content['version']}, this release reads version {VERSION}"
                 )
-            return cls(
-                day=dt.date.fromisoformat(content["day"]),
-                published_at=dt.datetime.fromisoformat(content["published_at"]),
-                source=content["source"],
-                outcomes=content["outcomes"],
-                columns=tuple(content["columns"]),
-                files=tuple(StateFile(**file) for file in content["files"]),
-                list_sha256=content.get("list_sha256"),
-                journal_digest=content.get("journal_digest"),
-                input_digest=content.get("input_digest"),
-                folder=content.get("folder", ""),
-            )
-        except (ValueError, KeyError, TypeError) as error:
+            return msgspec.convert(content, cls)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ManifestError(f"the manifest cannot be understood: {type(error).__name__} {error}") from error

@@ -137,3 +137,11 @@ def test_whatever_error_of_the_tree_a_command_ends_with_is_told_on_one_line(
     said = invoke("status", "--json", NPI_DATA_ROOT=str(tmp_path))
     assert (said.exit_code, said.stderr) == (2, f"Error: {error}\n")
     assert json.loads(said.stdout) == {"error": str(error), "retryable": error.retryable}
+
+
+def test_before_the_first_day_it_is_said_that_it_is_still_to_come(tmp_path: Path) -> None:
+    said = invoke("run", NPI_DATA_ROOT=str(tmp_path), NPI_LIST_BUCKET="lists", NPI_START_DATE="2999-01-01")
+    assert (said.exit_code, said.stderr) == (
+        2,
+        "Error: there is no day yet: the first one is still to come (NPI_START_DATE=2999-01-01)\n",
+    )

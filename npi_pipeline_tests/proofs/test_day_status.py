@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import pytest
 
@@ -37,6 +38,28 @@ def test_a_day_whose_files_cannot_be_understood_is_told_on_one_line_and_hides_no
     assert "materialise" in problem
     assert "\n" not in problem
     assert statuses[damaged].as_json()["problem"] == problem
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("state_files/2026-11-23/manifest.json", "outcomes", 5),
+        ("state_files/2026-11-23/manifest.json", "outcomes", {"found": "many"}),
+        ("state_files/2026-11-23/manifest.json", "files", [{"name": "x.csv", "state": "CA", "rows": "many"}]),
+        ("journal/2026-11-23/journal.json", "outcomes", 5),
+        ("journal/2026-11-23/journal.json", "parts", [{"name": "x", "rows": "1", "first": A, "last": A}]),
+    ],
+)
+def test_a_member_of_another_type_is_as_good_as_a_damaged_file(
+    root: DataRoot, path: str, name: str, value: object
+) -> None:
+    complete(root, DAY, OUTCOMES)
+    if "journal" in path:
+        root.delete("state_files/2026-11-23/manifest.json")
+    root.write(path, json.dumps(json.loads(root.read(path)) | {name: value}).encode())
+    (status,) = status_of_days(root, FILES, [DAY])
+    assert status.state is DayState.partial
+    assert root.uri(path) in (status.problem or "")
 
 
 def test_the_status_of_a_day_costs_the_same_however_many_days_are_kept(root: DataRoot) -> None:

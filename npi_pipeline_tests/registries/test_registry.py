@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from npi_pipeline.registries import FORMATS
-from npi_pipeline.registries.registry import Registry, format_of, identity_of_today
+from npi_pipeline.registries.registry import Registry, format_of
 from npi_pipeline.settings import RegistrySettings, SettingsError
 
 
@@ -37,15 +37,6 @@ def test_the_identity_shows_format_and_host_and_of_a_path_that_may_hold_a_key_a_
 def test_the_key_of_a_query_may_be_renewed_and_the_registry_is_the_same() -> None:
     old, new = (Registry(FORMATS["nppes"], f"https://example.org/?number={{npi}}&key={key}") for key in "ab")
     assert old.identity == new.identity
-
-
-@pytest.mark.parametrize("url", ["https://example.org:8443/5ecret/api/?number={npi}", "https://example.org/?n={npi}"])
-def test_an_identity_that_an_earlier_release_wrote_with_its_path_is_the_same_registrys(url: str) -> None:
-    registry = Registry(FORMATS["nppes"], url)
-    path = url.removeprefix(f"https://{registry.host}").partition("?")[0]
-    assert identity_of_today(f"nppes {registry.host}{path}") == registry.identity
-    assert identity_of_today(registry.identity) == registry.identity
-    assert identity_of_today("") == ""
 
 
 @pytest.mark.parametrize(
