@@ -5,12 +5,14 @@ Not here: fixtures of one part of the package; they stand beside its tests.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
 from npi_pipeline.testing.s3 import LocalS3, local_s3
@@ -43,6 +45,15 @@ def _isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "credentials"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_of_s3_are_read_once() -> Iterator[None]:
+    """Each client of a session of its own reads the model of S3 anew, which takes half of its making."""
+    read = functools.cache(functools.partial(JSONFileLoader._load_file, JSONFileLoader()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "_load_file", lambda _self, path, open_method: read(path, open_method))
         yield
 
 
