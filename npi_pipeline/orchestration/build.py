@@ -27,6 +27,7 @@ from npi_pipeline.orchestration.resources import DayStorage, NpiListSource, Prov
 from npi_pipeline.orchestration.s3_resource import S3
 from npi_pipeline.orchestration.schedules import audit_schedule, daily_schedule
 from npi_pipeline.orchestration.sensors import failed_run_sensor, late_list_sensor, orphaned_run_sensor
+from npi_pipeline.orchestration.table_io import TABLES, table_io_manager
 from npi_pipeline.providers.flatten_records import pinned_widths
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import Settings, unknown_variables
@@ -68,6 +69,7 @@ def build_definitions(
             "npi_list_source": settings_resource(NpiListSource, settings.npi_list),
             "provider_registry": settings_resource(ProviderRegistry, settings.registry),
             "day_storage": settings_resource(DayStorage, settings.files),
+            TABLES: table_io_manager,
         },
         # One process for the day: a process a step costs two CPU seconds each and would win nothing.
         executor=dg.in_process_executor,

@@ -23,6 +23,7 @@ from npi_pipeline.orchestration.dagster_home import is_limited
 from npi_pipeline.orchestration.launchpad import launchpad_fields
 from npi_pipeline.orchestration.partitions import day_of
 from npi_pipeline.orchestration.resources import DayStorage, ProviderRegistry
+from npi_pipeline.orchestration.table_io import TABLES
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.proofs.npi_records import failure_reasons
 from npi_pipeline.providers.flatten_records import pinned_widths
@@ -58,6 +59,7 @@ def npi_records_asset(
         deps=["npi_list"],
         group_name=GROUP,
         owners=OWNERS,
+        io_manager_key=TABLES,
         kinds={"python", "api"},
         description=DESCRIPTION,
         retry_policy=NETWORK_RETRIES,

@@ -10,6 +10,7 @@ from npi_pipeline.changes.write_changes import COLUMNS
 from npi_pipeline.orchestration.assets.conventions import GROUP, OWNERS, one_line_failures, table
 from npi_pipeline.orchestration.partitions import day_of
 from npi_pipeline.orchestration.resources import DayStorage
+from npi_pipeline.orchestration.table_io import TABLES
 from npi_pipeline.storage.data_root import DataRoot
 
 _SHOWN_FIELDS = 10
@@ -34,6 +35,7 @@ def provider_changes_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefin
         deps=["state_files"],
         group_name=GROUP,
         owners=OWNERS,
+        io_manager_key=TABLES,
         kinds={"polars", "csv"},
         description=DESCRIPTION,
     )

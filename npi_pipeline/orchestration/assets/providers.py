@@ -12,6 +12,7 @@ from npi_pipeline.orchestration.assets.conventions import GROUP, OWNERS, column_
 from npi_pipeline.orchestration.assets.conventions import table as table_of
 from npi_pipeline.orchestration.partitions import day_of
 from npi_pipeline.orchestration.resources import DayStorage, ProviderRegistry
+from npi_pipeline.orchestration.table_io import TABLES
 from npi_pipeline.providers.flatten_records import flatten_records, pinned_widths, unchanged_table
 from npi_pipeline.providers.kept_table import provider_parts
 from npi_pipeline.providers.provider_table import ProviderTable
@@ -39,6 +40,7 @@ def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         deps=["npi_records"],
         group_name=GROUP,
         owners=OWNERS,
+        io_manager_key=TABLES,
         kinds={"polars", "parquet"},
         description=DESCRIPTION,
     )
