@@ -190,3 +190,26 @@ def _cloud(root: DataRoot) -> dict[str, Any]:
         },
         "credential_provider": pl.CredentialProviderAWS(),
     }
+
+
+def schema_lists() -> str:
+    """The schemas for docs/api.md, as Markdown."""
+    tables = {
+        "scan_outcomes": OUTCOME_SCHEMA,
+        "scan_changes": CHANGE_SCHEMA,
+        "scan_providers` of `nppes": provider_schema(),
+    }
+    return "\n".join(
+        f"- `{name}`: {', '.join(f'`{column}` {_short(dtype)}' for column, dtype in schema.items())}"
+        for name, schema in tables.items()
+    )
+
+
+def _short(dtype: pl.DataType) -> str:
+    if dtype == pl.List(pl.String()):
+        return "List(String)"
+    return "List(Struct)" if isinstance(dtype, pl.List) else str(dtype)
+
+
+if __name__ == "__main__":
+    print(schema_lists())  # noqa: T201

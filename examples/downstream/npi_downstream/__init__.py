@@ -1,0 +1,1 @@
+"""A project downstream of npi_pipeline: see README.md beside this folder."""
