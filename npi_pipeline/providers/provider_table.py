@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as File
 from typing import Any
@@ -66,16 +65,14 @@ class ProviderTable:
 
     ``columns`` is the header of the day's files. ``widths`` says how wide each declared list is.
     ``unknown_fields`` are paths that no column holds, ``beyond_width`` lists that are longer than they have columns;
-    both are kept in the column ``unknown_fields``. ``rows_per_state`` counts a record once in each of its states, or
-    under ``None``. ``journal_digest`` is that of the journal that the rows were made from, and ``input_digest`` one of
-    all that they depend on and of the rest of these fields; None when that is not known, as in tables of earlier
-    releases.
+    both are kept in the column ``unknown_fields``. ``journal_digest`` is that of the journal that the rows were made
+    from, and ``input_digest`` one of all that they depend on and of the rest of these fields; None when that is not
+    known, as in tables of earlier releases.
     """
 
     columns: tuple[Column, ...]
     widths: dict[str, int]
     rows: int
-    rows_per_state: dict[str, int]
     unknown_fields: tuple[Noticed, ...]
     beyond_width: tuple[Noticed, ...]
     unrecognised_states: tuple[Noticed, ...]
@@ -127,7 +124,6 @@ class _Summary:
         self._widths: dict[str, int] = {part.name: pinned.get(part.name, 0) for part in layout.lists_of_columns()}
         self._paths: dict[Path, ColumnType | None] = {}
         self._rows = 0
-        self._per_state: dict[str, int] = {}
         self._unknown, self._beyond, self._unrecognised = _Tally(), _Tally(), _Tally()
 
     def add(self, npis: list[str], rows: Rows) -> None:
@@ -138,9 +134,6 @@ class _Summary:
             self._paths[path] = merged_type(self._paths.get(path), type_)
         if len(self._paths) > MAX_PATHS:
             raise TooManyPathsError
-        for states, records in Counter(states for states, _ in rows.practice).items():
-            for state in states or (NO_STATE,):
-                self._per_state[state] = self._per_state.get(state, 0) + records
         for npi, rest, (_, unrecognised) in zip(npis, rows.rest, rows.practice, strict=True):
             for text in unrecognised:
                 self._unrecognised.add(text, npi)
@@ -161,7 +154,6 @@ class _Summary:
             columns=file_columns(record),
             widths=self._widths,
             rows=self._rows,
-            rows_per_state=dict(sorted(self._per_state.items())),
             unknown_fields=self._unknown.noticed(),
             beyond_width=self._beyond.noticed(),
             unrecognised_states=self._unrecognised.noticed(),
