@@ -46,8 +46,8 @@ def test_a_day_whose_files_cannot_be_understood_is_told_on_one_line_and_hides_no
         ("state_files/2026-11-23/manifest.json", "outcomes", 5),
         ("state_files/2026-11-23/manifest.json", "outcomes", {"found": "many"}),
         ("state_files/2026-11-23/manifest.json", "files", [{"name": "x.csv", "state": "CA", "rows": "many"}]),
-        ("journal/2026-11-23/journal.json", "outcomes", 5),
-        ("journal/2026-11-23/journal.json", "parts", [{"name": "x", "rows": "1", "first": A, "last": A}]),
+        ("journal/day=2026-11-23/journal.json", "outcomes", 5),
+        ("journal/day=2026-11-23/journal.json", "parts", [{"name": "x", "rows": "1", "first": A, "last": A}]),
     ],
 )
 def test_a_member_of_another_type_is_as_good_as_a_damaged_file(
