@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from npi_pipeline import build_definitions, scan_providers
-from npi_pipeline.orchestration import daily_job
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.registry import EmulatedRegistry
 from npi_pipeline.testing.s3 import LocalS3
@@ -19,7 +18,7 @@ from npi_pipeline_tests.pipeline import DAY, Pipeline
 
 PROJECT = Path(__file__).parents[1] / "examples/downstream"
 NPIS = sorted(npi_numbers(300, seed=5))
-OURS = dg.define_asset_job("ours", selection=dg.AssetSelection.assets(*daily_job.ASSETS))
+DOWNSTREAM = dg.define_asset_job("downstream", selection=["texans"])
 
 
 @pytest.fixture
@@ -42,7 +41,8 @@ def together(example: ModuleType, pipeline: Pipeline) -> dg.Definitions:
     """The example's asset in one code location with ours, whose IO manager gives it the providers."""
     output = {"output": example.Output(folder=dg.EnvVar("TEXANS_FOLDER"))}
     return dg.Definitions.merge(
-        build_definitions(pipeline.settings), dg.Definitions(assets=[example.texans], jobs=[OURS], resources=output)
+        build_definitions(pipeline.settings),
+        dg.Definitions(assets=[example.texans], jobs=[DOWNSTREAM], resources=output),
     )
 
 
@@ -82,7 +82,7 @@ def test_a_day_that_is_not_there_fails_the_example_on_one_line(example: ModuleTy
 
 
 @pytest.mark.parametrize(("error_share", "is_asked_for"), [(0.0, True), (0.3, False)])
-def test_together_with_ours_it_runs_with_the_day_or_by_itself_unless_a_blocking_check_of_ours_failed(
+def test_together_with_ours_it_follows_the_days_run_unless_a_blocking_check_of_ours_failed(
     example: ModuleType,
     pipeline: Pipeline,
     registry: EmulatedRegistry,
@@ -94,12 +94,12 @@ def test_together_with_ours_it_runs_with_the_day_or_by_itself_unless_a_blocking_
     definitions = together(example, pipeline)
     with dg.instance_for_test() as instance:
         assert requested(definitions, instance) == 0
-        assert run(definitions, instance, "ours") is is_asked_for
-        assert requested(definitions, instance) == int(is_asked_for)
         assert run(definitions, instance, "npi_daily") is is_asked_for
-    assert (tmp_path / "texans").exists() is is_asked_for
-    if is_asked_for:
-        assert texans_in(tmp_path) == texans_of(pipeline) != []
+        assert not (tmp_path / "texans").exists(), "the day's run is of our assets alone"
+        assert requested(definitions, instance) == int(is_asked_for)
+        if is_asked_for:
+            assert run(definitions, instance, "downstream")
+            assert texans_in(tmp_path) == texans_of(pipeline) != []
 
 
 def requested(definitions: dg.Definitions, instance: dg.DagsterInstance) -> int:
