@@ -21,7 +21,7 @@ from npi_pipeline_tests.complete_days import complete
 from npi_pipeline_tests.flattened import nppes_body, taxonomy
 
 ANSWER_BYTES = 8_388_608
-ANSWERS = 12
+ANSWERS = 6
 MAX_MB = 600
 DAYS = (dt.date(2026, 11, 23), dt.date(2026, 11, 24))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from npi_pipeline import clock
+from npi_pipeline.days.paths import journal_folder
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.npi_records.moody_registry import MoodyRegistry, moody_registry
@@ -67,13 +68,13 @@ def test_a_copy_of_another_days_journal_is_refused_in_one_line_and_not_tried_aga
 ) -> None:
     moody.memory.know(*NPIS)
     assert pipeline.run().ok
-    journals = pipeline.data_root / "journal"
-    shutil.copytree(journals / str(DAY), journals / str(NEXT_DAY))
+    of_day, of_next_day = (pipeline.data_root / journal_folder(day) for day in (DAY, NEXT_DAY))
+    shutil.copytree(of_day, of_next_day)
     run = pipeline.run(NEXT_DAY)
     (problem,) = run.problems
     assert f"journal.json is of {DAY} and not of {NEXT_DAY}" in problem
     assert len(moody.memory.asked) == len(NPIS)
-    shutil.move(journals / str(NEXT_DAY), journals / "aside")
+    shutil.move(of_next_day, of_next_day.with_name("aside"))
     assert pipeline.run(NEXT_DAY).ok, "the remedy works"
 
 

@@ -201,7 +201,7 @@ def test_without_the_permission_to_list_versions_a_past_days_list_is_in_doubt(se
     client = NpiListSource(list_bucket=BUCKET).client(S3())
     listed = read_list_object(client, BUCKET, KEY, DAY, is_dated=False, now=dt.datetime.now(dt.timezone.utc))
     assert listed.selection is ListSelection.current
-    assert "s3:ListBucketVersions" in (listed.doubt or "")
+    assert "s3:ListBucketVersions" in (listed.ambiguity or "")
 
 
 def test_a_key_that_is_disabled_works_again_once_it_is_activated(
