@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo ui test coverage lint format lock rooms bench clean
+.PHONY: demo ui test test-long coverage lint format lock rooms bench clean
 
 demo: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo
@@ -17,7 +17,11 @@ COVERED := $(addprefix npi_pipeline_tests/,providers registries schema state_fil
 PYTEST := $(BIN)/pytest --numprocesses 4 --dist loadgroup
 
 test: coverage
-	$(PYTEST) $(addprefix --ignore=,$(COVERED))
+	$(PYTEST) -m 'not long' $(addprefix --ignore=,$(COVERED))
+
+# Minutes each: the real daemon over days of trouble, and answers of eight megabytes.
+test-long: $(VENV)/dev-installed $(VENV)/ministack/installed
+	$(BIN)/pytest --numprocesses 2 -m long
 
 coverage: $(VENV)/dev-installed $(VENV)/ministack/installed
 	$(PYTEST) --cov --cov-report term $(COVERED)

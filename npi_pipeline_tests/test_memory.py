@@ -60,6 +60,7 @@ def a_day_after_another() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel does not tell a process's peak here")
+@pytest.mark.long
 def test_answers_of_eight_megabytes_take_bounded_memory_from_the_journal_to_the_changes() -> None:
     # What polars' allocator keeps to use again, or has offered to the kernel already, is not in use.
     environment = {**os.environ, "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}

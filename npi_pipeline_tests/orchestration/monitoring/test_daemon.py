@@ -76,6 +76,7 @@ def expect_sound_days(deployment: Deployment, days: Sequence[str]) -> None:
             assert finding.holds, finding.line
 
 
+@pytest.mark.long
 def test_five_days_down_are_made_up_for_and_a_day_that_fails_for_ever_is_reported_and_left_alone(
     make_deployment: Make, put_lists: Callable[[Sequence[str]], None], registry: EmulatedRegistry
 ) -> None:
@@ -113,6 +114,7 @@ def test_five_days_down_are_made_up_for_and_a_day_that_fails_for_ever_is_reporte
             assert "\n" not in message
 
 
+@pytest.mark.long
 def test_a_failing_day_of_a_backfill_leaves_the_others_alone_and_is_repaired_alone(
     make_deployment: Make, put_lists: Callable[[Sequence[str]], None], registry: EmulatedRegistry
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_failing_day_of_a_backfill_leaves_the_others_alone_and_is_repaired_alo
     assert registry.stats().peak_in_flight <= deployment.settings.fetch.threads
 
 
+@pytest.mark.long
 def test_a_machine_that_goes_off_in_mid_backfill_goes_on_from_there_with_no_slot_stuck(
     make_deployment: Make, put_lists: Callable[[Sequence[str]], None], registry: EmulatedRegistry
 ) -> None:
