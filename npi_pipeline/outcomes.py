@@ -1,6 +1,6 @@
 """The words for what became of one NPI: the five outcomes and the journal's row.
 
-Not here: how an answer is judged (``formats``), how it is fetched (``fetch``), how it is kept (``journal``).
+Not here: how an answer is judged (``registries``), how it is fetched (``fetch``), how it is kept (``journal``).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def keep(root: DataRoot, day: dt.date, outcomes: Outcomes) -> None:
 
 
 def record(root: DataRoot, day: dt.date, outcomes: Outcomes, format_name: str = "nppes") -> None:
-    """Seal the journal of ``day`` with these outcomes, the latest of which counts."""
+    """Compact the journal of ``day`` with these outcomes, the latest of which counts."""
     now = dt.datetime.now(dt.timezone.utc)
     with day_lock(root, day) as held:
         with JournalWriter(root, day, run=1) as journal:

@@ -42,7 +42,7 @@ class AdaptiveTimeout:
     def __init__(self, longest: float) -> None:
         self._longest = longest
         self._in_flight: dict[Attempt, None] = {}
-        self._broken_off: dict[Attempt, None] = {}
+        self._aborted: dict[Attempt, None] = {}
         self._has_been_good = False
         self._answers = 0
         self._quantile = 0.0
@@ -63,8 +63,8 @@ class AdaptiveTimeout:
 
     def answered(self, attempt: Attempt, seconds: float, *, is_good: bool) -> bool:
         """A request has ended after ``seconds``; whether it was broken off, and so says nothing of the registry."""
-        if attempt in self._broken_off:
-            del self._broken_off[attempt]
+        if attempt in self._aborted:
+            del self._aborted[attempt]
             return True
         del self._in_flight[attempt]
         if seconds > self.seconds:
@@ -82,7 +82,7 @@ class AdaptiveTimeout:
 
         Each is named until it has ended, because it may just have begun when it was broken off.
         """
-        yield from tuple(self._broken_off)
+        yield from tuple(self._aborted)
         timeout = self.seconds
         self.overdue = 0
         # The oldest come first: a dictionary keeps the order of insertion.
@@ -93,15 +93,15 @@ class AdaptiveTimeout:
             self.overdue += 1
             if age >= self._longest:
                 yield attempt
-            elif self._may_break_off(attempt, age, timeout, is_down=is_down):
+            elif self._may_abort(attempt, age, timeout, is_down=is_down):
                 self._budget -= not is_down
                 attempt.aborted += 1
                 self.overdue -= 1
                 del self._in_flight[attempt]
-                self._broken_off[attempt] = None
+                self._aborted[attempt] = None
                 yield attempt
 
-    def _may_break_off(self, attempt: Attempt, age: float, timeout: float, *, is_down: bool) -> bool:
+    def _may_abort(self, attempt: Attempt, age: float, timeout: float, *, is_down: bool) -> bool:
         # Who was broken off twice gets twice the time, and so on: it may be slow itself.
         if age < timeout * 2.0 ** max(0, attempt.aborted - 1):
             return False

@@ -1,6 +1,6 @@
 """What became of one request: the words between the client, which makes requests, and those who decide.
 
-Not here: how a result is judged (``client``, ``formats``), what follows from it (``scheduler``).
+Not here: how a result is judged (``client``, ``registries``), what follows from it (``scheduler``).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ What a result means:
 - other 4xx: ``failed``, not retryable.
 
 Not here: when to ask and when to ask again (``scheduler``), how requests are sent (``connection``), how answers are
-judged (``formats``).
+judged (``registries``).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _NAME = "refetch.json"
 
 
 def first_run_of_refetch(root: DataRoot, day: dt.date, registry: str, asking: str, run: int) -> int:
-    """The number of the first run of ``refetch``, which is ``run`` when the journal of ``day`` does not know it yet.
+    """The number of the first run of ``asking``, which is ``run`` when the journal of ``day`` does not know it yet.
 
     The journal knows one asking at a time: another one takes its place. A file that cannot be understood is as good as
     none: then everything is asked for once more. The caller holds the day's lock. Raises StorageError.

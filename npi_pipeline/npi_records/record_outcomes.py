@@ -75,7 +75,7 @@ def record_outcomes(
     What the journal already holds is not asked for again, but as ``settings.fetch_mode`` says; what it holds of another
     registry counts for nothing. Interrupted at any moment, the journal keeps what arrived and the next call goes on
     from there. For that the modes that ask afresh need to know which calls go on with one another: what an earlier call
-    of the same ``refetch`` settled is not asked for again in any mode.
+    of the same ``asking`` settled is not asked for again in any mode.
     What a registry says that seems to know nobody (see ``credibility``, and ``checks`` for the limit) is kept and not
     believed: then RegistryDownError is raised, and the next call asks for it again.
     Raises DayLockedError, RegistryDownError, StorageError, and JournalError when an NPI is left without an outcome.

@@ -1,6 +1,6 @@
 """The day's provider table: its Parquet parts, and ``table.json``, which names them and says what is known of them.
 
-Not here: how records become rows (``npi_pipeline.providers``).
+Not here: how records become rows (``provider_table``).
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ class TablePart:
 class KeptTable:
     """The provider table of a day.
 
-    ``folder`` is where the parts lie, below the folder of ``table.json``; beside that on a local root ("").
-    ``segments`` are in the order of their NPIs; None in tables of earlier releases, of which all parts in the folder
-    are.
+    ``folder`` is where the parts lie, below the folder of ``table.json``; beside that on a local root (""). ``parts``
+    are in the order of their NPIs; None in tables of earlier releases, of which all parts in the folder are.
     """
 
     day: dt.date

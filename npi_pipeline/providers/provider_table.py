@@ -5,7 +5,7 @@ A part has the columns of the state files, but for two things. A declared list i
 however wide the lists of the day are, and takes a quarter of the time to write and two thirds of the space (measured,
 it would be 85 % empty cells). And two columns belong to the table alone: ``states`` and ``unrecognised_states``.
 The parts of a format without a declared schema have the columns that their records need.
-Not here: the flattening (``declared``, ``inferred``) and where the parts are kept (``storage``).
+Not here: the flattening (``declared``, ``inferred``) and where the parts are kept (``kept_table``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A registry: the format that it speaks and the URL at which it is asked.
 
-Not here: how its answers are judged (``formats``), how it is asked (``client``, ``fetch``).
+Not here: how its answers are judged (a module for each format), how it is asked (``http_fetch``).
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def write_state_files(
 ) -> list[StateFile]:
     """Write a day's state files into ``folder`` and say what they are, sorted by state.
 
-    ``segments`` are the provider table's Parquet files in order, each read once; ``outcomes`` the frames of the
+    ``parts`` are the provider table's Parquet files in order, each read once; ``outcomes`` the frames of the
     compacted journal, of which every row that is not ``found`` goes to the file ``failed_name``. ``file_name`` makes a
     file's name from a state. A state without rows has no file; ``None`` and ``failed_name`` always have one. Raises
     TableError when the parts do not hold as many rows as ``table`` says.

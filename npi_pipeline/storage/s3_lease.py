@@ -1,7 +1,7 @@
 """A lock on S3: an object written on condition, renewed while its holder lives, and free when it no longer is.
 
 S3 answers a conditional PUT atomically, so of two that take a lease one gets it. Age is told by S3's clock alone.
-Not here: what is locked (``day_lock``).
+Not here: what is locked (``days.lock``).
 """
 
 from __future__ import annotations

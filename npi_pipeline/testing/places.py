@@ -1,7 +1,7 @@
 """Where made-up providers practise: states with weights, area codes and ZIP prefixes, and a few foreign places.
 
 The weights are providers in ten thousand, rounded from the registry's public counts by state.
-Not here: the providers (``providers``), nor which states the pipeline recognises (``npi_pipeline.providers``).
+Not here: the providers (``providers``), nor which states the pipeline recognises (``providers.states``).
 """
 
 from __future__ import annotations
