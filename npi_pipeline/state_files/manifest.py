@@ -42,11 +42,11 @@ class Manifest:
     """A published day.
 
     ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was (bucket, key, etag,
-    version_id, last_modified, and since it is recorded: selection, ambiguity); ``columns`` is the header that the files of
-    found NPIs share. ``list_sha256`` is of the list's bytes, in hex, ``journal_digest`` is that of the journal that the
-    files were made from, and ``input_digest`` that of all that shows in them and of the manifest itself; each is None
-    when it is not known, as in manifests of earlier releases. ``folder`` is where the files lie, below the manifest's
-    own folder; on a local root, and in manifests of earlier releases, beside it ("").
+    version_id, last_modified, and since it is recorded: selection, ambiguity); ``columns`` is the header that the files
+    of found NPIs share. ``list_sha256`` is of the list's bytes, in hex, ``journal_digest`` is that of the journal that
+    the files were made from, and ``input_digest`` that of all that shows in them and of the manifest itself; each is
+    None when it is not known, as in manifests of earlier releases. ``folder`` is where the files lie, below the
+    manifest's own folder; on a local root, and in manifests of earlier releases, beside it ("").
     """
 
     day: dt.date
