@@ -21,9 +21,9 @@ import polars as pl
 
 from npi_pipeline.changes.kept_changes import read_kept_changes
 from npi_pipeline.changes.write_changes import COLUMNS as CHANGE_COLUMNS
-from npi_pipeline.days.paths import JOURNAL_NAME, journal_folder, provider_table_folder
+from npi_pipeline.days.paths import JOURNAL_NAME, journal_folder
 from npi_pipeline.journal import SCHEMA as JOURNAL_SCHEMA
-from npi_pipeline.journal import read_compacted_journal
+from npi_pipeline.journal import load_compacted_journal
 from npi_pipeline.providers.kept_table import read_kept_table
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.schema.columns import COLUMN_TYPES, ColumnType, file_columns, record_columns
@@ -139,9 +139,7 @@ def _as_day(day: Day) -> dt.date:
 
 def _providers_of_day(root: DataRoot, day: dt.date) -> pl.LazyFrame:
     kept = read_kept_table(root, day)
-    folder = provider_table_folder(day)
-    below = f"{folder}/{kept.folder}" if kept.folder else folder
-    paths = [f"{below}/{part.name}" for part in kept.parts or ()]
+    paths = kept.paths
     # Only a declared format has lists, and then each of its parts has all columns.
     if kept.table.widths:
         return _scan_parquet(root, paths) if paths else pl.LazyFrame(schema=provider_schema())
@@ -152,10 +150,10 @@ def _providers_of_day(root: DataRoot, day: dt.date) -> pl.LazyFrame:
 
 
 def _outcomes_of_day(root: DataRoot, day: dt.date) -> pl.LazyFrame:
-    # A journal that is not compacted is not there yet; as an error of its own it would be one of a damaged journal.
-    root.read(f"{journal_folder(day)}/{JOURNAL_NAME}")
-    paths = read_compacted_journal(root, day).paths
-    frame = _scan_parquet(root, paths) if paths else pl.LazyFrame(schema=OUTCOME_SCHEMA)
+    journal = load_compacted_journal(root, day)
+    if journal is None:
+        raise FileNotFoundError(f"there is no {root.uri(f'{journal_folder(day)}/{JOURNAL_NAME}')}")
+    frame = _scan_parquet(root, journal.paths) if journal.paths else pl.LazyFrame(schema=OUTCOME_SCHEMA)
     return frame.select(OUTCOME_SCHEMA.names())
 
 
@@ -190,26 +188,3 @@ def _cloud(root: DataRoot) -> dict[str, Any]:
         },
         "credential_provider": pl.CredentialProviderAWS(),
     }
-
-
-def schema_lists() -> str:
-    """The schemas for docs/api.md, as Markdown."""
-    tables = {
-        "scan_outcomes": OUTCOME_SCHEMA,
-        "scan_changes": CHANGE_SCHEMA,
-        "scan_providers` of `nppes": provider_schema(),
-    }
-    return "\n".join(
-        f"- `{name}`: {', '.join(f'`{column}` {_short(dtype)}' for column, dtype in schema.items())}"
-        for name, schema in tables.items()
-    )
-
-
-def _short(dtype: pl.DataType) -> str:
-    if dtype == pl.List(pl.String()):
-        return "List(String)"
-    return "List(Struct)" if isinstance(dtype, pl.List) else str(dtype)
-
-
-if __name__ == "__main__":
-    print(schema_lists())  # noqa: T201

@@ -11,9 +11,9 @@ import pytest
 
 import npi_pipeline
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.scans import schema_lists
 from npi_pipeline.testing.providers import another_found_npi
 from npi_pipeline.testing.registry import EmulatedRegistry
+from npi_pipeline_tests.scan_schemas import schema_lists
 
 PAGE = (Path(__file__).parents[1] / "docs/api.md").read_text()
 FOUND = another_found_npi("1000000004")
@@ -66,4 +66,4 @@ def test_the_page_names_every_public_name_and_no_other() -> None:
 
 def test_the_page_has_the_schemas_that_the_scans_give() -> None:
     between = PAGE.partition("<!-- schemas -->\n")[2].partition("\n<!-- /schemas -->")[0]
-    assert between == schema_lists(), "paste what `python -m npi_pipeline.scans` prints"
+    assert between == schema_lists(), "paste what `python -m npi_pipeline_tests.scan_schemas` prints"

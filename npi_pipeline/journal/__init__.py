@@ -26,6 +26,7 @@ from npi_pipeline.journal.segments import (
     ForeignJournalError,
     JournalDamagedError,
     JournalError,
+    load_compacted_journal,
 )
 from npi_pipeline.journal.writer import JournalWriter
 
@@ -44,6 +45,7 @@ __all__ = [
     "compacted_parts",
     "first_run_of_refetch",
     "frame_of",
+    "load_compacted_journal",
     "next_run",
     "read_compacted_journal",
     "read_outcomes",

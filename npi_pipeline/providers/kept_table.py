@@ -44,6 +44,13 @@ class KeptTable:
     parts: tuple[TablePart, ...] | None
     folder: str = ""
 
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the parts below the data root; none of a table that does not name them."""
+        folder = provider_table_folder(self.day)
+        below = f"{folder}/{self.folder}" if self.folder else folder
+        return [f"{below}/{part.name}" for part in self.parts or ()]
+
     def to_json(self) -> bytes:
         """The content of ``table.json``."""
         content = {
@@ -105,13 +112,11 @@ def parts_of(root: DataRoot, kept: KeptTable) -> Generator[Path]:
 
     Raises TableError when one is missing or damaged, StorageError.
     """
-    folder = provider_table_folder(kept.day)
     if kept.parts is None:
-        stored = [file.path for file in root.list(folder) if file.path.endswith(".parquet")]
-        paths: dict[str, str | None] = dict.fromkeys(stored)
+        stored = root.list(provider_table_folder(kept.day))
+        paths: dict[str, str | None] = dict.fromkeys(file.path for file in stored if file.path.endswith(".parquet"))
     else:
-        below = f"{folder}/{kept.folder}" if kept.folder else folder
-        paths = {f"{below}/{part.name}": part.sha256 for part in kept.parts}
+        paths = dict(zip(kept.paths, (part.sha256 for part in kept.parts), strict=True))
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         part = Path(scratch) / "part.parquet"
         for path, sha256 in paths.items():
