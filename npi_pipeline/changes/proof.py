@@ -76,8 +76,6 @@ def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _Publi
     try:
         manifest = read_manifest(root, files.state_files_dir, day)
     except FileNotFoundError:
-        manifest = None
-    if manifest is None:
         return _of_list_and_journal(root, day)
     # A list that is gone or damaged since is told by the day's own checks.
     with contextlib.suppress(FileNotFoundError, KeptListError):
@@ -86,19 +84,19 @@ def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _Publi
     paths = (path_of_state_file(files.state_files_dir, manifest, file) for file in manifest.files)
     frames = (rows_of_state_file(root, path, "npi", "outcome") for path in paths)
     rows = pl.concat(frames).unique()
-    is_deactivated = pl.col("outcome") == Outcome.deactivated.value
-    deactivated = rows.filter(is_deactivated).select("npi")
-    return _PublishedNpis(rows.select("npi"), deactivated, are_of_list_and_journal=False)
+    return _PublishedNpis(rows.select("npi"), _deactivated(rows), are_of_list_and_journal=False)
 
 
 def _of_list_and_journal(root: DataRoot, day: dt.date) -> _PublishedNpis:
     listed = kept_npi_list(root, day).npis.select("npi")
-    return _PublishedNpis(listed, _deactivated(root, day), are_of_list_and_journal=True)
+    return _PublishedNpis(
+        listed, _deactivated(recorded_rows(root, day, "npi", "outcome")), are_of_list_and_journal=True
+    )
 
 
-def _deactivated(root: DataRoot, day: dt.date) -> pl.DataFrame:
-    outcomes = recorded_rows(root, day, "npi", "outcome")
-    return outcomes.filter(pl.col("outcome") == Outcome.deactivated.value).select("npi")
+def _deactivated(rows: pl.DataFrame) -> pl.DataFrame:
+    """The NPIs of the rows whose ``outcome`` is that."""
+    return rows.filter(pl.col("outcome") == Outcome.deactivated.value).select("npi")
 
 
 def _rows_of_outcomes(csv: Iterable[bytes]) -> pl.DataFrame:

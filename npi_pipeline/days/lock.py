@@ -52,7 +52,7 @@ def day_lock(
     except LockedError as error:
         raise DayLockedError(
             f"the {what.replace('_', ' ')} of {day} is in the hands of {error.holder} since {error.since}: "
-            "wait until that run ends, or end it, then run again"
+            f"{error.remedy}"
         ) from error
 
 

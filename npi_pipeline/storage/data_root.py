@@ -33,8 +33,10 @@ class StorageError(PipelineError):
 class LockedError(PipelineError):
     """Somebody else holds a lock. ``holder`` and ``since`` say who and since when, as far as it is known."""
 
+    remedy = "wait until that run ends, or end it, then run again"
+
     def __init__(self, holder: str, since: str) -> None:
-        super().__init__(f"held by {holder} since {since}: wait until that run ends, or end it, then run again")
+        super().__init__(f"held by {holder} since {since}: {self.remedy}")
         self.holder = holder
         self.since = since
 
