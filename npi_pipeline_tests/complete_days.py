@@ -12,6 +12,11 @@ from npi_pipeline.journal import JournalWriter, compact_journal
 from npi_pipeline.npi_list.kept_list import keep_list
 from npi_pipeline.npi_list.source import ListObject
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
+from npi_pipeline.proofs.day_status import DayState, status_of_day
+from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
+from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
+from npi_pipeline.proofs.providers import one_row_per_found_npi
+from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
 from npi_pipeline.providers.flatten_records import flatten_records
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.settings import FileSettings
@@ -45,6 +50,16 @@ def record(root: DataRoot, day: dt.date, outcomes: Outcomes, format_name: str = 
                 else:
                     journal.append(NpiOutcome(npi, Verdict(Outcome.found), now, body=outcome))
         compact_journal(root, day, pl.Series("npi", list(outcomes)), held, registry=f"{format_name} registry")
+
+
+def assert_complete(root: DataRoot, day: dt.date, files: FileSettings | None = None) -> None:
+    """Assert that ``day`` is complete, and that what is claimed of its files holds."""
+    files = files or FileSettings()
+    assert status_of_day(root, files, day).state is DayState.complete
+    for claim in (every_npi_has_one_outcome, one_row_per_found_npi):
+        assert claim(root, day).holds, claim(root, day).line
+    for proof in (every_npi_is_accounted_for, state_files_match_the_manifest, joins_and_leaves_match_the_lists):
+        assert proof(root, day, files).holds, proof(root, day, files).line
 
 
 def complete(

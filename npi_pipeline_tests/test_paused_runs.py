@@ -21,14 +21,7 @@ from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.days.lock import DayLockedError
 from npi_pipeline.journal import compacted_parts
 from npi_pipeline.npi_list import parse_npi_list
-from npi_pipeline.npi_list.kept_list import keep_list
-from npi_pipeline.npi_list.source import ListObject
 from npi_pipeline.npi_records.record_outcomes import record_outcomes
-from npi_pipeline.proofs.day_status import DayState, status_of_day
-from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
-from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
-from npi_pipeline.proofs.providers import one_row_per_found_npi
-from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
 from npi_pipeline.providers.flatten_records import flatten_records
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
@@ -39,6 +32,7 @@ from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers, outcome_of
 from npi_pipeline.testing.registry import EmulatedRegistry
+from npi_pipeline_tests.complete_days import assert_complete, keep
 from npi_pipeline_tests.sudden_death import running
 
 DAY = dt.date(2026, 11, 23)
@@ -93,8 +87,7 @@ def test_a_run_that_is_paused_past_its_lease_tears_nothing_of_what_another_has_d
 ) -> None:
     data_root = f"s3://{bucket}/root"
     root = open_data_root(data_root)
-    now = dt.datetime.now(dt.timezone.utc)
-    keep_list(root, DAY, ListObject(bucket="b", key="k", body=LIST, etag="e", version_id=None, last_modified=now))
+    keep(root, DAY, dict.fromkeys(NPIS, ""))
     here, there = Pipe(duplex=False)
     with running(do_the_day_with_a_pause, data_root, registry.url, module, function, there) as paused:
         assert here.poll(60)
@@ -106,10 +99,6 @@ def test_a_run_that_is_paused_past_its_lease_tears_nothing_of_what_another_has_d
         paused.join(60)
     assert paused.exitcode == LOCKED, "it is told that it lost the day"
     assert root.read(f"state_files/{DAY}/manifest.json") == manifest
-    assert status_of_day(root, FILES, DAY).state is DayState.complete
-    for claim in (every_npi_has_one_outcome, one_row_per_found_npi):
-        assert claim(root, DAY).holds, claim(root, DAY).line
-    for proof in (every_npi_is_accounted_for, state_files_match_the_manifest, joins_and_leaves_match_the_lists):
-        assert proof(root, DAY, FILES).holds, proof(root, DAY, FILES).line
+    assert_complete(root, DAY)
     outcomes = dict(pl.concat(compacted_parts(root, DAY)).select("npi", "outcome").iter_rows())
     assert outcomes == {npi: outcome_of(npi).value for npi in NPIS}

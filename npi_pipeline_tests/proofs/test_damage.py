@@ -12,15 +12,10 @@ import pytest
 from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.journal import JournalError
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.proofs.day_status import DayState, status_of_day
-from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
-from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists
-from npi_pipeline.proofs.providers import one_row_per_found_npi
-from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.local import LocalRoot
-from npi_pipeline_tests.complete_days import Outcomes, complete
+from npi_pipeline_tests.complete_days import Outcomes, assert_complete, complete
 from npi_pipeline_tests.flattened import nppes_body
 
 A, B, C = "1000000004", "1000000012", "1000000020"
@@ -81,14 +76,6 @@ def run(root: DataRoot, day: dt.date) -> None:
     """All that a run of ``day`` does, but for asking a registry."""
     complete(root, day, OF_DAY[day])
     find_changes(root, day, FILES)
-
-
-def assert_complete(root: DataRoot, day: dt.date) -> None:
-    assert status_of_day(root, FILES, day).state is DayState.complete
-    for claim in (every_npi_has_one_outcome, one_row_per_found_npi):
-        assert claim(root, day).holds, claim(root, day).line
-    for proof in (every_npi_is_accounted_for, state_files_match_the_manifest, joins_and_leaves_match_the_lists):
-        assert proof(root, day, FILES).holds, proof(root, day, FILES).line
 
 
 @pytest.fixture(scope="module")
