@@ -27,6 +27,7 @@ from npi_pipeline.testing.s3 import LocalS3
 SECRET = "5ecret-0f-ours"
 NO_REQUEST = "no request can be made to that URL"
 URLS = {
+    "NPI_DELIVER_TO": f"warehouse=postgresql://me:{SECRET}@db.example.org/npi",
     "NPI_ALERT_WEBHOOK_URL": f"https://hooks.example.org/{SECRET}",
     "NPI_REGISTRY_URL": f"https://me:{SECRET}@registry.example.org/{{npi}}?key={SECRET}",
 }
@@ -42,11 +43,20 @@ def test_of_a_secret_no_more_than_its_host_is_shown_among_the_settings_in_force(
     assert SECRET not in shown.output
     for host in ("hooks.example.org", "registry.example.org"):
         assert f"(set, at {host}; the rest is not shown)" in shown.output
+    assert "(set; not shown)" in shown.output
 
 
 @pytest.mark.parametrize(
     ("variable", "url", "why"),
     [
+        (
+            "NPI_DELIVER_TO",
+            f"kafka://me:{SECRET}@h, {SECRET}",
+            "sink 1 is no URL; write it like name=scheme://host/path",
+        ),
+        ("NPI_DELIVER_TO", f"kafka://me:{SECRET}@h,kafka://me:{SECRET}@i", "two sinks are called kafka"),
+        ("NPI_DELIVER_TO", f"Ä=kafka://me:{SECRET}@h", "the name of sink 1 must be small letters"),
+        ("NPI_DELIVER_TO", f"kafka://me:[{SECRET}@h", "the URL of sink kafka cannot be read"),
         ("NPI_ALERT_WEBHOOK_URL", f"ftp://hooks.example.org/{SECRET}", "must start with http:// or https://"),
         ("NPI_REGISTRY_URL", f"ftp://example.org/{{npi}}?key={SECRET}", "must start with http:// or https://"),
         ("NPI_REGISTRY_URL", f"https://example.org/?key={SECRET}", "must contain `{npi}` where the NPI goes"),

@@ -38,22 +38,28 @@ def day_lock(
     for ``wait_seconds``. Raises DayLockedError, also when the lock is lost on the way (see HeldLock), and StorageError.
     An error of whoever has lost the lock is told as that: what it misses has gone with another run's work.
     """
-    path = lock_path(day, what)
-    holder = holder or f"process {os.getpid()} on {socket.gethostname()}"
     try:
-        with contextlib.ExitStack() as stack:
-            held = _taken(stack, root, path, holder, time.monotonic() + wait_seconds)
-            try:
-                yield held
-            except Exception:
-                with contextlib.suppress(StorageError):
-                    held.ensure_held()
-                raise
+        with held_lock(root, lock_path(day, what), holder=holder, wait_seconds=wait_seconds) as held:
+            yield held
     except LockedError as error:
         raise DayLockedError(
             f"the {what.replace('_', ' ')} of {day} is in the hands of {error.holder} since {error.since}: "
             f"{error.remedy}"
         ) from error
+
+
+@contextlib.contextmanager
+def held_lock(root: DataRoot, path: str, *, holder: str | None = None, wait_seconds: float = 0.0) -> Iterator[HeldLock]:
+    """Hold the lock at ``path``; parameters and errors are those of ``day_lock``, but for LockedError."""
+    holder = holder or f"process {os.getpid()} on {socket.gethostname()}"
+    with contextlib.ExitStack() as stack:
+        held = _taken(stack, root, path, holder, time.monotonic() + wait_seconds)
+        try:
+            yield held
+        except Exception:
+            with contextlib.suppress(StorageError):
+                held.ensure_held()
+            raise
 
 
 def _taken(stack: contextlib.ExitStack, root: DataRoot, path: str, holder: str, until: float) -> HeldLock:

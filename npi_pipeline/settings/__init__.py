@@ -12,6 +12,7 @@ Not here: what the settings do (see the room that uses them), nor how S3 is reac
 from npi_pipeline.settings.base import SettingsError, SettingsGroup
 from npi_pipeline.settings.checks import CheckSettings
 from npi_pipeline.settings.days import DaySettings, MonitoringSettings
+from npi_pipeline.settings.deliveries import DeliverySettings, SinkUrl
 from npi_pipeline.settings.fetch import FetchMode, FetchSettings
 from npi_pipeline.settings.files import FileSettings
 from npi_pipeline.settings.models import ENVIRONMENT_PREFIX, Settings, all_settings, environment_variable, one_line
@@ -25,6 +26,7 @@ __all__ = [
     "ENVIRONMENT_PREFIX",
     "CheckSettings",
     "DaySettings",
+    "DeliverySettings",
     "FetchMode",
     "FetchSettings",
     "FileSettings",
@@ -35,6 +37,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsGroup",
+    "SinkUrl",
     "all_settings",
     "as_shown",
     "as_text",

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from npi_pipeline.settings.base import SettingsError
 from npi_pipeline.settings.checks import CheckSettings
 from npi_pipeline.settings.days import DaySettings, MonitoringSettings
+from npi_pipeline.settings.deliveries import DeliverySettings
 from npi_pipeline.settings.fetch import FetchSettings
 from npi_pipeline.settings.files import FileSettings
 from npi_pipeline.settings.npi_list import ListSettings
@@ -32,6 +33,7 @@ class Settings(BaseModel):
     checks: CheckSettings = CheckSettings()
     days: DaySettings = DaySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    deliveries: DeliverySettings = DeliverySettings()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], /, **overrides: object) -> Settings:

@@ -15,11 +15,12 @@ def is_secret(field: FieldInfo) -> bool:
 
 
 def as_shown(field: FieldInfo, value: object) -> str:
-    """A value as anybody may see it: of a secret, which is a URL, no more than its host."""
+    """A value as anybody may see it: of a secret, which is a URL, no more than its host, where it has one."""
     text = as_text(value)
     if not text or not is_secret(field):
         return text
-    return f"(set, at {urllib.parse.urlsplit(text).hostname}; the rest is not shown)"
+    host = urllib.parse.urlsplit(text).hostname
+    return f"(set, at {host}; the rest is not shown)" if host else "(set; not shown)"
 
 
 def as_text(value: object) -> str:

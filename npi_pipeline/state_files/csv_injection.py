@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import polars as pl
 
 # What a spreadsheet takes for the beginning of a formula; the full-width forms count where the input method makes them.
-_FORMULA = "^[=+\\-@\t\r\n＝＋－＠]"  # noqa: RUF001
+# A quote that stands before one belongs to the cell: it gets another, so that taking one off gives back the cell.
+_FORMULA = "^'*[=+\\-@\t\r\n＝＋－＠]"  # noqa: RUF001
+_ESCAPED = _FORMULA.replace("^", "^'")
 
 
 def escape_formulas(rows: pl.DataFrame, texts: Iterable[str]) -> pl.DataFrame:
@@ -22,3 +24,9 @@ def escape_formulas(rows: pl.DataFrame, texts: Iterable[str]) -> pl.DataFrame:
         for name, has_formula in zip(texts, found.row(0) if texts else (), strict=True)
         if has_formula
     )
+
+
+def unescape_formulas(rows: pl.DataFrame) -> pl.DataFrame:
+    """The inverse of ``escape_formulas``, for the text columns of ``rows`` that were escaped."""
+    escaped = pl.col(pl.String).str.contains(_ESCAPED)
+    return rows.with_columns(pl.when(escaped).then(pl.col(pl.String).str.slice(1)).otherwise(pl.col(pl.String)))

@@ -160,7 +160,7 @@ def test_items_beyond_a_pinned_width_are_part_of_what_no_column_holds(tmp_path: 
 
 
 @pytest.mark.parametrize(("escape", "quote"), [(True, "'"), (False, "")])
-def test_formulas_are_defused_as_in_the_state_files(tmp_path: Path, escape: bool, quote: str) -> None:
+def test_formulas_are_escaped_as_in_the_state_files(tmp_path: Path, escape: bool, quote: str) -> None:
     old = [*found({A: nppes_body(A, basic={"name": "=1+1"})}), ("=2+2", "invalid", "no NPI", None)]
     new = found({A: nppes_body(A, basic={"name": "-EVE"}, created_epoch="-5")})
     assert rows_between(tmp_path, old, new, escape_formulas=escape) == [

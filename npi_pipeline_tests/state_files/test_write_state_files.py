@@ -10,6 +10,7 @@ import random
 import tracemalloc
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from npi_pipeline.providers.kept_table import TableError
 from npi_pipeline.providers.provider_table import write_provider_table
 from npi_pipeline.registries import FORMATS
+from npi_pipeline.state_files.csv_injection import escape_formulas, unescape_formulas
 from npi_pipeline.state_files.write_state_files import write_state_files
 from npi_pipeline_tests.flattened import (
     Outcome,
@@ -132,7 +134,7 @@ FORMULAS += [f"{full_width}1" for full_width in "\uff1d\uff0b\uff0d\uff20"]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_a_cell_that_a_spreadsheet_would_run_is_defused_wherever_it_stands(tmp_path: Path, text: str) -> None:
+def test_a_cell_that_a_spreadsheet_would_run_is_escaped_wherever_it_stands(tmp_path: Path, text: str) -> None:
     body = nppes_body(
         A, basic={"first_name": text, "last_name": f"x{text}"}, taxonomies=[taxonomy(text), taxonomy("X")]
     )
@@ -146,7 +148,15 @@ def test_a_cell_that_a_spreadsheet_would_run_is_defused_wherever_it_stands(tmp_p
     assert one.row(f"'{text}")["outcome"] == "invalid"
 
 
-@pytest.mark.parametrize("text", ["'=1", " =1", "1-1", "a@b.c", "", "'", "ä=", "−1"])  # noqa: RUF001
+@pytest.mark.parametrize("text", ["=1", "'=1", "''=1", "'", "''", "'a", "a"])
+def test_a_cell_is_had_back_by_taking_one_quote_from_before_a_formula(text: str) -> None:
+    rows = pl.DataFrame({"cell": [text]})
+    escaped = escape_formulas(rows, ["cell"])
+    assert unescape_formulas(escaped).equals(rows)
+    assert escaped["cell"].to_list() == [f"'{text}" if "=" in text else text]
+
+
+@pytest.mark.parametrize("text", [" =1", "1-1", "a@b.c", "", "'", "ä=", "−1"])  # noqa: RUF001
 def test_other_cells_are_left_alone(tmp_path: Path, text: str) -> None:
     one = day(tmp_path, found({A: nppes_body(A, basic={"first_name": text})}))
     assert one.row(A)["basic.first_name"] == text
