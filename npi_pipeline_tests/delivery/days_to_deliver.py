@@ -114,7 +114,8 @@ def _become_different(known: dict[str, str | Outcome], npi: str, rng: random.Ran
     elif what == "renamed":
         record["basic"]["last_name"] = f'NAME {rng.randrange(1000)}, JÖRG "Q"\tX'
     elif what == "taxonomy":
-        record["taxonomies"].append(dict(record["taxonomies"][0], primary=False, license=f"L{rng.randrange(1000)}"))
+        license_ = f"L{rng.randrange(1000)}"
+        record["taxonomies"].append({"code": "207Q00000X", "primary": False, "license": license_})
     elif what == "no taxonomy":
         record["taxonomies"] = []
     elif what == "unknown":
