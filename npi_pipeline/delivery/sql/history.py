@@ -1,0 +1,117 @@
+"""The history: every version of every NPI, as days are delivered in any order and delivered anew.
+
+A version holds from ``valid_from``, a day that was delivered, up to the first day delivered on which the NPI was known
+otherwise or was not on the list (``valid_to``; null when there is no such day). So of the days delivered the history
+says all, and of a day in between that was not delivered, what the one before it says.
+
+To deliver a day is to say anew what holds from that day up to the next day delivered, and only of the NPIs of which
+something else held then: what held there is cut out, what holds is put in, and neighbours with the same version become
+one. That is all, for a new day, one between others and one that is repaired.
+Not here: the rows themselves (``relational``), and that all of it is one transaction (``sink``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import sqlalchemy as sa
+
+from npi_pipeline.delivery.sql.relational import PROVIDERS
+from npi_pipeline.delivery.sql.tables import Tables
+from npi_pipeline.outcomes import Outcome
+
+
+def holds_on(history: sa.FromClause, day: dt.date) -> sa.ColumnElement[bool]:
+    """Of a version: whether it holds on ``day``."""
+    return sa.and_(history.c.valid_from <= day, sa.or_(history.c.valid_to.is_(None), history.c.valid_to > day))
+
+
+def note_affected(connection: sa.Connection, tables: Tables, day: dt.date) -> None:
+    """Fill ``affected`` from ``listed``: the NPIs of which the history says something else on ``day``."""
+    history, listed = tables.history, tables.listed
+    is_known_so = sa.exists().where(
+        history.c.npi == listed.c.npi, holds_on(history, day), history.c.version == listed.c.version
+    )
+    is_listed = sa.exists().where(listed.c.npi == history.c.npi)
+    otherwise = sa.select(listed.c.npi).where(~is_known_so)
+    gone = sa.select(history.c.npi).where(holds_on(history, day), ~is_listed)
+    connection.execute(tables.affected.insert().from_select(["npi"], sa.union_all(otherwise, gone)))
+
+
+def cut_out(connection: sa.Connection, tables: Tables, day: dt.date, following: dt.date | None) -> None:
+    """Make nothing hold of the affected NPIs from ``day`` up to ``following``, the next day delivered, if any."""
+    history = tables.history
+    held = sa.and_(holds_on(history, day), _is_affected(tables, history))
+    if following is not None:
+        after = sa.and_(held, sa.or_(history.c.valid_to.is_(None), history.c.valid_to > following))
+        columns = [sa.literal(following, sa.Date) if c.name == "valid_from" else c for c in history.c]
+        connection.execute(history.insert().from_select(list(history.c), sa.select(*columns).where(after)))
+    connection.execute(history.delete().where(held, history.c.valid_from == day))
+    connection.execute(history.update().where(held).values(valid_to=day))
+
+
+def join_neighbours(connection: sa.Connection, tables: Tables, day: dt.date, following: dt.date | None) -> None:
+    """Make one of what was put in on ``day`` and what held right before it or from ``following`` on, where the same."""
+    history = tables.history
+    one, other = history.alias("one"), history.alias("other")
+
+    def is_same(version: sa.FromClause) -> sa.ColumnElement[bool]:
+        return sa.and_(version.c.npi == history.c.npi, version.c.version == history.c.version)
+
+    def end_of(version: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[object]:
+        return sa.select(version.c.valid_to).where(is_same(version), *where).scalar_subquery()
+
+    is_affected = _is_affected(tables, history)
+    if following is not None:
+        goes_on = other.c.valid_from == following
+        is_put_in = one.c.valid_from == day
+        connection.execute(
+            history.update()
+            .where(history.c.valid_from == day, is_affected, sa.exists().where(is_same(other), goes_on))
+            .values(valid_to=end_of(other, goes_on))
+        )
+        connection.execute(
+            history.delete().where(
+                history.c.valid_from == following, is_affected, sa.exists().where(is_same(one), is_put_in)
+            )
+        )
+    is_put_in = other.c.valid_from == day
+    connection.execute(
+        history.update()
+        .where(history.c.valid_to == day, is_affected, sa.exists().where(is_same(other), is_put_in))
+        .values(valid_to=end_of(other, is_put_in))
+    )
+    is_longer = sa.and_(one.c.valid_from < day, sa.or_(one.c.valid_to.is_(None), one.c.valid_to > day))
+    connection.execute(
+        history.delete().where(history.c.valid_from == day, is_affected, sa.exists().where(is_same(one), is_longer))
+    )
+
+
+def drop_unused_lists(connection: sa.Connection, tables: Tables) -> None:
+    """Remove the list items of versions of affected NPIs that hold on no day any more."""
+    history = tables.history
+    for items in tables.list_history.values():
+        is_used = sa.exists().where(history.c.npi == items.c.npi, history.c.version == items.c.version)
+        connection.execute(items.delete().where(_is_affected(tables, items), ~is_used))
+
+
+def refresh_newest(connection: sa.Connection, tables: Tables) -> None:
+    """Make the plain tables say of the affected NPIs what holds on the newest day."""
+    history = tables.history
+    holds = sa.and_(
+        history.c.valid_to.is_(None), history.c.outcome == Outcome.found.value, _is_affected(tables, history)
+    )
+    for name, plain in {PROVIDERS: tables.providers, **tables.lists}.items():
+        connection.execute(plain.delete().where(_is_affected(tables, plain)))
+        columns = list(plain.c.keys())
+        if name == PROVIDERS:
+            rows = sa.select(*(history.c[column] for column in columns)).where(holds)
+        else:
+            items = tables.list_history[name]
+            is_of = sa.and_(items.c.npi == history.c.npi, items.c.version == history.c.version)
+            rows = sa.select(*(items.c[column] for column in columns)).join_from(history, items, is_of).where(holds)
+        connection.execute(plain.insert().from_select(columns, rows))
+
+
+def _is_affected(tables: Tables, rows: sa.FromClause) -> sa.ColumnElement[bool]:
+    return rows.c.npi.in_(sa.select(tables.affected.c.npi))

@@ -1,0 +1,32 @@
+"""Thirty days, made once and copied for each test that delivers them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline_tests.delivery.days_to_deliver import World, make_day
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return World()
+
+
+@pytest.fixture(scope="session")
+def made_days(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with all days of ``world``, complete. Not to be written to: see ``thirty_days``."""
+    folder = tmp_path_factory.mktemp("thirty_days") / "root"
+    root = LocalRoot(folder)
+    for day in world.days:
+        make_day(root, day, world.of_day[day])
+    return folder
+
+
+@pytest.fixture
+def thirty_days(made_days: Path, tmp_path: Path) -> LocalRoot:
+    """A data root of one's own with all days of ``world``."""
+    return LocalRoot(Path(shutil.copytree(made_days, tmp_path / "root")))
