@@ -11,20 +11,21 @@ demo: $(VENV)/demo-installed
 ui: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo --ui
 
-# The rooms whose branch coverage is measured, by their own tests and with a floor (pyproject.toml): those where it is
-# cheap. All others run without it.
-COVERED := $(addprefix npi_pipeline_tests/,providers registries schema state_files)
+# Where it is set, each of the hundreds of processes that the tests start would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTEST := $(BIN)/pytest --numprocesses 4 --dist loadgroup
 
-test: coverage
-	$(PYTEST) -m 'not long' $(addprefix --ignore=,$(COVERED))
+# With the branch coverage of some rooms by their own tests (pyproject.toml), which has a floor.
+test: $(VENV)/dev-installed $(VENV)/ministack/installed
+	$(PYTEST) -m 'not long' --cov --cov-report term
 
-# Minutes each: the real daemon over days of trouble, and answers of eight megabytes.
+# The real daemon over days of trouble, answers of eight megabytes, and what of a sweep is like another of its cases.
 test-long: $(VENV)/dev-installed $(VENV)/ministack/installed
 	$(BIN)/pytest --numprocesses 2 -m long
 
 coverage: $(VENV)/dev-installed $(VENV)/ministack/installed
-	$(PYTEST) --cov --cov-report term $(COVERED)
+	$(PYTEST) --cov --cov-report term $(addprefix npi_pipeline_tests/,providers registries schema state_files)
 
 lint: $(VENV)/dev-installed
 	$(BIN)/ruff check .
