@@ -40,13 +40,8 @@ class SeededHome:
         return build_definitions(Settings.from_environment({}, data_root=str(self.data_root), **given))
 
     def publish(self, *days: str) -> None:
-        """Make days complete: their manifest is there."""
-        for day in days:
-            folder = self.data_root / "state_files" / day
-            folder.mkdir(parents=True)
-            now = dt.datetime.now(dt.timezone.utc)
-            manifest = Manifest(dt.date.fromisoformat(day), now, source={}, outcomes={}, columns=(), files=())
-            (folder / "manifest.json").write_bytes(manifest.to_json())
+        """Make days complete."""
+        publish_days(self.data_root, *days)
 
     def add_run(
         self,
@@ -111,6 +106,16 @@ class SeededHome:
     def why_nothing(self, now: dt.datetime, **settings: Any) -> str:
         """What the daily schedule says when it asks for nothing."""
         return self.tick(now, **settings).skip_message or ""
+
+
+def publish_days(data_root: Path, *days: str) -> None:
+    """Make days complete: their manifest is there, and nothing else."""
+    for day in days:
+        folder = data_root / "state_files" / day
+        folder.mkdir(parents=True)
+        now = dt.datetime.now(dt.timezone.utc)
+        manifest = Manifest(dt.date.fromisoformat(day), now, source={}, outcomes={}, columns=(), files=())
+        (folder / "manifest.json").write_bytes(manifest.to_json())
 
 
 def queued_run(instance: dg.DagsterInstance, day: str) -> dg.DagsterRun:

@@ -49,12 +49,21 @@ def pipeline(s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Pat
     )
 
 
-def test_every_distinct_npi_of_the_list_is_in_a_state_file_or_in_failed(
-    pipeline: Pipeline, registry: EmulatedRegistry
+def test_a_day_that_was_run_is_published_whole(
+    pipeline: Pipeline, registry: EmulatedRegistry, s3: LocalS3, bucket: str
 ) -> None:
     run = pipeline.run()
 
     assert (run.problems, run.ok) == ((), True)
+    expect_every_distinct_npi_in_a_state_file_or_in_failed(pipeline)
+    assert sorted(registry.requests_by_npi()) == NPIS, "an invalid NPI is never sent to the registry"
+    expect_one_header_and_rows_sorted_by_npi(pipeline)
+    expect_the_manifest_to_say_where_the_list_came_from_and_to_count_every_outcome(pipeline, s3, bucket)
+    kept = pipeline.data_root / "npi_list" / str(DAY) / "npi_list.txt"
+    assert kept.read_bytes() == messy_list(NPIS), "the list is kept byte for byte"
+
+
+def expect_every_distinct_npi_in_a_state_file_or_in_failed(pipeline: Pipeline) -> None:
     files = pipeline.state_files()
     failed = {row["npi"]: row for row in files.pop("Failed")}
     found = {npi for rows in files.values() for npi in npis_of(rows)}
@@ -67,7 +76,6 @@ def test_every_distinct_npi_of_the_list_is_in_a_state_file_or_in_failed(
     assert {npi: failed[npi]["reason"] for npi in ("12345", "hello")} == {
         npi: BAD_LINES[npi] for npi in ("12345", "hello")
     }
-    assert sorted(registry.requests_by_npi()) == NPIS, "an invalid NPI is never sent to the registry"
 
 
 def test_a_line_whose_npi_column_is_empty_is_a_row_of_failed_and_the_day_is_published(
@@ -85,9 +93,7 @@ def test_a_line_whose_npi_column_is_empty_is_a_row_of_failed_and_the_day_is_publ
     assert pipeline.run(next_day).ok, "it leaves the list again"
 
 
-def test_all_files_of_a_day_have_one_header_and_rows_sorted_by_npi(pipeline: Pipeline) -> None:
-    pipeline.run()
-
+def expect_one_header_and_rows_sorted_by_npi(pipeline: Pipeline) -> None:
     headers = {content.split(b"\n")[0] for content in pipeline.bytes_by_name().values()}
     assert len(headers) == 1
     assert headers.pop().decode().split(",") == pipeline.manifest()["columns"]
@@ -95,23 +101,15 @@ def test_all_files_of_a_day_have_one_header_and_rows_sorted_by_npi(pipeline: Pip
         assert npis_of(rows) == sorted(npis_of(rows))
 
 
-def test_the_manifest_says_where_the_list_came_from_and_counts_every_outcome(
+def expect_the_manifest_to_say_where_the_list_came_from_and_to_count_every_outcome(
     pipeline: Pipeline, s3: LocalS3, bucket: str
 ) -> None:
-    pipeline.run()
-
     manifest = pipeline.manifest()
     head = s3.client().head_object(Bucket=bucket, Key=f"lists/{DAY}.txt")
     assert manifest["source"]["bucket"] == bucket
     assert manifest["source"]["key"] == f"lists/{DAY}.txt"
     assert manifest["source"]["etag"] == head["ETag"].strip('"')
     assert sum(manifest["outcomes"].values()) == len(NPIS) + len(BAD_LINES)
-
-
-def test_the_list_is_kept_byte_for_byte(pipeline: Pipeline) -> None:
-    pipeline.run()
-
-    assert (pipeline.data_root / "npi_list" / str(DAY) / "npi_list.txt").read_bytes() == messy_list(NPIS)
 
 
 def test_a_second_run_asks_nothing_again_and_gives_the_same_bytes(

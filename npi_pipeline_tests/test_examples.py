@@ -92,7 +92,7 @@ def test_together_with_ours_it_follows_the_days_run_unless_a_blocking_check_of_o
 ) -> None:
     registry.configure(error_share=error_share)
     definitions = together(example, pipeline)
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         assert requested(definitions, instance) == 0
         assert run(definitions, instance, "npi_daily") is is_asked_for
         assert not (tmp_path / "texans").exists(), "the day's run is of our assets alone"

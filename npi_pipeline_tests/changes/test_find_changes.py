@@ -53,6 +53,12 @@ WEDNESDAYS_ROWS = [
 ]
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> LocalRoot:
+    """A local root. Tests of what S3 may do otherwise, its locks and what is read meanwhile, take ``data_root``."""
+    return LocalRoot(tmp_path)
+
+
 def run(root: DataRoot, day: dt.date, **options: Any) -> None:
     """All that a run of ``day`` does, from its journal on."""
     complete(root, day, OF_DAY[day])
@@ -79,7 +85,8 @@ def test_the_first_complete_day_has_the_header_alone_and_nothing_to_compare_with
     assert content(root, MONDAY) == HEADER
 
 
-def test_a_day_is_compared_with_the_day_before(root: DataRoot) -> None:
+def test_a_day_is_compared_with_the_day_before(data_root: str) -> None:
+    root = open_data_root(data_root)
     run(root, MONDAY)
     run(root, TUESDAY)
     assert rows(root, TUESDAY) == TUESDAYS_ROWS
@@ -217,8 +224,9 @@ def test_a_day_published_while_the_next_is_compared_with_an_older_one_has_the_la
 
 @pytest.mark.parametrize("at_work", [MONDAY, WEDNESDAY], ids=["the day before", "the day after"])
 def test_a_day_that_is_run_whole_while_another_waits_for_wednesdays_lock_is_what_wednesday_is_compared_with(
-    root: DataRoot, at_work: dt.date
+    data_root: str, at_work: dt.date
 ) -> None:
+    root = open_data_root(data_root)
     run(root, MONDAY)
     run(root, WEDNESDAY)
     if at_work == MONDAY:
@@ -234,7 +242,8 @@ def test_a_day_that_is_run_whole_while_another_waits_for_wednesdays_lock_is_what
     assert rows(root, WEDNESDAY) == WEDNESDAYS_ROWS
 
 
-def test_a_run_waits_for_another_at_the_same_changes_only_so_long(root: DataRoot) -> None:
+def test_a_run_waits_for_another_at_the_same_changes_only_so_long(data_root: str) -> None:
+    root = open_data_root(data_root)
     complete(root, MONDAY, OF_DAY[MONDAY])
     with (
         day_lock(root, MONDAY, "provider_changes", holder="another run"),
@@ -264,7 +273,8 @@ def test_a_journal_that_is_compacted_again_with_the_same_rows_while_it_is_read_i
     assert rows(root, TUESDAY) == TUESDAYS_ROWS
 
 
-def test_a_day_that_is_recorded_anew_while_it_is_read_is_passed_over(root: DataRoot) -> None:
+def test_a_day_that_is_recorded_anew_while_it_is_read_is_passed_over(data_root: str) -> None:
+    root = open_data_root(data_root)
     run(root, MONDAY)
     run(root, TUESDAY)
     complete(root, WEDNESDAY, OF_DAY[WEDNESDAY])

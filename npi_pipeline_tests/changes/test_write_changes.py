@@ -286,7 +286,7 @@ def rows_by_npi(of_day: Day) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("format_name", ["nppes", "affiliated_practices"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_changes_are_those_of_the_state_files_rows(
     tmp_path_factory: pytest.TempPathFactory, format_name: str, data: st.DataObject

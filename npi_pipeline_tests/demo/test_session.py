@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from npi_pipeline.cli.commands import main
 from npi_pipeline.demo.session import MARKER, DemoFolderError, run_demo
 from npi_pipeline.npi_list.kept_list import keep_list
 from npi_pipeline.npi_list.source import ListObject
@@ -61,8 +63,8 @@ def test_a_folder_that_holds_a_deployment_is_refused_on_one_line_and_nothing_is_
         make_home(tmp_path / what)
     before = files_of(tmp_path)
 
-    refused = demo(tmp_path)
-    assert refused.returncode == 2
+    refused = CliRunner().invoke(main, ["demo", "--npis", "5", "--folder", str(tmp_path)])
+    assert refused.exit_code == 2
     (line,) = refused.stderr.splitlines()
     assert f"{tmp_path} holds {what} that may not be the demo's" in line
     assert "choose another folder with --folder" in line

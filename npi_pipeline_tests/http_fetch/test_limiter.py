@@ -19,6 +19,9 @@ from npi_pipeline.http_fetch.answer import Answer, Signal
 from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.outcomes import Outcome, Verdict
 
+# Of a sweep what lies between the extremes, or is like another one.
+LONG = pytest.mark.long
+
 
 def _benchmark(name: str) -> ModuleType:
     path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
@@ -46,12 +49,12 @@ def simulated(**model: object) -> tuple[float, float]:
     [
         ({"capacity": 167, "errors": 0.03}, 1.12, 0.03),
         ({"capacity": 10, "npis": 400}, 1.2, 0.08),
-        ({"capacity": 50, "npis": 1000}, 1.08, 0.05),
+        pytest.param({"capacity": 50, "npis": 1000}, 1.08, 0.05, marks=LONG),
         ({"capacity": 500, "npis": 6000}, 1.12, 0.04),
         ({"steps": ((0.0, 160.0), (8.0, 80.0), (16.0, 160.0)), "npis": 3500}, 1.13, 0.06),
         ({"max_in_flight": 60}, 1.25, 0.1),
         ({"slow_above": 40}, 1.2, 0.0),
-        ({"threads": 50, "errors": 0.03}, 1.15, 0.0),
+        pytest.param({"threads": 50, "errors": 0.03}, 1.15, 0.0, marks=LONG),
         ({"threads": 50, "errors": 0.3, "npis": 4000}, 1.2, 0.0),
         ({"threads": 50, "random_refusals": 0.08}, 1.3, 0.12),
     ],
@@ -68,20 +71,20 @@ def test_it_comes_close_to_what_the_registry_permits(
 @pytest.mark.parametrize(
     "name",
     [
-        "mix 1%",
+        pytest.param("mix 1%", marks=LONG),
         "mix 5%",
         "mix 15%",
         "mix 15%, 100 NPIs",
         "mix 15%, cap 20/s",
-        "mix 15%, cap 200/s",
+        pytest.param("mix 15%, cap 200/s", marks=LONG),
         "only 429, 15%",
-        "only 429 with Retry-After 1, 15%",
-        "only drips, 5%",
+        pytest.param("only 429 with Retry-After 1, 15%", marks=LONG),
+        pytest.param("only drips, 5%", marks=LONG),
         "only drips, 60%",
         "any refused at random, 3%",
         "300 a calendar minute, begun at :00",
-        "the same with Retry-After",
-        "100 a calendar second",
+        pytest.param("the same with Retry-After", marks=LONG),
+        pytest.param("100 a calendar second", marks=LONG),
         "bucket of 1,000, then 10/s",
         "503 above 20 in flight, 200 ms, mix 5%",
         "30% errors, 200 ms",

@@ -20,6 +20,7 @@ from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.registry import EmulatedRegistry
 from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.pipeline import Pipeline
+from npi_pipeline_tests.seeded_home import publish_days
 
 NPIS = sorted(npi_numbers(20, seed=13))
 TODAY = dt.datetime.now(dt.timezone.utc).date()
@@ -110,8 +111,15 @@ def test_a_range_that_cannot_be_is_refused_before_any_run(
     assert not Path(environment["DAGSTER_HOME"]).exists()
 
 
-def test_status_is_a_calendar_with_what_the_audit_says_below_it(environment: dict[str, str]) -> None:
-    npi_pipeline("backfill", "--from", str(DAYS[-1]), "--to", str(DAYS[1]))
+@pytest.fixture
+def seeded(environment: dict[str, str]) -> None:
+    """All of DAYS but today were to be done: one has no list, and failed."""
+    publish_days(Path(environment["NPI_DATA_ROOT"]), str(DAYS[1]), str(DAYS[3]))
+    assert npi_pipeline("run", "--date", str(WITHOUT_LIST)).exit_code == 1
+
+
+@pytest.mark.usefixtures("seeded")
+def test_status_is_a_calendar_with_what_the_audit_says_below_it() -> None:
     shown = npi_pipeline("status")
     assert shown.exit_code == 0
     lines = shown.output.splitlines()
@@ -132,7 +140,7 @@ def test_status_is_a_calendar_with_what_the_audit_says_below_it(environment: dic
 def test_status_knows_the_days_without_a_dagster_home_too(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    npi_pipeline("run", "--date", str(TODAY))
+    publish_days(Path(environment["NPI_DATA_ROOT"]), str(TODAY))
     monkeypatch.delenv("DAGSTER_HOME")
     shown = npi_pipeline("status")
     assert f"{TODAY.day} ■" in shown.output
@@ -152,10 +160,8 @@ def test_a_manifest_that_cannot_be_understood_is_told_by_status_on_one_line(
     assert "\n" not in problem
 
 
-def test_the_audit_fails_naming_each_day_and_why_and_passes_when_all_are_complete(
-    environment: dict[str, str], s3: LocalS3, bucket: str, tmp_path: Path
-) -> None:
-    npi_pipeline("backfill", "--from", str(DAYS[-1]), "--to", str(DAYS[1]))
+@pytest.mark.usefixtures("seeded")
+def test_the_audit_fails_naming_each_day_and_why_and_passes_when_all_are_complete(s3: LocalS3, bucket: str) -> None:
     line = audit()
     assert line is not None
     assert line.startswith("2 of 4 days need somebody: ")
@@ -169,7 +175,7 @@ def test_the_audit_fails_naming_each_day_and_why_and_passes_when_all_are_complet
 
 
 def test_a_complete_day_whose_last_run_failed_is_told_by_the_audit(environment: dict[str, str], s3: LocalS3) -> None:
-    npi_pipeline("run", "--date", str(TODAY))
+    publish_days(Path(environment["NPI_DATA_ROOT"]), str(TODAY))
     s3.client().delete_object(Bucket=environment["NPI_LIST_BUCKET"], Key=KEY.format(date=TODAY))
     npi_pipeline("run", "--date", str(TODAY))
     assert f"{TODAY} is published, but its last run failed: npi_list: " in str(audit())

@@ -28,6 +28,9 @@ from npi_pipeline.testing.registry import emulated_registry
 from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.pipeline import DAY, Pipeline, npis_of, read_rows
 
+# On one worker: they share the sound days.
+pytestmark = pytest.mark.xdist_group("checks")
+
 NPIS = sorted(npi_numbers(40, seed=2))
 NEXT_DAY = DAY + dt.timedelta(days=1)
 CHECKS = CheckSettings()
@@ -233,14 +236,25 @@ def test_the_list_is_of_its_day_as_far_as_was_recorded_when_it_was_kept(
     assert (finding.holds, line in finding.line) == (holds, True), finding.line
 
 
-@pytest.fixture
-def changes(pipeline: Pipeline, s3: LocalS3) -> Path:
-    """The changes of the day after: two NPIs left, one joined, and one that joined is deactivated."""
+@pytest.fixture(scope="module")
+def sound_next_day(sound_day: Pipeline, s3_server: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sound day with the day after: two NPIs left, one joined, and one that joined is deactivated."""
+    folder = tmp_path_factory.mktemp("sound-days") / "npi-data"
+    shutil.copytree(sound_day.data_root, folder)
+    registry_url = sound_day.settings.registry.registry_url
     others = (npi for npi in npi_numbers(2_000, seed=9) if npi not in NPIS)
     by_outcome = {outcome_of(npi): npi for npi in others}
     joined = [by_outcome[Outcome.found], by_outcome[Outcome.deactivated]]
-    s3.put_list(pipeline.settings.npi_list.list_bucket, "npi_list.txt", [*NPIS[2:], *joined, "-12345"])
-    assert pipeline.run(NEXT_DAY).ok
+    s3_server.put_list(BUCKET, "npi_list.txt", [*NPIS[2:], *joined, "-12345"])
+    assert Pipeline(folder, list_bucket=BUCKET, registry_url=registry_url).run(NEXT_DAY).ok
+    return folder
+
+
+@pytest.fixture
+def changes(sound_next_day: Path, pipeline: Pipeline) -> Path:
+    """The changes of the day after, which the pipeline's data root of this test's own has too."""
+    shutil.rmtree(pipeline.data_root)
+    shutil.copytree(sound_next_day, pipeline.data_root)
     path = pipeline.data_root / "provider_changes" / str(NEXT_DAY) / f"provider_changes_{NEXT_DAY}.csv"
     assert sorted(row["change"] for row in read_rows(path)) == ["joined", "joined", "left", "left"]
     return path

@@ -82,7 +82,19 @@ def command(
     return Command(Pipeline(root, list_bucket=bucket, registry_url=registry.url), s3)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        ("local", signal.SIGKILL),
+        ("local", signal.SIGINT),
+        ("local", signal.SIGTERM),
+        ("s3", signal.SIGKILL),
+        pytest.param("s3", signal.SIGINT, marks=pytest.mark.long),
+        pytest.param("s3", signal.SIGTERM, marks=pytest.mark.long),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+    indirect=["command"],
+)
 def test_a_run_that_is_broken_off_resumes_without_asking_again(
     command: Command, registry: EmulatedRegistry, how: signal.Signals
 ) -> None:
@@ -140,7 +152,10 @@ def claimed_slots(home: Path) -> int:
         return len(instance.event_log_storage.get_concurrency_info(REGISTRY_POOL).claimed_slots)
 
 
+@pytest.mark.parametrize("command", ["local", pytest.param("s3", marks=pytest.mark.long)], indirect=True)
 def test_two_runs_of_one_day_at_once_do_not_disturb_each_other(command: Command, registry: EmulatedRegistry) -> None:
+    # The first one is still at it when the second has ended, on however busy a machine.
+    registry.configure(latency=2.0)
     first = command.start_and_wait_until(lambda: registry.stats().requests)
     second = command.start()
     said = second.communicate()[0]

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -24,12 +22,6 @@ NOW = dt.datetime(2026, 3, 2, 6, tzinfo=UTC)
 TODAY = "2026-03-02"
 # The week before NOW, over the end of a month.
 MISSED = ["2026-03-01", "2026-02-28", "2026-02-27", "2026-02-26", "2026-02-25"]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[SeededHome]:
-    with dg.instance_for_test() as instance:
-        yield SeededHome(instance, tmp_path / "npi-data")
 
 
 def test_after_five_days_down_exactly_those_and_today_are_asked_for_newest_first(home: SeededHome) -> None:

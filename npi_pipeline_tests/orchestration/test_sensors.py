@@ -17,7 +17,6 @@ from urllib3 import HTTPResponse
 
 from npi_pipeline.orchestration.assets.npi_records import REGISTRY_POOL
 from npi_pipeline.orchestration.build import build_definitions
-from npi_pipeline.orchestration.dagster_home import make_home
 from npi_pipeline.orchestration.day_run import DayRun, run_days
 from npi_pipeline.orchestration.monitoring import alert
 from npi_pipeline.orchestration.monitoring.alert import AlertError, alert_of
@@ -69,10 +68,14 @@ class Watched:
 
 @pytest.fixture
 def watched(
-    s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: LocalS3,
+    bucket: str,
+    registry: EmulatedRegistry,
+    tmp_path: Path,
+    dagster_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Watched:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    make_home(tmp_path / "home")
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home))
     settings = Settings.from_environment(
         {},
         data_root=str(tmp_path / "npi-data"),
@@ -81,7 +84,7 @@ def watched(
         list_key=KEY,
         registry_url=registry.url,
     )
-    return Watched(tmp_path / "home", settings)
+    return Watched(dagster_home, settings)
 
 
 def test_a_list_that_comes_late_is_run_once_it_is_there_and_then_no_more(
@@ -185,12 +188,6 @@ def test_the_list_of_a_dated_key_is_kept_as_it_was_read(watched: Watched, s3: Lo
     assert watched.run().ok
     s3.put_list(bucket, KEY.format(date=TODAY), NPIS[:3])
     assert watched.requests_of_late_lists() == []
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[SeededHome]:
-    with dg.instance_for_test() as instance:
-        yield SeededHome(instance, tmp_path / "npi-data")
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def texts(value: Any) -> Iterator[str]:
         yield value.replace("\0", "␀") if isinstance(value, str) else json.dumps(value)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     records=st.lists(st.dictionaries(st.text(max_size=3), JSON, max_size=4), min_size=1, max_size=6),
     cut=st.integers(0, 6),

@@ -236,7 +236,7 @@ def containers(value: Any) -> Iterator[Any]:
             yield from containers(below)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_put_into_an_answer_wherever_is_found_again(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -141,7 +141,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()), npi=st.just(NPI) | st.text(max_size=12))
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_no_body_whatever_makes_a_judge_raise(name: str, npi: str, body: bytes) -> None:

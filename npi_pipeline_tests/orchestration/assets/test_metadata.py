@@ -6,6 +6,7 @@ Not here: how the UI shows it (``browser``).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import dagster as dg
 import pytest
@@ -17,9 +18,12 @@ from npi_pipeline.outcomes import Outcome
 from npi_pipeline.state_files.publish import read_manifest
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers
-from npi_pipeline.testing.registry import EmulatedRegistry
+from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
 from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.pipeline import DAY, Pipeline
+
+# On one worker: they share a day.
+pytestmark = pytest.mark.xdist_group("metadata")
 
 NPIS = sorted(npi_numbers(40, seed=2))
 FOLDERS = {
@@ -27,6 +31,26 @@ FOLDERS = {
     "providers": provider_table_folder(DAY),
     "state_files": state_files_folder("state_files", DAY),
 }
+
+
+class Shown(NamedTuple):
+    """A deployment that has run DAY, and the metadata of each asset."""
+
+    pipeline: Pipeline
+    pages: dict[str, dict[str, dg.MetadataValue]]
+
+
+@pytest.fixture(scope="module")
+def usual(s3_server: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """A day without failures: one for all that look at it."""
+    bucket = "a-day-to-be-looked-at"
+    s3_server.create_bucket(bucket)
+    s3_server.put_list(bucket, "npi_list.txt", NPIS)
+    with pytest.MonkeyPatch.context() as patch, emulated_registry() as registry:
+        for name, value in s3_server.environment.items():
+            patch.setenv(name, value)
+        pipeline = pipeline_in(tmp_path_factory.mktemp("usual"), bucket, registry)
+        return Shown(pipeline, pages(pipeline))
 
 
 @pytest.fixture
@@ -54,13 +78,18 @@ def pages(pipeline: Pipeline) -> dict[str, dict[str, dg.MetadataValue]]:
         }
 
 
-@pytest.mark.parametrize("kind", ["local", "s3"])
+@pytest.fixture
+def on_s3(s3: LocalS3, bucket: str, registry: EmulatedRegistry) -> Shown:
+    s3.put_list(bucket, "npi_list.txt", NPIS)
+    pipeline = pipeline_in(f"s3://{bucket}/some/prefix", bucket, registry)
+    return Shown(pipeline, pages(pipeline))
+
+
+@pytest.mark.parametrize("day", ["usual", "on_s3"])
 def test_each_page_says_where_the_files_lie_and_how_many_bytes_and_rows(
-    pipeline: Pipeline, bucket: str, registry: EmulatedRegistry, kind: str
+    request: pytest.FixtureRequest, day: str
 ) -> None:
-    if kind == "s3":
-        pipeline = pipeline_in(f"s3://{bucket}/some/prefix", bucket, registry)
-    shown = pages(pipeline)
+    pipeline, shown = request.getfixturevalue(day)
     root = open_data_root(pipeline.settings.files.data_root)
     for asset, metadata in shown.items():
         assert metadata["dagster/uri"].value == metadata["where"].value, asset
@@ -73,8 +102,8 @@ def test_each_page_says_where_the_files_lie_and_how_many_bytes_and_rows(
     assert shown["state_files"]["manifest"].value == root.uri(f"{FOLDERS['state_files']}/manifest.json")
 
 
-def test_every_outcome_and_state_is_a_number_of_its_own(pipeline: Pipeline) -> None:
-    shown = pages(pipeline)
+def test_every_outcome_and_state_is_a_number_of_its_own(usual: Shown) -> None:
+    pipeline, shown = usual
     manifest = pipeline.manifest()
     for outcome in Outcome:
         assert shown["npi_records"][outcome.value].value == manifest["outcomes"][outcome.value]
@@ -86,8 +115,8 @@ def test_every_outcome_and_state_is_a_number_of_its_own(pipeline: Pipeline) -> N
     assert list(shown["state_files"])[-len(rows) :] == list(rows)
 
 
-def test_the_columns_of_the_files_are_described_as_they_are(pipeline: Pipeline) -> None:
-    shown = pages(pipeline)
+def test_the_columns_of_the_files_are_described_as_they_are(usual: Shown) -> None:
+    pipeline, shown = usual
     of_files = shown["state_files"]["columns"].value
     assert isinstance(of_files, dg.TableSchema)
     assert [column.name for column in of_files.columns] == pipeline.manifest()["columns"]
@@ -117,5 +146,5 @@ def test_failed_npis_are_told_by_reason_with_examples(pipeline: Pipeline, regist
         }
 
 
-def test_a_page_of_a_day_without_failures_has_no_table_of_reasons(pipeline: Pipeline) -> None:
-    assert "failure_reasons" not in pages(pipeline)["npi_records"]
+def test_a_page_of_a_day_without_failures_has_no_table_of_reasons(usual: Shown) -> None:
+    assert "failure_reasons" not in usual.pages["npi_records"]

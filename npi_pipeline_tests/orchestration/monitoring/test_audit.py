@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
 
-import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
@@ -20,12 +17,6 @@ from npi_pipeline_tests.seeded_home import SeededHome
 UTC = dt.timezone.utc
 # A Sunday after which the clocks change in New York and, three weeks later, in Berlin.
 FIRST = dt.datetime(2026, 3, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[SeededHome]:
-    with dg.instance_for_test() as instance:
-        yield SeededHome(instance, tmp_path / "npi-data")
 
 
 def settings_of(home: SeededHome, zone: str, hour: str, audit_hour: str) -> Settings:
