@@ -11,7 +11,7 @@ import pytest
 from npi_pipeline_tests.data_dictionary import data_dictionary
 
 PROJECT = Path(__file__).parents[1]
-PAGES = ("docs/architecture.md", "docs/api.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("docs/architecture.md", "docs/api.md", "docs/deliveries.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 
 def test_the_data_dictionary_is_the_one_that_the_code_gives() -> None:
