@@ -25,11 +25,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from npi_pipeline.http_fetch.answer import Answer, Signal
-from npi_pipeline.http_fetch.attempt import Attempt, Settled
+from npi_pipeline.http_fetch.attempt import Attempt
 from npi_pipeline.http_fetch.circuit_breaker import Breaker
 from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.http_fetch.scheduler import Scheduler
-from npi_pipeline.outcomes import Outcome, Verdict
+from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.settings import FetchSettings
 
 # The threads of a busy process do not wake up at once.
@@ -282,7 +282,7 @@ def simulate(weather: Weather, seed: int) -> Run:  # noqa: C901 - the loop of th
     )
     now = 0.0
     good: list[float] = [0.0]
-    settled: list[Settled] = []
+    settled: list[NpiOutcome] = []
     in_flight: dict[Attempt, tuple[float, int, bool, Answer]] = {}
     due: list[tuple[float, int, Attempt]] = []
     order = itertools.count()
@@ -294,7 +294,7 @@ def simulate(weather: Weather, seed: int) -> Run:  # noqa: C901 - the loop of th
             good.append(now)
 
     while (step := scheduler.next(now)) is not None:
-        if isinstance(step, Settled):
+        if isinstance(step, NpiOutcome):
             settled.append(step)
             continue
         if isinstance(step, Attempt):

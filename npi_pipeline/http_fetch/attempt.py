@@ -1,4 +1,4 @@
-"""One NPI under way, and one that is settled: the words between the scheduler and those who make its attempts.
+"""One NPI under way: the word between the scheduler and those who make its attempts.
 
 Not here: what is asked next and when (``scheduler``), the asking (``workers``).
 """
@@ -31,14 +31,3 @@ class Attempt:
     sent_at: float = math.inf
     verdict: Verdict = _NEVER_ASKED
     status: int | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Settled:
-    """An NPI of which nothing more will be asked, with what became of it."""
-
-    npi: str
-    attempts: int
-    verdict: Verdict
-    status: int | None = None
-    body: str | None = None

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from npi_pipeline import clock
-from npi_pipeline.http_fetch.attempt import Attempt, Settled
+from npi_pipeline.http_fetch.attempt import Attempt
 from npi_pipeline.http_fetch.circuit_breaker import Breaker, RegistryDownError
 from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.http_fetch.progress import FetchProgress, FetchReport, Tally
@@ -114,14 +114,15 @@ class Fetch:
         )
         workers = Workers(self._registry, self._settings, lambda: self._limiter.seconds_to_send_again(time.monotonic()))
         try:
-            for settled in self._settle(scheduler, workers, breaker):
-                yield self._tally.outcome(settled, clock.utc_now())
+            for outcome in self._settle(scheduler, workers, breaker):
+                self._tally.outcome(outcome)
+                yield outcome
         finally:
             workers.stop()
             self._tally.stop()
             self._show_progress(scheduler)
 
-    def _settle(self, scheduler: Scheduler, workers: Workers, breaker: Breaker) -> Iterator[Settled]:
+    def _settle(self, scheduler: Scheduler, workers: Workers, breaker: Breaker) -> Iterator[NpiOutcome]:
         """Do what the scheduler says until every NPI is settled, or ``stop`` is set."""
         pause = self._progress_seconds
         show_at = time.monotonic() + pause
@@ -134,7 +135,7 @@ class Fetch:
             step = scheduler.next(now)
             if step is None:
                 return
-            if isinstance(step, Settled):
+            if isinstance(step, NpiOutcome):
                 yield step
             elif isinstance(step, Attempt):
                 self._tally.attempt(step)
@@ -143,9 +144,9 @@ class Fetch:
                 workers.abort(scheduler.to_abort(now))
                 for attempt, answer in workers.answers(until=step):
                     self._tally.answer(answer)
-                    settled = scheduler.answered(time.monotonic(), attempt, answer)
-                    if settled:
-                        yield settled
+                    outcome = scheduler.answered(time.monotonic(), attempt, answer)
+                    if outcome:
+                        yield outcome
                 self._give_up_if_down(breaker)
 
     def _give_up_if_down(self, breaker: Breaker) -> None:

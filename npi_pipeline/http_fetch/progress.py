@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime as dt
 import math
 import time
 from collections.abc import Mapping
 
 from npi_pipeline.http_fetch.answer import Answer, Signal
-from npi_pipeline.http_fetch.attempt import Attempt, Settled
+from npi_pipeline.http_fetch.attempt import Attempt
 from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.outcomes import NpiOutcome, Outcome
 
@@ -111,18 +110,10 @@ class Tally:
         self._latency.add(answer.seconds)
         self._refused += answer.signal is Signal.throttled
 
-    def outcome(self, settled: Settled, now: dt.datetime) -> NpiOutcome:
-        """Count an NPI that is settled; returns the outcome that it now has."""
+    def outcome(self, outcome: NpiOutcome) -> None:
+        """Count an outcome."""
         self._done += 1
-        self._outcomes[settled.verdict.outcome.value] += 1
-        return NpiOutcome(
-            npi=settled.npi,
-            verdict=settled.verdict,
-            fetched_at=now,
-            attempts=settled.attempts,
-            status=settled.status,
-            body=settled.body,
-        )
+        self._outcomes[outcome.verdict.outcome.value] += 1
 
     def progress(self, total: int | None, limiter: Limiter, waiting: int) -> FetchProgress:
         """How it is getting on; the rate is that since the last call, or since the beginning if that was just now."""

@@ -25,11 +25,13 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 
+from npi_pipeline import clock
 from npi_pipeline.http_fetch.adaptive_timeout import AdaptiveTimeout
 from npi_pipeline.http_fetch.answer import Answer, Signal
-from npi_pipeline.http_fetch.attempt import Attempt, Settled
+from npi_pipeline.http_fetch.attempt import Attempt
 from npi_pipeline.http_fetch.circuit_breaker import Breaker
 from npi_pipeline.http_fetch.limiter import Limiter
+from npi_pipeline.outcomes import NpiOutcome
 from npi_pipeline.settings import FetchSettings
 
 # Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.
@@ -70,11 +72,11 @@ class Scheduler:
         """NPIs that wait for their time to be asked."""
         return len(self._waiting)
 
-    def next(self, now: float) -> Attempt | Settled | float | None:
+    def next(self, now: float) -> Attempt | NpiOutcome | float | None:
         """What to do at ``now``.
 
-        An ``Attempt`` to make at once; a ``Settled`` NPI; the time at which to call again (infinity: after the next
-        answer); or None when every NPI is settled.
+        An ``Attempt`` to make at once; the outcome of an NPI that is settled; the time at which to call again
+        (infinity: after the next answer); or None when every NPI is settled.
         """
         if self._fresh is None and not self._waiting:
             return math.inf if self._limiter.in_flight else None
@@ -98,7 +100,7 @@ class Scheduler:
         self._limiter.sent(now)
         return attempt
 
-    def answered(self, now: float, attempt: Attempt, answer: Answer) -> Settled | None:
+    def answered(self, now: float, attempt: Attempt, answer: Answer) -> NpiOutcome | None:
         """Take the answer to an attempt; the NPI is settled, or waits to be asked again."""
         was_aborted = self._timeout.answered(attempt, answer.seconds, is_good=answer.signal is Signal.good)
         self._tell(now, attempt, answer, was_aborted=was_aborted)
@@ -190,5 +192,5 @@ class Scheduler:
         return attempt
 
 
-def _settled(attempt: Attempt, body: str | None = None) -> Settled:
-    return Settled(attempt.npi, attempt.number, attempt.verdict, attempt.status, body)
+def _settled(attempt: Attempt, body: str | None = None) -> NpiOutcome:
+    return NpiOutcome(attempt.npi, attempt.verdict, clock.utc_now(), attempt.number, attempt.status, body)

@@ -158,7 +158,6 @@ def test_npis_that_always_fail_are_recorded_as_failed_and_do_not_end_the_fetch()
     for outcome in failed:
         assert outcome.attempts == 4
         assert outcome.verdict.retryable
-        assert not outcome.is_final
         assert (outcome.verdict.reason, outcome.status, outcome.body) == ("HTTP 500 Internal Server Error", 500, None)
     assert len({outcome.npi for outcome in outcomes}) == 100
 

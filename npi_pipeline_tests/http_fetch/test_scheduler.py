@@ -16,11 +16,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from npi_pipeline.http_fetch.answer import Answer, Signal
-from npi_pipeline.http_fetch.attempt import Attempt, Settled
+from npi_pipeline.http_fetch.attempt import Attempt
 from npi_pipeline.http_fetch.circuit_breaker import Breaker
 from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.http_fetch.scheduler import Scheduler
-from npi_pipeline.outcomes import Outcome, Verdict
+from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.settings import FetchSettings
 
 FOUND = Answer(Verdict(Outcome.found), Signal.good, 200, "{}")
@@ -39,7 +39,7 @@ TICK = 0.25
 class Run:
     """What a simulated fetch did."""
 
-    settled: list[Settled] = dataclasses.field(default_factory=list)
+    settled: list[NpiOutcome] = dataclasses.field(default_factory=list)
     asked: list[tuple[float, str]] = dataclasses.field(default_factory=list)
     most_in_flight: int = 0
     most_taken_ahead: int = 0
@@ -85,7 +85,7 @@ def simulate(
         step = scheduler.next(now)
         if step is None or step_number == interrupt_after:
             break
-        if isinstance(step, Settled):
+        if isinstance(step, NpiOutcome):
             run.settled.append(step)
         elif isinstance(step, Attempt):
             if clock is not None:
