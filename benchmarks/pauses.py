@@ -35,7 +35,7 @@ from npi_pipeline.days.lock import DayLockedError
 from npi_pipeline.journal import compacted_parts, compaction
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_list.kept_list import keep_list
-from npi_pipeline.npi_list.source import ListObject
+from npi_pipeline.npi_list.source import FoundList, ListObject, ListSelection
 from npi_pipeline.npi_records.record_outcomes import record_outcomes
 from npi_pipeline.proofs.day_status import DayState, status_of_day
 from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
@@ -153,9 +153,10 @@ def sweep(data_root: str, pauses: int, npis: list[str], url: str, seed: int = 1)
     """Pause ``pauses`` runs; what was seen, on one line. Raises AssertionError for whatever must not be."""
     root = open_data_root(data_root)
     now = dt.datetime.now(dt.timezone.utc)
-    keep_list(
-        root, DAY, ListObject(bucket="b", key="k", body=listed(npis), etag="e", version_id=None, last_modified=now)
+    found = FoundList(
+        bucket="b", key="k", version_id=None, etag="e", last_modified=now, selection=ListSelection.current
     )
+    keep_list(root, DAY, ListObject(**vars(found), body=listed(npis)))
     runs = Runs(data_root, npis, url)
     length = runs.whole()
     rng = random.Random(seed)

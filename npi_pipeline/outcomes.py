@@ -48,8 +48,3 @@ class NpiOutcome:
     attempts: int = 0
     status: int | None = None
     body: str | None = None
-
-    @property
-    def is_final(self) -> bool:
-        """Whether a later run of the day in mode ``missing`` leaves this NPI alone."""
-        return not (self.verdict.outcome is Outcome.failed and self.verdict.retryable)

@@ -10,7 +10,7 @@ import polars as pl
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.journal import JournalWriter, compact_journal
 from npi_pipeline.npi_list.kept_list import keep_list
-from npi_pipeline.npi_list.source import ListObject
+from npi_pipeline.npi_list.source import ListObject, ListSelection
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.proofs.day_status import DayState, status_of_day
 from npi_pipeline.proofs.npi_records import every_npi_has_one_outcome
@@ -35,21 +35,30 @@ def keep(root: DataRoot, day: dt.date, outcomes: Outcomes) -> None:
     keep_list(
         root,
         day,
-        ListObject(bucket="bucket", key="npi_list.txt", body=body, etag="etag", version_id=None, last_modified=MORNING),
+        ListObject(
+            bucket="bucket",
+            key="npi_list.txt",
+            version_id=None,
+            etag="etag",
+            last_modified=MORNING,
+            selection=ListSelection.current,
+            body=body,
+        ),
     )
 
 
 def record(root: DataRoot, day: dt.date, outcomes: Outcomes, format_name: str = "nppes") -> None:
     """Compact the journal of ``day`` with these outcomes, the latest of which counts."""
     now = dt.datetime.now(dt.timezone.utc)
+    registry = f"{format_name} registry"
     with day_lock(root, day) as held:
-        with JournalWriter(root, day, run=1) as journal:
+        with JournalWriter(root, day, run=1, registry=registry) as journal:
             for npi, outcome in outcomes.items():
                 if isinstance(outcome, Outcome):
                     journal.append(NpiOutcome(npi, Verdict(outcome, f"it is {outcome.value}"), now, body="{}"))
                 else:
                     journal.append(NpiOutcome(npi, Verdict(Outcome.found), now, body=outcome))
-        compact_journal(root, day, pl.Series("npi", list(outcomes)), held, registry=f"{format_name} registry")
+        compact_journal(root, day, pl.Series("npi", list(outcomes)), held, registry=registry)
 
 
 def assert_complete(root: DataRoot, day: dt.date, files: FileSettings | None = None) -> None:

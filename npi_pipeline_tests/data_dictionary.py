@@ -8,7 +8,6 @@ described.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import datetime as dt
 import json
 import re
@@ -97,7 +96,8 @@ One typed row per found NPI, with the columns of the state files in types of the
 
 ## Journal: `journal/day=<day>/**/*.parquet`
 
-Every outcome; once the day is whole, one row per NPI of the list, sorted by NPI.
+Every outcome; once the day is whole, one row per NPI of the list, sorted by NPI, in `compacted/`, and in `outcomes/`
+the same rows without `body`.
 
 {journal}
 
@@ -140,26 +140,21 @@ MANIFEST_MEANING = {
     "list_sha256": "SHA-256 of the list's bytes.",
     "journal_digest": "Digest of the rows of the journal that the files were made from.",
     "input_digest": "Digest of all that shows in the files: where it is the same, they need not be made again.",
-    "folder": "Where the files lie, below the manifest's own folder; absent on a local root, where they lie beside it.",
+    "folder": "Where the files lie, below the manifest's own folder; empty on a local root, where they lie beside it.",
     "npis": "Distinct NPIs of the list.",
     "outcomes": "How many of them by outcome.",
-    "files": "For each file `name`, `state`, `rows` (without the header), `npis`, `bytes` and `sha256`.",
+    "files": "For each file `name`, `state`, `rows` (without the header), `bytes` and `sha256`.",
     "columns": "The header that all files share.",
 }
 CHANGES_MEANING = {
     "version": "Of this file's layout.",
-    "day": "The day whose changes they are.",
-    "published_at": "Of the publication that they are of.",
-    "manifest_sha256": "SHA-256 of that publication's `manifest.json`.",
-    "compared_with": "`day`, `published_at` and `manifest_sha256` of the publication compared with; null: none.",
+    "publication": "Whose changes they are: `day`, `published_at`, and `manifest_sha256` of its `manifest.json`.",
+    "compared_with": "The publication that it is compared with, in the same words; null: none.",
     "skipped": "A line for each published day in between that could not be compared with, if any.",
     "fields_compared": "False when the two days were recorded in different registry formats.",
     "counts": "How many NPIs joined, left, changed their outcome, are deactivated now; providers and fields changed.",
-    "name": "The CSV.",
-    "rows": "Its rows without the header.",
-    "bytes": "Its size.",
-    "sha256": "SHA-256 of its bytes.",
-    "folder": "Where the CSV lies, below the folder of `changes.json`; absent on a local root.",
+    "file": "The CSV: `name`, `rows` (without the header), `bytes`, `sha256`, and its `folder` below this file's, "
+    "empty on a local root.",
     "input_digest": "As in the manifest.",
     "summary": "What is shown in the UI: outcomes by old and new, the fields that changed most, the first rows.",
 }
@@ -198,11 +193,8 @@ def _tables(folder: Path) -> dict[str, Iterable[str]]:
             f"| `{column.name}` | {column.type.value} | {column.description} | {_cell(moved[column.name])} |"
             for column in write_changes.COLUMNS
         ),
-        # With what not every day has.
-        "manifest": _keys_table(dataclasses.replace(manifest, folder="folder").to_json(), MANIFEST_MEANING),
-        "changes_json": _keys_table(
-            dataclasses.replace(kept.in_folder("folder"), skipped=("a day",)).to_json(), CHANGES_MEANING
-        ),
+        "manifest": _keys_table(manifest.to_json(), MANIFEST_MEANING),
+        "changes_json": _keys_table(kept.to_json(), CHANGES_MEANING),
         "provider_table": _schema_table({name: table[name] for name in _besides(table)}, PROVIDER_TABLE),
         "npis": _schema_table(parse_npi_list(b"npi\n1234567893\n").npis.schema, NPIS_MEANING),
         "journal": _schema_table(JOURNAL, JOURNAL_MEANING),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from npi_pipeline.journal import SCHEMA
@@ -131,7 +132,7 @@ def day(
     table = write_provider_table(lambda: frames, FORMATS[format_name].layout, parts, list_widths=list_widths)
     kept = sorted(parts.iterdir())
     written = write_state_files(
-        ProviderTable.from_json(table.to_json()),
+        msgspec.json.decode(msgspec.json.encode(table), type=ProviderTable),
         kept,
         frames,
         files,

@@ -114,7 +114,7 @@ def publish_days(data_root: Path, *days: str) -> None:
         folder = data_root / "state_files" / day
         folder.mkdir(parents=True)
         now = dt.datetime.now(dt.timezone.utc)
-        manifest = Manifest(dt.date.fromisoformat(day), now, source={}, outcomes={}, columns=(), files=())
+        manifest = Manifest(dt.date.fromisoformat(day), now, {}, {}, (), (), list_sha256="", journal_digest="")
         (folder / "manifest.json").write_bytes(manifest.to_json())
 
 

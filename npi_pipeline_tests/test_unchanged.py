@@ -30,6 +30,7 @@ from npi_pipeline_tests.flattened import nppes_body, taxonomy
 
 A, B, C = "1000000004", "1000000012", "1000000020"
 YESTERDAY, DAY = dt.date(2026, 11, 22), dt.date(2026, 11, 23)
+TODAY = str(dt.datetime.now(dt.timezone.utc).date())
 FILES = FileSettings()
 LAYOUT = FORMATS["nppes"].layout
 OUTCOMES = {A: nppes_body(A), B: Outcome.failed, C: nppes_body(C, taxonomies=[taxonomy("X")] * 3)}
@@ -69,6 +70,7 @@ def test_a_day_that_is_as_it_would_be_made_is_left_as_it_is(root: DataRoot) -> N
     table = unchanged_table(root, DAY, LAYOUT, {})
     assert table is not None
     assert (table.rows, table.journal_digest) == (2, manifest.journal_digest)
+    assert [(row["npi"], row["fetched_on"]) for row in table.preview] == [(A, TODAY), (C, TODAY)]
     published = unchanged_publication(root, DAY, FILES)
     assert published is not None
     assert published.to_json() == manifest.to_json()

@@ -31,7 +31,7 @@ from pathlib import Path
 from npi_pipeline.changes.changed_fields import Cells
 from npi_pipeline.changes.kept_changes import ChangesError, KeptChanges, Publication, keep_changes, read_kept_changes
 from npi_pipeline.changes.proof import changes_match_the_lists
-from npi_pipeline.changes.write_changes import Changes, write_changes
+from npi_pipeline.changes.write_changes import OUTCOME_COLUMNS, Changes, write_changes
 from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import PROVIDER_CHANGES, provider_changes_name
@@ -167,7 +167,7 @@ def _recorded_anew(day: dt.date) -> str:
 def _published_journal(root: DataRoot, manifest: Manifest) -> CompactedJournal | None:
     """The journal that the day was published from; None when another one has been compacted since."""
     journal = read_compacted_journal(root, manifest.day)
-    return journal if journal.is_recorded_as(manifest.journal_digest) else None
+    return journal if journal.digest == manifest.journal_digest else None
 
 
 def _is_right_or_to_come(root: DataRoot, files: FileSettings, day: dt.date) -> bool:
@@ -265,16 +265,15 @@ def _unchanged(
     """The changes that are kept, if they are whole and those that would be found from ``source``; else None."""
     try:
         kept = read_kept_changes(root, publication.day)
-        if kept.summary is None or (kept.publication, kept.compared_with) != (publication, compared_with):
+        if (kept.publication, kept.compared_with) != (publication, compared_with):
             return None
-        plain = dataclasses.replace(kept.in_folder(""), input_digest=None)
+        plain = dataclasses.replace(kept.in_folder(""), input_digest="")
         is_same = kept.input_digest == input_digest(source, plain.to_json())
         if not is_same or _sha256(root, kept) != kept.file.sha256:
             return None
-        changes = Changes.of_summary(kept.counts, kept.summary, kept.file)
-    except (FileNotFoundError, ChangesError, LookupError, TypeError, ValueError):
+    except (FileNotFoundError, ChangesError):
         return None
-    return FoundChanges(kept, changes, is_unchanged=True)
+    return FoundChanges(kept, Changes.of_kept(kept), is_unchanged=True)
 
 
 def _sha256(root: DataRoot, kept: KeptChanges) -> str:
@@ -290,7 +289,8 @@ def _compared(
     """The changes between two days, written to ``path``, and whether fields could be compared."""
     layout = _layout_of_both(old, new)
     cells = _cells(root, old.day, new.day, files, layout)
-    return write_changes(rows_of(root, old), rows_of(root, new), layout, path, cells), layout is not None
+    before, after = (rows_of(root, journal, OUTCOME_COLUMNS) for journal in (old, new))
+    return write_changes(before, after, layout, path, cells), layout is not None
 
 
 def _layout_of_both(old: CompactedJournal, new: CompactedJournal) -> TableLayout | None:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+import msgspec
 
 from npi_pipeline.days.paths import CHANGES_NAME, provider_changes_folder
 from npi_pipeline.errors import PipelineError
 from npi_pipeline.state_files.manifest import Manifest
 from npi_pipeline.storage.data_root import DataRoot, HeldLock
-
-VERSION = 1
 
 
 class ChangesError(PipelineError):
@@ -57,25 +56,46 @@ class Publication:
         return cls(manifest.day, manifest.published_at, hashlib.sha256(manifest.to_json()).hexdigest())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChangedField:
+    """A column that changed: for how many providers, and the first of them with its old and new cell."""
+
+    field: str
+    providers: int
+    npi: str
+    old: str
+    new: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """What is known of the changes besides their counts: as ``write_changes.Changes`` has it, for JSON."""
+
+    outcome_changes: tuple[tuple[str, str, int], ...]
+    fields: tuple[ChangedField, ...]
+    preview: tuple[tuple[str | None, str | None, str | None, str | None, str | None], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class KeptChanges:
     """A day's changes.
 
     ``compared_with`` is the complete day right before it, None when there is none. ``fields_compared`` is False when
     the two days were recorded in different registry formats. ``counts`` and ``summary`` are those of
     ``write_changes.Changes``, and ``input_digest`` is a digest of all that shows in the file and of the rest of these
-    fields; summary and digest are None in changes of earlier releases.
+    fields.
     ``skipped`` has a line for each published day in between that could not be compared with: why, and the remedy.
     """
 
+    version: Literal[1] = 1
     publication: Publication
     compared_with: Publication | None
+    skipped: tuple[str, ...] = ()
     fields_compared: bool
     counts: Mapping[str, int]
     file: ChangesFile
-    input_digest: str | None = None
-    summary: Mapping[str, Any] | None = None
-    skipped: tuple[str, ...] = ()
+    input_digest: str = ""
+    summary: Summary
 
     @property
     def day(self) -> dt.date:
@@ -94,45 +114,15 @@ class KeptChanges:
 
     def to_json(self) -> bytes:
         """The content of ``changes.json``."""
-        content = {
-            "version": VERSION,
-            **_publication_as_json(self.publication),
-            "compared_with": _publication_as_json(self.compared_with) if self.compared_with else None,
-            **({"skipped": list(self.skipped)} if self.skipped else {}),
-            "fields_compared": self.fields_compared,
-            "counts": dict(self.counts),
-            **{name: value for name, value in dataclasses.asdict(self.file).items() if name != "folder" or value},
-            **({"input_digest": self.input_digest} if self.input_digest else {}),
-            **({"summary": self.summary} if self.summary else {}),
-        }
-        return (json.dumps(content, indent=2) + "\n").encode()
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     @classmethod
     def from_json(cls, data: bytes) -> KeptChanges:
         """The inverse of ``to_json``. Raises ChangesError."""
         try:
-            content = json.loads(data)
-            if content["version"] != VERSION:
-                raise ChangesError(f"it has version {content['version']}, this release reads version {VERSION}")
-            other = content["compared_with"]
-            return cls(
-                publication=_publication_in(content),
-                compared_with=_publication_in(other) if other else None,
-                fields_compared=content["fields_compared"],
-                counts=content["counts"],
-                file=ChangesFile(
-                    content["name"],
-                    content["rows"],
-                    content["bytes"],
-                    content["sha256"],
-                    content.get("folder", ""),
-                ),
-                input_digest=content.get("input_digest"),
-                summary=content.get("summary"),
-                skipped=tuple(content.get("skipped", ())),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise ChangesError(f"it cannot be understood: {type(error).__name__} {error}") from error
+            return msgspec.json.decode(data, type=cls)
+        except (ValueError, RecursionError) as error:
+            raise ChangesError(f"it cannot be understood: {error}") from error
 
 
 def keep_changes(root: DataRoot, folder: Path, kept: KeptChanges, held: HeldLock) -> KeptChanges:
@@ -158,19 +148,3 @@ def read_kept_changes(root: DataRoot, day: dt.date) -> KeptChanges:
         return KeptChanges.from_json(root.read(path))
     except ChangesError as error:
         raise ChangesError(f"{root.uri(path)}: {error}; materialise provider_changes for {day} again") from error
-
-
-def _publication_as_json(publication: Publication) -> dict[str, str]:
-    return {
-        "day": publication.day.isoformat(),
-        "published_at": publication.published_at.isoformat(timespec="seconds"),
-        "manifest_sha256": publication.manifest_sha256,
-    }
-
-
-def _publication_in(content: Mapping[str, str]) -> Publication:
-    return Publication(
-        day=dt.date.fromisoformat(content["day"]),
-        published_at=dt.datetime.fromisoformat(content["published_at"]),
-        manifest_sha256=content["manifest_sha256"],
-    )

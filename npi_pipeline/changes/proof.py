@@ -13,7 +13,7 @@ import polars as pl
 from npi_pipeline.changes.kept_changes import KeptChanges
 from npi_pipeline.changes.write_changes import COLUMNS
 from npi_pipeline.findings import Finding, same_npis
-from npi_pipeline.journal import recorded_rows
+from npi_pipeline.journal import JournalError, recorded_rows
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_list.kept_list import KeptListError
 from npi_pipeline.outcomes import Outcome
@@ -30,8 +30,8 @@ def changes_match_the_lists(root: DataRoot, kept: KeptChanges, csv: Iterable[byt
     """The NPIs that the changes have as joined, as left and as deactivated are those of the two days' files.
 
     Joined is the list less the list of the day compared with, left the reverse; deactivated is in the journal now and
-    was not before. Of a day whose list or journal is newer than its publication, since its run did not come to its end,
-    the published state files say who was listed and who deactivated: the changes are about what was published.
+    was not before. Of a day whose list or journal is damaged, or newer than its publication since its run did not come
+    to its end, the published state files say who was listed and who deactivated: they are what the changes are about.
     ``csv`` is the file of the changes in pieces, kept or about to be.
     """
     day = kept.day
@@ -58,7 +58,8 @@ def changes_match_the_lists(root: DataRoot, kept: KeptChanges, csv: Iterable[byt
     line = f"against {old_day}: {counts}, as the two days' lists and journals have it"
     newer = [str(of_day) for of_day, npis in ((old_day, old), (day, new)) if not npis.are_of_list_and_journal]
     if newer:
-        line += f"; list or journal of {' and '.join(newer)} is newer than what is published, so its state files count"
+        line += f"; list or journal of {' and '.join(newer)} is newer than what is published or damaged, so its state "
+        line += "files count"
         line += ": run it again, to its end"
     return Finding(holds=True, line=line, figures=figures)
 
@@ -77,8 +78,8 @@ def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _Publi
         manifest = read_manifest(root, files.state_files_dir, day)
     except FileNotFoundError:
         return _of_list_and_journal(root, day)
-    # A list that is gone or damaged since is told by the day's own checks.
-    with contextlib.suppress(FileNotFoundError, KeptListError):
+    # A list or a journal that is gone or damaged since is told by the day's own checks.
+    with contextlib.suppress(FileNotFoundError, KeptListError, JournalError):
         if is_list_of(root, manifest) and is_journal_of(root, manifest):
             return _of_list_and_journal(root, day)
     paths = (path_of_state_file(files.state_files_dir, manifest, file) for file in manifest.files)

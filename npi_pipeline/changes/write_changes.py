@@ -15,14 +15,13 @@ import dataclasses
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path as File
-from typing import Any
 
 import polars as pl
 
 from npi_pipeline.changes.changed_fields import Cells, changed_fields
-from npi_pipeline.changes.kept_changes import ChangesFile
+from npi_pipeline.changes.kept_changes import ChangedField, ChangesFile, KeptChanges, Summary
 from npi_pipeline.providers.answers import UnreadableAnswerError
 from npi_pipeline.providers.rows import runs_of
 from npi_pipeline.schema.columns import Column, ColumnType, TableLayout
@@ -40,28 +39,19 @@ COLUMNS = (
     Column("old", ColumnType.string, "Its cell on the day compared with; empty when there was nothing."),
     Column("new", ColumnType.string, "Its cell on this day; empty when there is nothing any more."),
 )
+OUTCOME_COLUMNS = ("npi", "outcome", "body")
+"""The columns of the journals that are compared."""
 PREVIEW_ROWS = 10
 SHOWN_CHARACTERS = 200
 
 _SCHEMA = pl.Schema([(column.name, pl.String()) for column in COLUMNS])
 _FOUND, _DEACTIVATED = "found", "deactivated"
-_NOBODY = pl.DataFrame(schema={"npi": pl.String, "outcome": pl.String, "body": pl.String})
+_NOBODY = pl.DataFrame(schema=dict.fromkeys(OUTCOME_COLUMNS, pl.String))
 # So many differing NPIs are gathered before they are compared, or so many characters of their answers: with few at a
 # time polars' own cost prevails.
 _GATHERED = 2_000
 _GATHERED_CHARACTERS = 8 << 20
 _PAIRS_AT_A_TIME = 2_500
-
-
-@dataclasses.dataclass(frozen=True)
-class ChangedField:
-    """A column that changed: for how many providers, and the first of them with its old and new cell."""
-
-    field: str
-    providers: int
-    npi: str
-    old: str
-    new: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,31 +70,32 @@ class Changes:
     preview: pl.DataFrame
     file: ChangesFile
 
-    def summary(self) -> dict[str, Any]:
-        """What is known of them besides counts and file, as JSON holds it."""
-        return {
-            "outcome_changes": [[*change, npis] for change, npis in self.outcome_changes.items()],
-            "fields": [list(dataclasses.astuple(field)) for field in self.fields],
-            "preview": [list(row) for row in self.preview.rows()],
-        }
+    def summary(self) -> Summary:
+        """What is known of them besides counts and file."""
+        return Summary(
+            outcome_changes=tuple((*change, npis) for change, npis in self.outcome_changes.items()),
+            fields=self.fields,
+            preview=tuple(self.preview.iter_rows()),
+        )
 
     @classmethod
-    def of_summary(cls, counts: Mapping[str, int], summary: Mapping[str, Any], file: ChangesFile) -> Changes:
-        """The inverse of ``summary``."""
+    def of_kept(cls, kept: KeptChanges) -> Changes:
+        """Those that are kept, as they were found."""
         return cls(
-            counts=dict(counts),
-            outcome_changes={(old, new): npis for old, new, npis in summary["outcome_changes"]},
-            fields=tuple(ChangedField(*field) for field in summary["fields"]),
-            preview=pl.DataFrame(summary["preview"], schema=_SCHEMA, orient="row"),
-            file=file,
+            counts=dict(kept.counts),
+            outcome_changes={(old, new): npis for old, new, npis in kept.summary.outcome_changes},
+            fields=kept.summary.fields,
+            preview=pl.DataFrame(kept.summary.preview, schema=_SCHEMA, orient="row"),
+            file=kept.file,
         )
 
 
 def write_changes(
     old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame], layout: TableLayout | None, path: File, cells: Cells
 ) -> Changes:
-    """Write to ``path`` what changed from ``old`` to ``new``: frames of two days' compacted journals, in order.
+    """Write to ``path`` what changed from ``old`` to ``new``.
 
+    Both are OUTCOME_COLUMNS of a day's compacted journal, in order.
     ``layout`` is of the registry format of both; with None, fields are not compared. The same outcomes and answers
     give the same bytes. Raises ValueError when an answer cannot be read.
     """

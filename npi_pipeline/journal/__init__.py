@@ -5,6 +5,8 @@ Below ``journal/day={day}`` lie whole Parquet files, on either kind of data root
 - ``segments/`` holds small parts in the order of arrival, written while a run fetches; an NPI may be in several. They
   are in a folder for each registry, named by a digest of its identity: what another registry said counts for nothing.
 - ``compacted/`` holds the rows of the day's list, one each, sorted by NPI, a part for every 5,000 NPIs of the list.
+- ``outcomes/`` holds the same without the bodies, part by part: a few hundredths of the bytes, and all that most
+  readers need.
 - ``journal.json`` names the compacted parts and is written after them: its presence says that the journal is compacted.
 - ``refetch.json`` says from which run on NPIs were asked for afresh, for the runs that go on with that one.
 - ``probes.json`` says what a registry in doubt said about NPIs that it had found lately

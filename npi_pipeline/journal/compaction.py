@@ -15,14 +15,17 @@ from pathlib import Path
 import polars as pl
 
 from npi_pipeline import clock
-from npi_pipeline.journal.rows import NO_ROWS, SCHEMA, latest
+from npi_pipeline.journal.rows import NO_ROWS, SCHEMA, WITHOUT_BODY, latest
 from npi_pipeline.journal.segments import (
     CompactedJournal,
     CompactedPart,
     JournalError,
     compacted_folder,
+    contents,
+    is_whole,
     load_compacted_journal,
     new_stem,
+    outcomes_folder,
     part_paths,
     read_parts,
     save_compacted_journal,
@@ -77,17 +80,19 @@ def _compacted(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, re
         standing = _standing(day, read_parts(root, day, merged, list(SCHEMA)), npis, Path(scratch))
         for number, part in enumerate(_in_parts(standing)):
             name = write_part(root, compacted_folder(day), f"{stem}-{number:05}", part)
-            parts.append(CompactedPart(name, part.height, part["npi"][0], part["npi"][-1]))
+            without_bodies = write_part(root, outcomes_folder(day), f"{stem}-{number:05}", part.select(WITHOUT_BODY))
+            parts.append(CompactedPart(name, without_bodies, part.height, part["npi"][0], part["npi"][-1]))
             for outcome, count in part["outcome"].value_counts().iter_rows():
                 outcomes[outcome] += count
     compacted = CompactedJournal(day, clock.utc_now(), registry, outcomes, tuple(parts))
-    superseded = {file.path for file in root.list(compacted_folder(day))} | arrived | set(merged)
+    compacted_before = {file.path for of in (compacted_folder, outcomes_folder) for file in root.list(of(day))}
     # After the index was read: whoever takes the lock over from here on changes the index.
     held.ensure_held()
     # From here on the new parts are the compacted ones; until here, what they were made from is.
     if not save_compacted_journal(root, compacted, tag):
         return None
-    root.delete(*sorted(superseded - set(compacted.paths)))
+    superseded = compacted_before | arrived | set(merged)
+    root.delete(*sorted(superseded.difference(compacted.paths, compacted.outcome_paths)))
     return compacted
 
 
@@ -102,8 +107,10 @@ def unchanged_journal(
     compacted = load_compacted_journal(root, day)
     if compacted is None or compacted.registry != registry or root.list(segments_folder(day)):
         return None
-    is_of_list = known["npi"].equals(npis.unique().sort()) and compacted.rows == known.height
-    return compacted if is_of_list else None
+    if compacted.rows != known.height or not known["npi"].equals(npis.unique().sort()):
+        return None
+    outcomes = contents(root, compacted.outcome_paths)
+    return compacted if all(content and is_whole(path, content) for path, content in outcomes) else None
 
 
 def _in_parts(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

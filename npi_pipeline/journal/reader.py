@@ -42,7 +42,7 @@ def read_compacted_journal(root: DataRoot, day: dt.date) -> CompactedJournal:
 def compacted_parts(root: DataRoot, day: dt.date, columns: Sequence[str] = tuple(SCHEMA)) -> Iterator[pl.DataFrame]:
     """The compacted rows of ``day``, with some ``columns`` of SCHEMA or all, in the order of their NPIs.
 
-    They come COMPACTED_PART_ROWS at a time at most.
+    They come COMPACTED_PART_ROWS at a time at most. The bodies are read only when they are asked for.
 
     Raises JournalError when the journal is not compacted, or a part of it is damaged or missing, and StorageError.
     """
@@ -56,7 +56,7 @@ def rows_of(
 
     Raises JournalError when a part is damaged or missing, as once the journal was compacted anew, and StorageError.
     """
-    for path, content in contents(root, compacted.paths):
+    for path, content in contents(root, compacted.paths if "body" in columns else compacted.outcome_paths):
         if content is None or not is_whole(path, content):
             raise JournalError(
                 f"{root.uri(path)} is {'missing' if content is None else 'damaged'}: "
@@ -67,5 +67,4 @@ def rows_of(
 
 def recorded_rows(root: DataRoot, day: dt.date, *columns: str) -> pl.DataFrame:
     """Some ``columns`` of the day's compacted journal in one frame. Raises as ``compacted_parts`` does."""
-    frames = list(compacted_parts(root, day, columns))
-    return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    return pl.concat([NO_ROWS.select(columns), *compacted_parts(root, day, columns)])

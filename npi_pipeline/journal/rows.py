@@ -1,7 +1,7 @@
 """The rows of the journal: their columns, and which of several rows of an NPI stands. Not here: files (``segments``).
 
 ``run`` numbers the runs that wrote rows of a day, in their order: it tells the newer of two rows, whatever the clock of
-each of them said. Rows of earlier releases have none, which is the oldest.
+each of them said.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def frame_of(outcomes: list[NpiOutcome], run: int) -> pl.DataFrame:
 def latest(rows: pl.DataFrame) -> pl.DataFrame:
     """One row per NPI, sorted by npi: that of the last run.
 
-    Of one run, or of none as in earlier releases, the one fetched last, and of two of the same moment rather an answer
-    than a failure. Whatever else tells two rows apart decides after that, so that the order of arrival never does.
+    Of one run the one fetched last, and of two of the same moment rather an answer than a failure. Whatever else tells
+    two rows apart decides after that, so that the order of arrival never does.
     """
     is_one_of_several = pl.col("npi").is_duplicated()
     is_answer = pl.col("outcome") != _FAILED

@@ -24,7 +24,6 @@ import polars as pl
 from npi_pipeline import clock
 from npi_pipeline.days.paths import JOURNAL_NAME, journal_folder
 from npi_pipeline.errors import PipelineError
-from npi_pipeline.journal.rows import SCHEMA
 from npi_pipeline.storage.data_root import DataRoot
 
 logger = logging.getLogger(__name__)
@@ -58,9 +57,13 @@ class ForeignJournalError(JournalError):
 
 @dataclasses.dataclass(frozen=True)
 class CompactedPart:
-    """One compacted part: its name below ``compacted/``, how many rows, and its first and last NPI."""
+    """One compacted part: its name below ``compacted/``, how many rows, and its first and last NPI.
+
+    ``outcomes`` is the name below ``outcomes/`` of the same rows without the bodies, which are nearly all of the bytes.
+    """
 
     name: str
+    outcomes: str
     rows: int
     first: str
     last: str
@@ -89,14 +92,15 @@ class CompactedJournal:
         """Tells the rows from any others: the same rows have the same digest, however often they are compacted."""
         return _digest("".join(part.name.rpartition("-")[2] for part in self.parts).encode())
 
-    def is_recorded_as(self, digest: str | None) -> bool:
-        """Whether this is the journal of which ``digest`` was recorded; earlier releases recorded none (None)."""
-        return digest in (None, self.digest)
-
     @property
     def paths(self) -> list[str]:
         """The paths of the parts below the data root."""
         return [f"{compacted_folder(self.day)}/{part.name}" for part in self.parts]
+
+    @property
+    def outcome_paths(self) -> list[str]:
+        """The paths of the same rows without the bodies."""
+        return [f"{outcomes_folder(self.day)}/{part.outcomes}" for part in self.parts]
 
 
 def segments_folder(day: dt.date, registry: str = "") -> str:
@@ -108,6 +112,11 @@ def segments_folder(day: dt.date, registry: str = "") -> str:
 def compacted_folder(day: dt.date) -> str:
     """Where the merged rows are."""
     return f"{journal_folder(day)}/compacted"
+
+
+def outcomes_folder(day: dt.date) -> str:
+    """Where the merged rows are without the bodies."""
+    return f"{journal_folder(day)}/outcomes"
 
 
 def new_stem(day: dt.date) -> str:
@@ -128,8 +137,7 @@ def write_part(root: DataRoot, folder: str, stem: str, rows: pl.DataFrame) -> st
 def part_paths(root: DataRoot, day: dt.date, registry: str = "") -> list[str]:
     """All parts that count: those that ``journal.json`` names, and the segments since.
 
-    With a ``registry``, only what it answered: each registry's segments are in a folder of their own. Those that an
-    earlier release left in none are taken for its, unless another's are compacted.
+    With a ``registry``, only what it answered: each registry's segments are in a folder of their own.
     Raises ForeignJournalError when an arrival is another day's.
     """
     compacted = load_compacted_journal(root, day)
@@ -138,11 +146,8 @@ def part_paths(root: DataRoot, day: dt.date, registry: str = "") -> list[str]:
     compacted_paths = [] if compacted is None else compacted.paths
     if not registry:
         return compacted_paths + arrived
-    own = f"{segments_folder(day, registry)}/"
-    if compacted is not None and compacted.registry != registry:
-        return [path for path in arrived if path.startswith(own)]
-    in_none = segments_folder(day)
-    return compacted_paths + [path for path in arrived if path.startswith(own) or path.rpartition("/")[0] == in_none]
+    own = [path for path in arrived if path.startswith(f"{segments_folder(day, registry)}/")]
+    return own if compacted is not None and compacted.registry != registry else compacted_paths + own
 
 
 def read_parts(root: DataRoot, day: dt.date, paths: list[str], columns: list[str]) -> Iterator[pl.DataFrame]:
@@ -164,9 +169,8 @@ def read_parts(root: DataRoot, day: dt.date, paths: list[str], columns: list[str
 
 
 def rows_in(content: bytes, columns: list[str]) -> pl.DataFrame:
-    """The ``columns`` of a whole part; null where it is of a release that had not all of them."""
-    rows = pl.scan_parquet(io.BytesIO(content), schema=SCHEMA, missing_columns="insert")
-    return rows.select(columns).collect()
+    """The ``columns`` of a whole part."""
+    return pl.read_parquet(io.BytesIO(content), columns=columns).select(columns)
 
 
 def contents(root: DataRoot, paths: list[str]) -> Iterator[tuple[str, bytes | None]]:
@@ -245,7 +249,7 @@ def _index_path(day: dt.date) -> str:
 
 
 def _refuse_parts_of_another_day(root: DataRoot, day: dt.date, paths: list[str]) -> None:
-    """Raise ForeignJournalError for the first part whose name has another day; earlier releases wrote none there."""
+    """Raise ForeignJournalError for the first part whose name has another day. A name without a day is no part's."""
     for path in paths:
         named = _DAY_OF_PART.match(path.rpartition("/")[2])
         if named and named[1] != day.isoformat():

@@ -10,7 +10,7 @@
 Not here: where the object is read (``source``) and kept (``kept_list``).
 """
 
-from npi_pipeline.npi_list.parser import PARSER_VERSION, SCHEMA, NpiList, parse_npi_list
+from npi_pipeline.npi_list.parser import PARSER_VERSION, SCHEMA, ListLayout, NpiList, parse_npi_list
 from npi_pipeline.npi_list.text import ListUnreadableError
 
-__all__ = ["PARSER_VERSION", "SCHEMA", "ListUnreadableError", "NpiList", "parse_npi_list"]
+__all__ = ["PARSER_VERSION", "SCHEMA", "ListLayout", "ListUnreadableError", "NpiList", "parse_npi_list"]

@@ -12,8 +12,10 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
+
 from npi_pipeline.days.paths import list_path, list_source_path
-from npi_pipeline.npi_list.source import FoundList, ListObject, ListSelection
+from npi_pipeline.npi_list.source import FoundList, ListObject
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 
 
@@ -25,12 +27,12 @@ class KeptListError(StorageError):
 class KeptSource(FoundList):
     """Which object was kept as the list of a day.
 
-    ``sha256`` of its bytes, in hex; None in lists of earlier releases. ``column`` is NPI_LIST_COLUMN as it was when the
-    list was read, so that its bytes mean the same whenever they are parsed.
+    ``sha256`` of its bytes, in hex. ``column`` is NPI_LIST_COLUMN as it was when the list was read, so that its bytes
+    mean the same whenever they are parsed.
     """
 
-    sha256: str | None = None
-    column: str = ""
+    sha256: str
+    column: str
 
 
 def keep_list(root: DataRoot, day: dt.date, listed: ListObject, column: str = "") -> None:
@@ -48,7 +50,7 @@ def read_kept_list(root: DataRoot, day: dt.date) -> ListObject:
     """
     source = read_kept_source(root, day)
     body = root.read(list_path(day))
-    if source.sha256 not in (None, hashlib.sha256(body).hexdigest()):
+    if source.sha256 != hashlib.sha256(body).hexdigest():
         raise KeptListError(
             f"{root.uri(list_path(day))} is damaged: its {len(body):,} bytes are not those that were read from "
             f"s3://{source.bucket}/{source.key} (SHA-256 differs); materialise npi_list of that day again"
@@ -60,17 +62,10 @@ def read_kept_source(root: DataRoot, day: dt.date) -> KeptSource:
     """Which object was kept as the list of ``day``. Raises as ``read_kept_list`` does."""
     content = root.read(list_source_path(day))
     try:
-        source = json.loads(content)
-        source["last_modified"] = dt.datetime.fromisoformat(source["last_modified"])
-        if "selection" in source:
-            source["selection"] = ListSelection(source["selection"])
-        # What a later release adds is nothing to this one.
-        known = {field.name for field in dataclasses.fields(KeptSource)}
-        return KeptSource(**{name: value for name, value in source.items() if name in known})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return msgspec.json.decode(content, type=KeptSource)
+    except (ValueError, RecursionError) as error:
         raise KeptListError(
-            f"{root.uri(list_source_path(day))} cannot be understood ({type(error).__name__}); materialise npi_list of "
-            "that day again"
+            f"{root.uri(list_source_path(day))} cannot be understood ({error}); materialise npi_list of that day again"
         ) from error
 
 

@@ -11,18 +11,26 @@ import dataclasses
 import datetime as dt
 import hashlib
 import io
-import json
-from collections.abc import Mapping
-from typing import Any
 
+import msgspec
 import polars as pl
 
 from npi_pipeline.days.paths import npis_path, parsed_path
-from npi_pipeline.npi_list import PARSER_VERSION, NpiList
+from npi_pipeline.npi_list import PARSER_VERSION, ListLayout, NpiList
 from npi_pipeline.npi_list.kept_list import KeptSource
 from npi_pipeline.storage.data_root import DataRoot
 
-_OTHERS = tuple(field.name for field in dataclasses.fields(NpiList) if field.name != "npis")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Parsed:
+    """What the kept NPIs are of, how many they are, and how their list was read."""
+
+    list_sha256: str
+    column_setting: str
+    parser_version: int
+    npis_sha256: str
+    npis: int
+    layout: ListLayout
 
 
 def keep_npis(root: DataRoot, day: dt.date, parsed: NpiList, list_sha256: str, column: str) -> None:
@@ -30,13 +38,16 @@ def keep_npis(root: DataRoot, day: dt.date, parsed: NpiList, list_sha256: str, c
     buffer = io.BytesIO()
     parsed.npis.write_parquet(buffer)
     content = buffer.getvalue()
-    known = _what_it_is_of(list_sha256, column) | {
-        "npis_sha256": hashlib.sha256(content).hexdigest(),
-        "npis": parsed.npis.height,
-        **{name: getattr(parsed, name) for name in _OTHERS},
-    }
+    known = _Parsed(
+        list_sha256=list_sha256,
+        column_setting=column,
+        parser_version=PARSER_VERSION,
+        npis_sha256=hashlib.sha256(content).hexdigest(),
+        npis=parsed.npis.height,
+        layout=ListLayout(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(ListLayout)}),
+    )
     root.write(npis_path(day), content)
-    root.write(parsed_path(day), json.dumps(known, indent=2).encode())
+    root.write(parsed_path(day), msgspec.json.format(msgspec.json.encode(known), indent=2))
 
 
 def read_kept_npis(root: DataRoot, day: dt.date, source: KeptSource) -> NpiList | None:
@@ -48,30 +59,21 @@ def read_kept_npis(root: DataRoot, day: dt.date, source: KeptSource) -> NpiList 
         content = root.read(npis_path(day))
     except FileNotFoundError:
         return None
-    if hashlib.sha256(content).hexdigest() != known["npis_sha256"]:
+    if hashlib.sha256(content).hexdigest() != known.npis_sha256:
         return None
-    others: dict[str, Any] = {
-        name: tuple(value) if isinstance(value := known[name], list) else value for name in _OTHERS
-    }
-    return NpiList(npis=pl.read_parquet(io.BytesIO(content)), **others)
+    return NpiList(npis=pl.read_parquet(io.BytesIO(content)), **vars(known.layout))
 
 
 def read_kept_size(root: DataRoot, day: dt.date, source: KeptSource) -> int | None:
     """How many distinct NPIs the list of ``source`` has; None when that is not known without parsing it."""
     known = _read_parsed(root, day, source)
-    return None if known is None else int(known["npis"])
+    return None if known is None else known.npis
 
 
-def _what_it_is_of(list_sha256: str | None, column: str) -> dict[str, Any]:
-    return {"list_sha256": list_sha256, "parser_version": PARSER_VERSION, "column_setting": column}
-
-
-def _read_parsed(root: DataRoot, day: dt.date, source: KeptSource) -> Mapping[str, Any] | None:
+def _read_parsed(root: DataRoot, day: dt.date, source: KeptSource) -> _Parsed | None:
     try:
-        known = json.loads(root.read(parsed_path(day)))
-    except (FileNotFoundError, ValueError):
+        known = msgspec.json.decode(root.read(parsed_path(day)), type=_Parsed)
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
-    wanted = _what_it_is_of(source.sha256, source.column)
-    names = {"npis_sha256", "npis", *_OTHERS}
-    is_whole = isinstance(known, dict) and names <= known.keys() and source.sha256 is not None
-    return known if is_whole and all(known.get(name) == value for name, value in wanted.items()) else None
+    is_of_list = (known.list_sha256, known.column_setting) == (source.sha256, source.column)
+    return known if is_of_list and known.parser_version == PARSER_VERSION else None

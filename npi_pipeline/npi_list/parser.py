@@ -32,17 +32,14 @@ _OUTSIDE = pl.Schema({"npi": pl.UInt32, "line": pl.UInt32, "column": pl.UInt32, 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NpiList:
-    """The distinct NPIs of a list.
+class ListLayout:
+    """How a list was read.
 
-    ``npis`` has the columns of ``SCHEMA``, one row for each distinct NPI, sorted by npi: ``reason`` says why it is
-    invalid (null when it is valid), ``line`` is where it stands first (from 1), ``occurrences`` how often.
     ``header`` is the name of the column that was taken, ``column`` its position (from 1), ``title_lines`` what stands
-    above the header. ``credibility_monitor`` are the reasons why NPIs may have been missed or be wrong, one line with a
-    remedy each; ``remarks`` is what a person may want to know besides.
+    above the header. ``ambiguities`` are the reasons why NPIs may have been missed or be wrong, one line with a remedy
+    each; ``remarks`` is what a person may want to know besides.
     """
 
-    npis: pl.DataFrame
     header: str | None
     lines: int
     empty_lines: int
@@ -50,6 +47,17 @@ class NpiList:
     title_lines: int = 0
     ambiguities: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NpiList(ListLayout):
+    """The distinct NPIs of a list.
+
+    ``npis`` has the columns of ``SCHEMA``, one row for each distinct NPI, sorted by npi: ``reason`` says why it is
+    invalid (null when it is valid), ``line`` is where it stands first (from 1), ``occurrences`` how often.
+    """
+
+    npis: pl.DataFrame
 
     @property
     def duplicates(self) -> int:

@@ -95,8 +95,7 @@ class FoundList:
     version_id: str | None
     etag: str
     last_modified: dt.datetime
-    # Releases before this field took what lay there.
-    selection: ListSelection = ListSelection.current
+    selection: ListSelection
     ambiguity: str | None = None
 
 
@@ -120,7 +119,7 @@ def end_of_day(day: dt.date) -> dt.datetime:
 def is_certain(found: FoundList, day: dt.date) -> bool:
     """Whether it is known that this is the list of ``day`` and of no later one.
 
-    Releases that recorded no ambiguity recorded at least when the object was put.
+    One that was asked for before the day ended, and put right after, has no ambiguity and is not.
     """
     return found.ambiguity is None and (
         found.selection is ListSelection.dated_key or found.last_modified < end_of_day(day)

@@ -95,7 +95,7 @@ def suspect_runs(rows: pl.DataFrame, limit: float, probes: Sequence[Probe]) -> l
     proven = max((probe.run for probe in probes if probe.knows), default=-1)
     runs = (
         rows.filter(pl.col("outcome").is_in(_ANSWERS))
-        .group_by(pl.col("run").fill_null(0))
+        .group_by("run")
         .agg(share=pl.col("outcome").is_in(_UNKNOWN).mean())
     )
     return runs.filter(pl.col("run") > proven, pl.col("share") > limit)["run"].to_list()
@@ -104,7 +104,7 @@ def suspect_runs(rows: pl.DataFrame, limit: float, probes: Sequence[Probe]) -> l
 def suspect_answers(known: pl.DataFrame, limit: float, probes: Sequence[Probe]) -> pl.DataFrame:
     """Those rows of ``known`` whose answers are not believed: they are to be asked for again."""
     failed = [probe for probe in probes if not probe.knows]
-    run = pl.col("run").fill_null(0)
+    run = pl.col("run")
     is_unknown = pl.col("outcome").is_in(_UNKNOWN)
     in_doubt = run.is_in([*suspect_runs(known, limit, probes), *(probe.run for probe in failed)]) & is_unknown
     of_all = run.is_in([probe.run for probe in failed if probe.of_all]) & pl.col("outcome").is_in(_ANSWERS)

@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import polars as pl
 
 from npi_pipeline import clock
@@ -57,10 +58,10 @@ def read_probes(root: DataRoot, day: dt.date, registry: str) -> list[Probe]:
 def _probes_of_all(root: DataRoot, day: dt.date) -> list[Probe]:
     path = f"{journal_folder(day)}/{_NAME}"
     try:
-        return [Probe(**probe) for probe in json.loads(root.read(path))]
+        return msgspec.json.decode(root.read(path), type=list[Probe])
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         logger.warning("%s cannot be understood (%s): it counts for nothing", root.uri(path), error)
         return []
 

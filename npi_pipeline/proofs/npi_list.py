@@ -21,7 +21,7 @@ _WHY_CERTAIN = {
     ListSelection.version: "it lay there when the day ended, and was written over since",
     ListSelection.kept: "an earlier run kept it from before the day ended, the bucket has none so near to it any more",
 }
-_NOT_RECORDED = "that is after the day, and how it was chosen is not recorded; materialise npi_list of that day again"
+_PUT_AFTER = "it was put there after the day had ended; materialise npi_list of that day again"
 _EXAMPLES_OF_A_REASON = 3
 _RECENT_DAYS = 7
 
@@ -30,7 +30,7 @@ def list_is_of_its_day(root: DataRoot, day: dt.date) -> Finding:
     """The kept list has a key of its own, or is known to be what was there when the day ended."""
     source = read_kept_source(root, day)
     holds = is_certain(source, day)
-    why = _WHY_CERTAIN[source.selection] if holds else source.ambiguity or _NOT_RECORDED
+    why = _WHY_CERTAIN[source.selection] if holds else source.ambiguity or _PUT_AFTER
     version = f"version {source.version_id} " if source.version_id else ""
     line = f"s3://{source.bucket}/{source.key} {version}of {source.last_modified:%Y-%m-%d %H:%M:%S} UTC"
     return Finding(

@@ -9,15 +9,27 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import polars as pl
+
 from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import PROVIDER_TABLE
 from npi_pipeline.journal import read_compacted_journal, rows_of
 from npi_pipeline.providers.kept_table import TableError, keep_provider_table, parts_of, read_kept_table
-from npi_pipeline.providers.provider_table import ProviderTable, refuse_unknown_lists, write_provider_table
+from npi_pipeline.providers.provider_table import (
+    OUTCOME_COLUMNS,
+    Cell,
+    ProviderTable,
+    refuse_unknown_lists,
+    write_provider_table,
+)
 from npi_pipeline.schema.columns import TableLayout
 from npi_pipeline.settings import FileSettings, SettingsError
 from npi_pipeline.storage.data_root import DataRoot
+
+_PREVIEW_ROWS = 5
+_PREVIEW_COLUMNS = 12
+_PREVIEW_CHARACTERS = 200
 
 
 def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widths: Mapping[str, int]) -> ProviderTable:
@@ -25,12 +37,23 @@ def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widt
     # Before anything is read: so whoever is slower cannot put an older table in the place of a newer one.
     with day_lock(root, day, PROVIDER_TABLE) as held, tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         journal = read_compacted_journal(root, day)
-        read_outcomes = functools.partial(rows_of, root, journal)
+        read_outcomes = functools.partial(rows_of, root, journal, OUTCOME_COLUMNS)
         table = write_provider_table(read_outcomes, layout, Path(scratch), list_widths=list_widths)
-        table = dataclasses.replace(table, journal_digest=journal.digest)
+        table = dataclasses.replace(table, preview=_preview(Path(scratch)), journal_digest=journal.digest)
         table = dataclasses.replace(table, input_digest=_input_digest(table, layout, list_widths))
         keep_provider_table(root, day, Path(scratch), table, held)
     return table
+
+
+def _preview(folder: Path) -> tuple[dict[str, Cell], ...]:
+    """The first rows with their first columns, of the parts in the local ``folder``."""
+    first = min(folder.iterdir(), default=None)
+    if first is None:
+        return ()
+    rows = pl.read_parquet(first, n_rows=_PREVIEW_ROWS).select(~pl.selectors.nested())[:, :_PREVIEW_COLUMNS]
+    # Texts come from outside, and what is shown to a person is no place for long ones.
+    texts = pl.col(pl.String, pl.Date).cast(pl.String).str.head(_PREVIEW_CHARACTERS)
+    return tuple(rows.with_columns(texts).to_dicts())
 
 
 def unchanged_table(
@@ -55,7 +78,7 @@ def unchanged_table(
 
 
 def _input_digest(table: ProviderTable, layout: TableLayout, list_widths: Mapping[str, int]) -> str:
-    return input_digest(layout, sorted(list_widths.items()), dataclasses.replace(table, input_digest=None).to_json())
+    return input_digest(layout, sorted(list_widths.items()), dataclasses.replace(table, input_digest=""))
 
 
 def pinned_widths(files: FileSettings, layout: TableLayout) -> dict[str, int]:

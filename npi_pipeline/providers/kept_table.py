@@ -8,15 +8,18 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-import json
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+
+import msgspec
 
 from npi_pipeline.days.paths import TABLE_NAME, provider_table_folder
 from npi_pipeline.errors import PipelineError
 from npi_pipeline.providers.provider_table import ProviderTable
 from npi_pipeline.storage.data_root import CHUNK_BYTES, DataRoot, HeldLock
+
+_DIGITS_IN_NAME = 16
 
 
 class TableError(PipelineError):
@@ -35,46 +38,33 @@ class TablePart:
 class KeptTable:
     """The provider table of a day.
 
-    ``folder`` is where the parts lie, below the folder of ``table.json``; beside that on a local root (""). ``parts``
-    are in the order of their NPIs; None in tables of earlier releases, of which all parts in the folder are.
+    ``parts`` are in the order of their NPIs. ``folder`` is where they lie, below the folder of ``table.json``; beside
+    that on a local root ("").
     """
 
     day: dt.date
     table: ProviderTable
-    parts: tuple[TablePart, ...] | None
+    parts: tuple[TablePart, ...]
     folder: str = ""
 
     @property
     def paths(self) -> list[str]:
-        """The paths of the parts below the data root; none of a table that does not name them."""
+        """The paths of the parts below the data root."""
         folder = provider_table_folder(self.day)
         below = f"{folder}/{self.folder}" if self.folder else folder
-        return [f"{below}/{part.name}" for part in self.parts or ()]
+        return [f"{below}/{part.name}" for part in self.parts]
 
     def to_json(self) -> bytes:
         """The content of ``table.json``."""
-        content = {
-            **({"folder": self.folder} if self.folder else {}),
-            "parts": [dataclasses.asdict(part) for part in self.parts or ()],
-            "table": json.loads(self.table.to_json()),
-        }
-        return (json.dumps(content, indent=2) + "\n").encode()
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     @classmethod
-    def from_json(cls, day: dt.date, data: bytes) -> KeptTable:
+    def from_json(cls, data: bytes) -> KeptTable:
         """The inverse of ``to_json``. Raises TableError."""
         try:
-            content = json.loads(data)
-            if "table" not in content:
-                return cls(day, ProviderTable.from_json(data), parts=None)
-            return cls(
-                day,
-                ProviderTable.from_json(json.dumps(content["table"]).encode()),
-                tuple(TablePart(**part) for part in content["parts"]),
-                content.get("folder", ""),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise TableError(f"it cannot be understood: {type(error).__name__} {error}") from error
+            return msgspec.json.decode(data, type=cls)
+        except (ValueError, RecursionError) as error:
+            raise TableError(f"it cannot be understood: {error}") from error
 
 
 def keep_provider_table(root: DataRoot, day: dt.date, folder: Path, table: ProviderTable, held: HeldLock) -> None:
@@ -83,7 +73,7 @@ def keep_provider_table(root: DataRoot, day: dt.date, folder: Path, table: Provi
     ``held`` is the day's lock on the table, taken before anything was read that the parts are made of.
     Raises StorageError, LockedError when the lock was lost.
     """
-    parts = tuple(TablePart(part.name, _sha256(part)) for part in sorted(folder.iterdir()))
+    parts = tuple(map(_named_by_content, sorted(folder.iterdir())))
     root.replace_folder(
         provider_table_folder(day),
         folder,
@@ -97,9 +87,12 @@ def read_kept_table(root: DataRoot, day: dt.date) -> KeptTable:
     """The table of ``day``. Raises FileNotFoundError when ``providers`` has not run, TableError."""
     path = f"{provider_table_folder(day)}/{TABLE_NAME}"
     try:
-        return KeptTable.from_json(day, root.read(path))
+        kept = KeptTable.from_json(root.read(path))
     except TableError as error:
         raise TableError(f"{root.uri(path)}: {error}; {_remedy(day)}") from error
+    if kept.day != day:
+        raise TableError(f"{root.uri(path)} is of {kept.day} and not of {day}; {_remedy(day)}")
+    return kept
 
 
 def read_provider_table(root: DataRoot, day: dt.date) -> ProviderTable:
@@ -112,19 +105,14 @@ def parts_of(root: DataRoot, kept: KeptTable) -> Generator[Path]:
 
     Raises TableError when one is missing or damaged, StorageError.
     """
-    if kept.parts is None:
-        stored = root.list(provider_table_folder(kept.day))
-        paths: dict[str, str | None] = dict.fromkeys(file.path for file in stored if file.path.endswith(".parquet"))
-    else:
-        paths = dict(zip(kept.paths, (part.sha256 for part in kept.parts), strict=True))
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         part = Path(scratch) / "part.parquet"
-        for path, sha256 in paths.items():
+        for path, known in zip(kept.paths, kept.parts, strict=True):
             try:
                 root.download(path, part)
             except FileNotFoundError as error:
                 raise TableError(f"{root.uri(path)} is missing: {_remedy(kept.day)}") from error
-            if sha256 not in (None, _sha256(part)):
+            if _sha256(part) != known.sha256:
                 raise TableError(f"{root.uri(path)} is damaged: {_remedy(kept.day)}")
             yield part
 
@@ -132,6 +120,13 @@ def parts_of(root: DataRoot, kept: KeptTable) -> Generator[Path]:
 def provider_parts(root: DataRoot, day: dt.date) -> Generator[Path]:
     """The Parquet parts of the table of ``day``, as ``parts_of`` gives them; raises as ``read_kept_table`` does too."""
     yield from parts_of(root, read_kept_table(root, day))
+
+
+def _named_by_content(part: Path) -> TablePart:
+    """Give a part a name that no part with other rows has: a reader of an earlier table never gets this one's."""
+    sha256 = _sha256(part)
+    named = part.rename(part.with_stem(f"{part.stem}-{sha256[:_DIGITS_IN_NAME]}"))
+    return TablePart(named.name, sha256)
 
 
 def _remedy(day: dt.date) -> str:

@@ -11,10 +11,9 @@ Not here: the flattening (``declared``, ``inferred``) and where the parts are ke
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as File
-from typing import Any
+from typing import TypeAlias
 
 import polars as pl
 
@@ -43,11 +42,17 @@ from npi_pipeline.schema.json_paths import (
 NO_STATE = "None"
 """Stands for the state in the name of the file of providers without a usable practice state."""
 
+OUTCOME_COLUMNS = ("npi", "outcome", "reason", "fetched_at", "body")
+"""The columns of the journal that the table is made from."""
+
 EXAMPLES = 5
 # In none of the texts: they are single lines.
 _SEPARATOR = "\n"
 MAX_NOTICED = 1000
 _MAX_NOTICED_LENGTH = 200
+
+
+Cell: TypeAlias = str | int | float | bool | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +70,9 @@ class ProviderTable:
 
     ``columns`` is the header of the day's files. ``widths`` says how wide each declared list is.
     ``unknown_fields`` are paths that no column holds, ``beyond_width`` lists that are longer than they have columns;
-    both are kept in the column ``unknown_fields``. ``journal_digest`` is that of the journal that the rows were made
-    from, and ``input_digest`` one of all that they depend on and of the rest of these fields; None when that is not
-    known, as in tables of earlier releases.
+    both are kept in the column ``unknown_fields``. Whoever keeps the table knows the rest: ``preview`` has its first
+    rows with their first columns, for a person, ``journal_digest`` is that of the journal that the rows were made from,
+    and ``input_digest`` one of all that they depend on and of these fields.
     """
 
     columns: tuple[Column, ...]
@@ -76,23 +81,9 @@ class ProviderTable:
     unknown_fields: tuple[Noticed, ...]
     beyond_width: tuple[Noticed, ...]
     unrecognised_states: tuple[Noticed, ...]
-    journal_digest: str | None = None
-    input_digest: str | None = None
-
-    def to_json(self) -> bytes:
-        """The summary as JSON, the same bytes for the same table."""
-        return json.dumps(dataclasses.asdict(self), indent=2).encode() + b"\n"
-
-    @classmethod
-    def from_json(cls, data: bytes) -> ProviderTable:
-        """The inverse of ``to_json``. Raises ValueError, KeyError or TypeError for anything else."""
-        fields: dict[str, Any] = json.loads(data)
-        fields["columns"] = tuple(
-            Column(column["name"], ColumnType(column["type"]), column["description"]) for column in fields["columns"]
-        )
-        for name in ("unknown_fields", "beyond_width", "unrecognised_states"):
-            fields[name] = tuple(Noticed(n["what"], n["records"], tuple(n["examples"])) for n in fields[name])
-        return cls(**fields)
+    preview: tuple[dict[str, Cell], ...] = ()
+    journal_digest: str = ""
+    input_digest: str = ""
 
 
 class _Tally:
@@ -180,10 +171,12 @@ def write_provider_table(
 ) -> ProviderTable:
     """Write the provider table of the journal's outcomes as ``part-00000.parquet``, ... into ``folder``.
 
-    ``read_outcomes`` gives the frames of the compacted journal, in the order of their NPIs; rows that are not ``found``
-    are skipped. It is called again where the records have more paths than a table may have columns, to find out
-    which of them most records have. ``list_widths`` pins how many columns a list gets. Raises ValueError when a list
-    of ``list_widths`` does not exist, JournalDamagedError when the NPIs are out of order, UnreadableAnswerError.
+    ``read_outcomes`` gives OUTCOME_COLUMNS of the compacted journal, in the order of their NPIs; rows that are not
+    ``found`` are skipped. It is called again where the records have more paths than a table may have columns, to find
+    out which of them most records have. ``list_widths`` pins how many columns a list gets.
+
+    Raises ValueError when a list of ``list_widths`` does not exist, JournalDamagedError when the NPIs are out of order,
+    UnreadableAnswerError.
     """
     pinned = dict(list_widths or {})
     refuse_unknown_lists(layout, pinned)

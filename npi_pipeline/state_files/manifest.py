@@ -24,7 +24,7 @@ class ManifestError(PipelineError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StateFile:
-    """One file of a day: ``rows`` without the header, ``npis`` distinct, ``sha256`` of its bytes in hex.
+    """One file of a day: ``rows`` without the header, one per NPI, and ``sha256`` of its bytes in hex.
 
     ``state`` is the code, ``None`` or the name that stands for failed, as in the file's name.
     """
@@ -32,7 +32,6 @@ class StateFile:
     name: str
     state: str
     rows: int
-    npis: int
     bytes: int
     sha256: str
 
@@ -41,12 +40,11 @@ class StateFile:
 class Manifest:
     """A published day.
 
-    ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was (bucket, key, etag,
-    version_id, last_modified, and since it is recorded: selection, ambiguity); ``columns`` is the header that the files
-    of found NPIs share. ``list_sha256`` is of the list's bytes, in hex, ``journal_digest`` is that of the journal that
-    the files were made from, and ``input_digest`` that of all that shows in them and of the manifest itself; each is
-    None when it is not known, as in manifests of earlier releases. ``folder`` is where the files lie, below the
-    manifest's own folder; on a local root, and in manifests of earlier releases, beside it ("").
+    ``outcomes`` counts the list's distinct NPIs by outcome; ``source`` says which list it was, as
+    ``npi_list.kept_list.source_of`` does; ``columns`` is the header that the files of found NPIs share. ``list_sha256``
+    is of the list's bytes, in hex, ``journal_digest`` is that of the journal that the files were made from, and
+    ``input_digest`` that of all that shows in them and of the manifest itself. ``folder`` is where the files lie, below
+    the manifest's own folder; on a local root beside it ("").
     """
 
     day: dt.date
@@ -55,9 +53,9 @@ class Manifest:
     outcomes: Mapping[str, int]
     columns: tuple[str, ...]
     files: tuple[StateFile, ...]
-    list_sha256: str | None = None
-    journal_digest: str | None = None
-    input_digest: str | None = None
+    list_sha256: str
+    journal_digest: str
+    input_digest: str = ""
     folder: str = ""
 
     def path_of(self, file: StateFile) -> str:
@@ -71,11 +69,10 @@ class Manifest:
             "day": self.day.isoformat(),
             "published_at": self.published_at.isoformat(timespec="seconds"),
             "source": dict(sorted(self.source.items())),
-            # A manifest without them stays the same bytes: by these the changes know their publication.
-            **({"list_sha256": self.list_sha256} if self.list_sha256 else {}),
-            **({"journal_digest": self.journal_digest} if self.journal_digest else {}),
-            **({"input_digest": self.input_digest} if self.input_digest else {}),
-            **({"folder": self.folder} if self.folder else {}),
+            "list_sha256": self.list_sha256,
+            "journal_digest": self.journal_digest,
+            "input_digest": self.input_digest,
+            "folder": self.folder,
             "npis": sum(self.outcomes.values()),
             "outcomes": dict(sorted(self.outcomes.items())),
             "files": [dataclasses.asdict(file) for file in sorted(self.files, key=lambda file: file.name)],

@@ -13,14 +13,15 @@ import polars as pl
 from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import STATE_FILES, state_file_name
-from npi_pipeline.journal import JournalError, read_compacted_journal, rows_of
+from npi_pipeline.journal import WITHOUT_BODY, JournalError, read_compacted_journal, rows_of
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
-from npi_pipeline.npi_list.kept_list import read_kept_list, read_kept_source, source_of
+from npi_pipeline.npi_list.kept_list import read_kept_source, source_of
 from npi_pipeline.providers.kept_table import TableError, parts_of, read_kept_table
 from npi_pipeline.providers.provider_table import ProviderTable
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.manifest import Manifest, ManifestError
-from npi_pipeline.state_files.publish import publish, read_manifest, verify_published
+from npi_pipeline.state_files.publish import publish, read_manifest
+from npi_pipeline.state_files.verification import verify_published
 from npi_pipeline.state_files.write_state_files import write_state_files
 from npi_pipeline.storage.data_root import DataRoot, HeldLock
 
@@ -44,7 +45,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
     kept = read_kept_table(root, day)
     table = kept.table
     journal = read_compacted_journal(root, day)
-    if not journal.is_recorded_as(table.journal_digest):
+    if journal.digest != table.journal_digest:
         # The found of the one and the failed of the other would lose an NPI that failed and is found since.
         raise JournalError(
             f"the provider table of {day} was made from an earlier journal: materialise providers for that day first"
@@ -54,7 +55,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
         written = write_state_files(
             table,
             parts_of(root, kept),
-            _telling_npis(rows_of(root, journal), recorded),
+            _telling_npis(rows_of(root, journal, WITHOUT_BODY), recorded),
             Path(scratch),
             lambda state: state_file_name(files, day, state),
             failed_name=files.failed_name,
@@ -69,7 +70,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
             outcomes=journal.outcomes,
             columns=tuple(column.name for column in table.columns),
             files=tuple(written),
-            list_sha256=source.sha256 or read_kept_list(root, day).sha256,
+            list_sha256=source.sha256,
             journal_digest=journal.digest,
         )
         manifest = dataclasses.replace(manifest, input_digest=_input_digest(manifest, table, files))
@@ -92,17 +93,15 @@ def unchanged_publication(root: DataRoot, day: dt.date, files: FileSettings) -> 
     sources = (source_of(source), source.sha256, journal.digest, journal.digest)
     if sources != (manifest.source, manifest.list_sha256, manifest.journal_digest, table.journal_digest):
         return None
-    if manifest.input_digest is None or manifest.input_digest != _input_digest(manifest, table, files):
+    if manifest.input_digest != _input_digest(manifest, table, files):
         return None
-    return None if any(verify_published(root, files.state_files_dir, day)) else manifest
+    return None if verify_published(root, files.state_files_dir, day) else manifest
 
 
-def _input_digest(manifest: Manifest, table: ProviderTable, files: FileSettings) -> str | None:
-    """What the state files were made from; None when it is not known of the table."""
-    if table.input_digest is None:
-        return None
+def _input_digest(manifest: Manifest, table: ProviderTable, files: FileSettings) -> str:
+    """What the state files were made from."""
     names = (files.file_prefix, files.date_format, files.failed_name)
-    published = dataclasses.replace(manifest, input_digest=None, folder="").to_json()
+    published = dataclasses.replace(manifest, input_digest="", folder="").to_json()
     return input_digest(table.input_digest, names, files.escape_formulas, files.byte_order_mark, published)
 
 

@@ -49,8 +49,7 @@ class _Writer:
 
     def close(self) -> StateFile:
         self._file.close()
-        # Every NPI has one row in the provider table, and one in each of its files.
-        return StateFile(self._name, self._state, self._rows, self._rows, self._bytes, self._hash.hexdigest())
+        return StateFile(self._name, self._state, self._rows, self._bytes, self._hash.hexdigest())
 
 
 class _Writers:

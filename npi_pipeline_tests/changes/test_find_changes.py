@@ -351,18 +351,6 @@ def test_the_changes_of_a_day_for_which_another_was_passed_over_are_found_anew_t
     assert rows(root, WEDNESDAY)[0] == [A, "field", "enumeration_type", "REPAIRED", "WEDNESDAY"]
 
 
-def test_a_day_published_by_a_release_that_did_not_record_its_journal_is_compared_with(tmp_path: Path) -> None:
-    root = LocalRoot(tmp_path)
-    run(root, MONDAY)
-    path = f"{state_files_folder('state_files', MONDAY)}/manifest.json"
-    manifest = json.loads(root.read(path))
-    del manifest["journal_digest"]
-    root.write(path, json.dumps(manifest).encode())
-    record(root, MONDAY, {A: Outcome.failed, B: Outcome.failed})
-    run(root, TUESDAY)
-    assert compared_with(root, TUESDAY) == MONDAY
-
-
 def damage_part(root: DataRoot, day: dt.date) -> None:
     root.write(read_compacted_journal(root, day).paths[0], b"rubbish")
 

@@ -8,10 +8,12 @@ import datetime as dt
 import pytest
 
 from npi_pipeline.changes.kept_changes import (
+    ChangedField,
     ChangesError,
     ChangesFile,
     KeptChanges,
     Publication,
+    Summary,
     read_kept_changes,
 )
 from npi_pipeline.days.paths import provider_changes_folder
@@ -25,6 +27,7 @@ KEPT = KeptChanges(
     fields_compared=True,
     counts={"joined": 1, "left": 0},
     file=ChangesFile("provider_changes_2026-11-23.csv", rows=1, bytes=60, sha256="ef"),
+    summary=Summary((("found", "deactivated", 1),), (ChangedField("npi", 1, "1", "", "2"),), ((None, "", "", "", ""),)),
 )
 PATH = f"{provider_changes_folder(DAY)}/changes.json"
 
@@ -44,6 +47,10 @@ def test_kept_changes_read_back_say_the_same(root: DataRoot, kept: KeptChanges) 
         b"\xff",
         KEPT.to_json().replace(b'"version": 1', b'"version": 99'),
         KEPT.to_json().replace(b'"2026-11-22"', b'"yesterday"'),
+        KEPT.to_json().replace(b'"rows": 1', b'"rows": "1"'),
+        KEPT.to_json().replace(b'"joined": 1', b'"joined": null'),
+        KEPT.to_json().replace(b'"provider_changes_2026-11-23.csv"', b"7"),
+        KEPT.to_json().replace(b'"fields": [', b'"fields": {}, "other": ['),
     ],
 )
 def test_what_cannot_be_understood_is_said_on_one_line_with_place_and_remedy(root: DataRoot, data: bytes) -> None:

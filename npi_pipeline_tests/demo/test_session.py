@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from npi_pipeline.cli.commands import main
 from npi_pipeline.demo.session import MARKER, DemoFolderError, run_demo
 from npi_pipeline.npi_list.kept_list import keep_list
-from npi_pipeline.npi_list.source import ListObject
+from npi_pipeline.npi_list.source import ListObject, ListSelection
 from npi_pipeline.orchestration.dagster_home import make_home
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.pipeline import DAY
@@ -43,6 +43,7 @@ def keep_a_list_of_ones_own(folder: Path) -> Path:
         version_id=None,
         etag="etag",
         last_modified=dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc),
+        selection=ListSelection.current,
         body=b"1234567893\n",
     )
     keep_list(LocalRoot(folder / "npi-data"), DAY, listed)

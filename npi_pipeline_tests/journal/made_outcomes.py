@@ -34,9 +34,9 @@ def made(number: int, kind: Outcome = Outcome.found, *, second: float = 0, body:
     )
 
 
-def write(root: DataRoot, outcomes: Iterable[NpiOutcome], day: dt.date = DAY) -> None:
+def write(root: DataRoot, outcomes: Iterable[NpiOutcome], day: dt.date = DAY, registry: str = "") -> None:
     """A run that keeps these outcomes."""
-    with JournalWriter(root, day, run=next(_runs)) as journal:
+    with JournalWriter(root, day, run=next(_runs), registry=registry) as journal:
         for outcome in outcomes:
             journal.append(outcome)
 

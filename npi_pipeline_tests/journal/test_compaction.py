@@ -49,9 +49,9 @@ def files_below(root: DataRoot, folder: str) -> list[str]:
     return [file.path for file in root.list(f"{FOLDER}/{folder}")]
 
 
-def write_as_earlier_releases(root: DataRoot, outcomes: list[NpiOutcome]) -> None:
-    rows = frame_of(outcomes, run=1).drop("run")
-    segments.write_part(root, segments.segments_folder(DAY), segments.new_stem(DAY).removeprefix(f"{DAY}-"), rows)
+def write_segment(root: DataRoot, outcomes: list[NpiOutcome], run: int) -> None:
+    rows = frame_of(outcomes, run)
+    segments.write_part(root, segments.segments_folder(DAY), segments.new_stem(DAY), rows)
 
 
 @pytest.mark.parametrize("jump", [dt.timedelta(hours=2), dt.timedelta(days=300)])
@@ -70,21 +70,19 @@ def test_of_several_rows_of_an_npi_that_of_the_last_run_stands_whatever_the_cloc
     assert compacted_rows(root) == expected
 
 
-def test_of_rows_of_an_earlier_release_the_one_fetched_last_stands_and_any_runs_stands_before_them(
-    tmp_path: Path,
-) -> None:
+def test_of_rows_of_one_run_the_one_fetched_last_stands_and_any_of_a_later_run_before_them(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
-    write_as_earlier_releases(root, [made(1, second=5), made(2, Outcome.failed, second=9), made(3, second=900)])
-    write_as_earlier_releases(root, [made(1, Outcome.failed, second=3), made(2, second=11)])
-    write(root, [made(3, Outcome.not_found)])
+    write_segment(root, [made(1, second=5), made(2, Outcome.failed, second=9), made(3, second=900)], run=1)
+    write_segment(root, [made(1, Outcome.failed, second=3), made(2, second=11)], run=1)
+    write_segment(root, [made(3, Outcome.not_found)], run=2)
     compact(root, [1, 2, 3])
     assert compacted_rows(root) == rows_of(made(1, second=5), made(2, second=11), made(3, Outcome.not_found))
 
 
 def test_of_an_answer_and_a_failure_of_the_same_moment_the_answer_stands(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path)
-    write_as_earlier_releases(root, [made(1, Outcome.failed), made(2)])
-    write_as_earlier_releases(root, [made(1), made(2, Outcome.failed)])
+    write_segment(root, [made(1, Outcome.failed), made(2)], run=1)
+    write_segment(root, [made(1), made(2, Outcome.failed)], run=1)
     compact(root, [1, 2])
     assert compacted_rows(root) == rows_of(made(1), made(2))
 
@@ -96,7 +94,7 @@ def test_sealing_again_merges_what_arrived_since(root: DataRoot) -> None:
     compacted = compact(root, [1, 2])
     assert compacted_rows(root) == rows_of(made(1), made(2, second=60))
     assert compacted.outcomes["found"] == 2
-    assert len(files_below(root, "compacted")) == 1
+    assert len(files_below(root, "compacted")) == len(files_below(root, "outcomes")) == 1
     assert files_below(root, "segments") == []
 
 
@@ -169,7 +167,7 @@ def test_who_is_paused_right_before_it_seals_while_another_run_seals_removes_not
 def test_the_compacted_journal_tells_its_counts_and_parts(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 3)
     kinds = [*Outcome, Outcome.found, Outcome.found]
-    write(root, [made(number, kind) for number, kind in enumerate(kinds)])
+    write(root, [made(number, kind) for number, kind in enumerate(kinds)], registry="nppes at host")
     with day_lock(root, DAY) as held:
         compacted = compact_journal(root, DAY, npis(range(7)), held, registry="nppes at host")
     assert read_compacted_journal(root, DAY) == compacted
@@ -219,7 +217,7 @@ def test_neither_the_order_nor_the_parts_nor_a_sealing_in_between_change_what_is
         with tempfile.TemporaryDirectory() as folder, day_lock(LocalRoot(Path(folder)), DAY) as held:
             root = LocalRoot(Path(folder))
             for batch in batches:
-                segments.write_part(root, segments.segments_folder(DAY), segments.new_stem(DAY), frame_of(batch, run=1))
+                write_segment(root, batch, run=1)
                 compact_journal(root, DAY, read_outcomes(root, DAY)["npi"], held)
             compact_journal(root, DAY, wanted, held)
             return compacted_rows(root)
@@ -286,7 +284,7 @@ def test_sealing_killed_at_any_point_loses_nothing_and_the_next_completes_it(
         assert change > 20
     assert compacted_rows(root) == AT_LAST
     assert files_below(root, "segments") == files_below(root, "damaged") == []
-    assert len(files_below(root, "compacted")) == 3
+    assert len(files_below(root, "compacted")) == len(files_below(root, "outcomes")) == 3
 
 
 def assert_compacted_is_whole_or_absent(root: DataRoot) -> None:

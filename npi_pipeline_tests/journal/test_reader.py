@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from npi_pipeline.days.lock import day_lock
@@ -20,6 +21,8 @@ from npi_pipeline.journal import (
     compaction,
     read_compacted_journal,
     read_outcomes,
+    recorded_rows,
+    unchanged_journal,
 )
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.storage.data_root import DataRoot, StoredFile
@@ -34,6 +37,7 @@ from npi_pipeline_tests.journal.made_outcomes import (
     rows_of,
     write,
 )
+from npi_pipeline_tests.watched_root import WatchedRoot
 
 FOLDER = journal_folder(DAY)
 
@@ -77,12 +81,11 @@ def test_a_resumed_run_reads_what_is_compacted_and_what_arrived_since(root: Data
 
 @pytest.mark.parametrize("kind", list(Outcome))
 @pytest.mark.parametrize("retryable", [True, False])
-def test_what_is_final_among_rows_is_what_is_final_among_outcomes(
-    tmp_path: Path, kind: Outcome, retryable: bool
-) -> None:
+def test_every_outcome_is_final_but_a_failure_that_may_pass(tmp_path: Path, kind: Outcome, retryable: bool) -> None:
     outcome = NpiOutcome(npi(1), Verdict(kind, "a reason", retryable), MORNING)
     write(LocalRoot(tmp_path), [outcome])
-    assert read_outcomes(LocalRoot(tmp_path), DAY).filter(IS_FINAL).height == outcome.is_final
+    is_final = not (kind is Outcome.failed and retryable)
+    assert read_outcomes(LocalRoot(tmp_path), DAY).filter(IS_FINAL).height == is_final
 
 
 def test_many_parts_are_read_in_the_order_of_their_npis(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +139,36 @@ def test_a_damaged_compacted_part_is_never_read_and_is_mended_by_asking_again(ro
     write(root, [made(1), made(2)])
     compact(root, range(1, 3))
     assert compacted_rows(root) == rows_of(made(1), made(2))
+
+
+def test_outcomes_are_read_without_the_bodies(root: DataRoot) -> None:
+    write(root, [made(1), made(2, Outcome.failed)])
+    compact(root, range(1, 3))
+    read: list[str] = []
+    watched = WatchedRoot(root, lambda method, path: read.append(path) if method == "read" else None)
+    rows = recorded_rows(watched, DAY, "outcome", "npi")  # type: ignore[arg-type]
+    assert rows.rows() == [("found", npi(1)), ("failed", npi(2))]
+    assert read == [f"{FOLDER}/journal.json", only_part(root, "outcomes").path]
+    assert only_part(root, "outcomes").size < only_part(root, "compacted").size
+    (whole,) = compacted_parts(root, DAY)
+    assert whole.drop("body").equals(pl.concat(compacted_parts(root, DAY, WITHOUT_BODY)))
+
+
+def test_outcomes_that_are_damaged_are_never_read_and_are_mended_without_asking(root: DataRoot) -> None:
+    write(root, [made(1), made(2)])
+    compact(root, range(1, 3))
+    before = read_compacted_journal(root, DAY)
+    for harm in (lambda path: root.write(path, root.read(path)[:-1]), root.delete):
+        harm(only_part(root, "outcomes").path)
+        with pytest.raises(JournalError, match=r"materialise npi_records for 2026-11-23 again"):
+            recorded_rows(root, DAY, "npi")
+        known = read_outcomes(root, DAY)
+        assert known["npi"].to_list() == [npi(1), npi(2)]
+        assert unchanged_journal(root, DAY, known["npi"], known) is None
+        compact(root, range(1, 3))
+        assert recorded_rows(root, DAY, "npi").height == 2
+        assert unchanged_journal(root, DAY, known["npi"], known) == read_compacted_journal(root, DAY)
+        assert read_compacted_journal(root, DAY).digest == before.digest
 
 
 def test_a_compacted_part_that_is_gone_is_said_and_mended(root: DataRoot, caplog: pytest.LogCaptureFixture) -> None:

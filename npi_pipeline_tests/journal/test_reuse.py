@@ -30,7 +30,7 @@ EARLIER, OTHER = DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=2)
 
 
 def compacted_day(root: DataRoot, day: dt.date, *outcomes: NpiOutcome, registry: str = "nppes") -> None:
-    write(root, outcomes, day)
+    write(root, outcomes, day, registry)
     with day_lock(root, day) as held:
         wanted = npis(int(outcome.npi) - 1_000_000_000 for outcome in outcomes)
         compact_journal(root, day, wanted, held, registry=registry)

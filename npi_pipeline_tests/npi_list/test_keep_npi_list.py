@@ -45,11 +45,10 @@ def source(pipeline: Pipeline, day: dt.date) -> dict[str, Any]:
     return kept
 
 
-def forget_how_it_was_chosen(pipeline: Pipeline, day: dt.date) -> None:
-    """Leave of the kept list's source what releases wrote that did not record it."""
+def forget_the_ambiguity(pipeline: Pipeline, day: dt.date) -> None:
+    """Leave of the kept list's source what is written of a list that was put while it was asked for, at midnight."""
     path = pipeline.data_root / "npi_list" / str(day) / "source.json"
-    kept = json.loads(path.read_text())
-    path.write_text(json.dumps({name: kept[name] for name in kept if name not in {"selection", "ambiguity"}}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"ambiguity": None}))
 
 
 def kept_npis(pipeline: Pipeline, day: dt.date = DAY) -> set[str]:
@@ -149,7 +148,7 @@ def test_a_version_of_the_day_goes_before_what_was_kept(pipeline: Pipeline, s3: 
     assert kept_npis(pipeline) == set(NPIS[2:4])
 
 
-@pytest.mark.parametrize("other", ["key", "later list", "later list of a release that recorded no ambiguity"])
+@pytest.mark.parametrize("other", ["key", "later list", "later list without an ambiguity"])
 def test_what_was_kept_stays_only_if_it_is_this_object_from_before_the_end_of_the_day(
     pipeline: Pipeline, s3: LocalS3, bucket: str, other: str
 ) -> None:
@@ -157,8 +156,8 @@ def test_what_was_kept_stays_only_if_it_is_this_object_from_before_the_end_of_th
     s3.put_list(bucket, key, NPIS[:2], last_modified=put_at)
     settings = pipeline.settings.npi_list.model_dump() | pipeline.settings.registry.model_dump() | {"list_key": key}
     ambiguities_of_list(Pipeline(pipeline.data_root, **settings))
-    if "release" in other:
-        forget_how_it_was_chosen(pipeline, DAY)
+    if "without" in other:
+        forget_the_ambiguity(pipeline, DAY)
     s3.put_list(bucket, KEY, NPIS[2:], last_modified=put_at + dt.timedelta(days=1, hours=1))
 
     (ambiguity,) = ambiguities_of_list(pipeline)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 
 import pytest
 
@@ -38,15 +37,6 @@ def test_a_kept_list_read_back_is_the_same(root: DataRoot) -> None:
     assert read_kept_source(root, DAY) == KeptSource(**source, sha256=LISTED.sha256, column="NPI")
 
 
-def test_a_list_kept_before_it_was_recorded_how_it_was_chosen_is_read(root: DataRoot) -> None:
-    root.write(list_path(DAY), LISTED.body)
-    source = {"bucket": "lists", "key": "k", "etag": "0a", "version_id": None}
-    root.write(list_source_path(DAY), json.dumps(source | {"last_modified": "2026-11-23T06:00:00+00:00"}).encode())
-    kept = read_kept_list(root, DAY)
-    assert (kept.body, kept.last_modified) == (LISTED.body, LISTED.last_modified)
-    assert (kept.selection, kept.ambiguity) == (ListSelection.current, None)
-
-
 @pytest.mark.parametrize("damaged", [b"", LISTED.body[:-3], LISTED.body.replace(b"3", b"4"), LISTED.body * 2])
 def test_damage_to_the_kept_list_is_not_taken_for_the_list(root: DataRoot, damaged: bytes) -> None:
     keep_list(root, DAY, LISTED)
@@ -64,13 +54,6 @@ def test_a_source_that_cannot_be_understood_is_one_line_with_a_remedy(root: Data
     with pytest.raises(KeptListError, match=r"source\.json cannot be understood .* materialise npi_list") as told:
         read_kept_source(root, DAY)
     assert "\n" not in str(told.value)
-
-
-def test_what_a_later_release_says_of_the_source_is_passed_over(root: DataRoot) -> None:
-    keep_list(root, DAY, LISTED)
-    source = json.loads(root.read(list_source_path(DAY)))
-    root.write(list_source_path(DAY), json.dumps(source | {"weather": "fine"}).encode())
-    assert read_kept_list(root, DAY) == LISTED
 
 
 def test_a_day_without_a_list_says_so(root: DataRoot) -> None:

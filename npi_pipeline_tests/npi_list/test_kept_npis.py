@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 from polars.testing import assert_frame_equal
 
-from npi_pipeline.days.paths import list_path, list_source_path, npis_path, parsed_path
+from npi_pipeline.days.paths import list_path, npis_path, parsed_path
 from npi_pipeline.npi_list import NpiList, keep_npi_list, parse_npi_list
 from npi_pipeline.npi_list.keep_npi_list import kept_list_size, kept_npi_list
 from npi_pipeline.npi_list.kept_list import KeptListError, keep_list
 from npi_pipeline.npi_list.kept_npis import keep_npis
-from npi_pipeline.npi_list.source import ListObject
+from npi_pipeline.npi_list.source import ListObject, ListSelection
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline_tests.pipeline import DAY
 
@@ -25,6 +25,7 @@ LISTED = ListObject(
     version_id=None,
     etag="0a1b",
     last_modified=dt.datetime(2026, 11, 23, 6, tzinfo=dt.timezone.utc),
+    selection=ListSelection.current,
     body=BODY,
 )
 
@@ -83,7 +84,8 @@ def edited(path: Callable[[dt.date], str], **changed: object) -> Callable[[DataR
         edited(parsed_path, list_sha256="0a"),
         edited(parsed_path, column_setting="2"),
         edited(parsed_path, npis_sha256=None),
-        edited(list_source_path, sha256=None),
+        edited(parsed_path, npis="3"),
+        edited(parsed_path, layout={"header": 1}),
     ],
 )
 def test_what_does_not_agree_is_parsed_again_from_the_bytes(

@@ -11,10 +11,9 @@ import polars as pl
 import pytest
 
 from npi_pipeline import clock
-from npi_pipeline.journal import JournalWriter, compacted_parts, read_outcomes
+from npi_pipeline.journal import compacted_parts, read_outcomes
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_records.record_outcomes import RecordedDay, record_outcomes
-from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchMode, FetchSettings
@@ -256,16 +255,3 @@ def test_an_interrupted_change_of_the_registry_can_be_taken_back(root: LocalRoot
     recorded = record(root, registry)
     assert (recorded.asked, recorded.journal.outcomes) == (0, before.outcomes)
     assert formats_of_found(root) == {"nppes"}
-
-
-def test_arrivals_of_a_release_that_did_not_tell_registries_apart_are_this_ones_unless_anothers_are_compacted(
-    root: LocalRoot, registry: EmulatedRegistry
-) -> None:
-    now = dt.datetime.now(dt.timezone.utc)
-    with JournalWriter(root, DAY, run=1) as journal:
-        for npi in NPIS[:40]:
-            journal.append(NpiOutcome(npi, Verdict(Outcome.found), now, body="{}"))
-    assert record(root, registry).asked == len(NPIS) - 40
-    with JournalWriter(root, DAY, run=1) as journal:
-        journal.append(NpiOutcome(NPIS[0], Verdict(Outcome.found), now, body="{}"))
-    assert record(root, registry, format_name="affiliated_practices").asked == len(NPIS)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.mark import ParameterSet
 
 from npi_pipeline.changes.find_changes import find_changes
-from npi_pipeline.journal import JournalError
+from npi_pipeline.changes.kept_changes import read_kept_changes
+from npi_pipeline.errors import PipelineError
+from npi_pipeline.journal import JournalError, load_compacted_journal
+from npi_pipeline.npi_list.kept_list import read_kept_source
 from npi_pipeline.outcomes import Outcome
+from npi_pipeline.providers.kept_table import read_kept_table
 from npi_pipeline.settings import FileSettings
+from npi_pipeline.state_files.publish import read_manifest
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import Outcomes, assert_complete, complete
@@ -33,6 +40,7 @@ KINDS = (
     "npi_list/{day}/source.json",
     "journal/day={day}/journal.json",
     "journal/day={day}/compacted/*.parquet",
+    "journal/day={day}/outcomes/*.parquet",
     "provider_table/day={day}/table.json",
     "provider_table/day={day}/*.parquet",
     "state_files/{day}/manifest.json",
@@ -127,3 +135,53 @@ def test_damage_to_yesterdays_files_leaves_today_complete_and_yesterdays_run_hea
         run(root, TUESDAY)
     for day in (MONDAY, TUESDAY, WEDNESDAY):
         assert_complete(root, day)
+
+
+# By what is known of a day's files, whoever reads it, and where anything may stand: what nobody reads, or only shows.
+KNOWN = {
+    "npi_list/{day}/source.json": (read_kept_source, set()),
+    "journal/day={day}/journal.json": (load_compacted_journal, {"rows"}),
+    "provider_table/day={day}/table.json": (read_kept_table, set()),
+    "state_files/{day}/manifest.json": (lambda root, day: read_manifest(root, "state_files", day), {"npis", "source"}),
+    "provider_changes/{day}/changes.json": (read_kept_changes, set()),
+}
+
+
+def each_with_a_value_of_another_type(content: Any) -> Iterator[tuple[str, Any]]:
+    """The same JSON with one of its values of another type, for each of them; and under which key of the outermost."""
+    places = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, value in places:
+        inner = each_with_a_value_of_another_type(value) if isinstance(value, dict | list) else ()
+        for other in itertools.chain([[[]]], (other for _, other in inner)):
+            copy = content.copy()
+            copy[key] = other
+            yield str(key), copy
+
+
+def refusal_of(read: Callable[[DataRoot, dt.date], object], root: DataRoot) -> str | None:
+    """Why what is known of the files of Tuesday is refused; None when it is taken."""
+    try:
+        read(root, TUESDAY)
+    except PipelineError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_a_value_of_another_type_in_what_is_known_of_files_is_told_on_one_line(
+    two_days: Path, tmp_path: Path, kind: str
+) -> None:
+    read, free = KNOWN[kind]
+    source = two_days / kind.format(day=TUESDAY)
+    path = tmp_path / kind.format(day=TUESDAY)
+    path.parent.mkdir(parents=True)
+    taken = set()
+    for key, content in each_with_a_value_of_another_type(json.loads(source.read_bytes())):
+        path.write_text(json.dumps(content))
+        line = refusal_of(read, LocalRoot(tmp_path))
+        if line is None:
+            taken.add(key)
+        else:
+            assert str(path) in line
+            assert "\n" not in line
+    assert taken == free

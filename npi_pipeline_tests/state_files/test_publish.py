@@ -18,14 +18,13 @@ from npi_pipeline.days.lock import DayLockedError, day_lock
 from npi_pipeline.days.paths import state_files_folder
 from npi_pipeline.state_files.manifest import Manifest, ManifestError, StateFile
 from npi_pipeline.state_files.publish import (
-    RowCounter,
     path_of_state_file,
     publish,
     published_after,
     published_before,
     read_manifest,
-    verify_published,
 )
+from npi_pipeline.state_files.verification import RowCounter, read_published, verify_published
 from npi_pipeline.storage import local, s3_lease
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.open_root import open_data_root
@@ -53,9 +52,9 @@ def finished(folder: Path, contents: dict[str, bytes]) -> Manifest:
         name = f"npi_data_{DAY}_{state}.csv"
         (folder / name).write_bytes(content)
         rows = len(list(csv.reader(io.StringIO(content.decode())))) - 1
-        files.append(StateFile(name, state, rows, rows, len(content), hashlib.sha256(content).hexdigest()))
+        files.append(StateFile(name, state, rows, len(content), hashlib.sha256(content).hexdigest()))
     now = dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc)
-    return Manifest(DAY, now, {"bucket": "lists"}, {"found": 3}, ("npi", "name"), tuple(files))
+    return Manifest(DAY, now, {"bucket": "lists"}, {"found": 3}, ("npi", "name"), tuple(files), "01", "ef")
 
 
 def publish_contents(root: DataRoot, folder: Path, contents: dict[str, bytes]) -> None:
@@ -76,6 +75,20 @@ def test_a_published_day_is_whole_and_verified(root: DataRoot, tmp_path: Path) -
     publish_contents(root, tmp_path / "source", FIRST)
     assert published(root) == FIRST
     assert list(verify_published(root, DIR, DAY)) == []
+
+
+def test_files_are_verified_and_their_npis_told_in_one_pass(root: DataRoot, tmp_path: Path) -> None:
+    publish_contents(root, tmp_path / "source", SECOND)
+    read: list[str] = []
+    watched = WatchedRoot(root, lambda method, path: read.append(path) if method in {"chunks", "read"} else None)
+    published_files = read_published(watched, DIR, DAY)  # type: ignore[arg-type]
+    assert published_files.problems == ()
+    assert {name: frame["npi"].to_list() for name, frame in published_files.npis.items()} == {
+        f"npi_data_{DAY}_CA.csv": ["1"],
+        f"npi_data_{DAY}_NY.csv": ["3"],
+        f"npi_data_{DAY}_Failed.csv": ["4"],
+    }
+    assert sorted(read) == sorted(file.path for file in root.list(FOLDER))
 
 
 def test_a_day_published_again_leaves_nothing_stale(root: DataRoot, tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from npi_pipeline.days.lock import day_lock
-from npi_pipeline.days.paths import provider_table_folder, state_files_folder
+from npi_pipeline.days.paths import state_files_folder
 from npi_pipeline.journal import JournalError, compact_journal, read_compacted_journal
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.proofs.state_files import every_npi_is_accounted_for
@@ -59,20 +58,6 @@ def test_a_journal_that_was_compacted_again_with_the_same_rows_is_the_same_journ
     after = read_compacted_journal(root, DAY)
     assert (before.parts != after.parts, before.digest == after.digest) == (True, True)
     assert publish_state_files(root, DAY, FILES).outcomes["failed"] == 1
-
-
-def test_a_provider_table_of_a_release_that_did_not_record_its_journal_is_published(tmp_path: Path) -> None:
-    root = LocalRoot(tmp_path)
-    keep(root, DAY, OUTCOMES)
-    record(root, DAY, OUTCOMES)
-    flatten_records(root, DAY, LAYOUT, {})
-    path = f"{provider_table_folder(DAY)}/table.json"
-    table = json.loads(root.read(path))
-    table = table["table"]
-    del table["journal_digest"]
-    root.write(path, json.dumps(table).encode())
-    publish_state_files(root, DAY, FILES)
-    assert is_published(root)
 
 
 @pytest.mark.parametrize("listed", [[A], [A, B, C], [A, C]], ids=["fewer", "more", "others"])

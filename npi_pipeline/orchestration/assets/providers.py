@@ -1,9 +1,5 @@
 """The asset ``providers``: the day's records, flattened to one row for each found NPI."""
 
-import contextlib
-from collections.abc import Generator
-from pathlib import Path
-
 import dagster as dg
 import polars as pl
 
@@ -14,12 +10,7 @@ from npi_pipeline.orchestration.partitions import day_of
 from npi_pipeline.orchestration.resources import DayStorage, ProviderRegistry
 from npi_pipeline.orchestration.table_io import TABLES
 from npi_pipeline.providers.flatten_records import flatten_records, pinned_widths, unchanged_table
-from npi_pipeline.providers.kept_table import provider_parts
 from npi_pipeline.providers.provider_table import ProviderTable
-
-_PREVIEW_ROWS = 5
-_PREVIEW_COLUMNS = 12
-_PREVIEW_CHARACTERS = 200
 
 DESCRIPTION = """The provider table: what the registry says of each found NPI, as one flat, typed row, in Parquet.
 
@@ -63,7 +54,7 @@ def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 "dagster/column_schema": _column_schema(table),
                 "columns": len(table.columns),
                 "list_widths": table.widths,
-                "preview": _preview(provider_parts(root, day)),
+                "preview": table_of(pl.DataFrame(table.preview)),
                 "unknown_fields": len(table.unknown_fields),
                 "unrecognised_states": len(table.unrecognised_states),
             }
@@ -86,12 +77,3 @@ def _column_schema(table: ProviderTable) -> dg.TableSchema:
         if items
     ]
     return dg.TableSchema(columns=[*column_schema(plain[:-1]).columns, *lists, *column_schema(plain[-1:]).columns])
-
-
-def _preview(parts: Generator[Path]) -> dg.TableMetadataValue:
-    """The first rows of the table with their first columns."""
-    with contextlib.closing(parts):
-        first = next(parts, None)
-        frame = pl.DataFrame() if first is None else pl.read_parquet(first, n_rows=_PREVIEW_ROWS)
-    # Texts come from outside, and the event log is no place for long ones.
-    return table_of(frame[:, :_PREVIEW_COLUMNS].with_columns(pl.col(pl.String).str.head(_PREVIEW_CHARACTERS)))
