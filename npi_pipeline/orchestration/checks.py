@@ -1,5 +1,7 @@
 """The asset checks: each proves its claim about a day from the day's files.
 
+Those of an asset are one step, in which what several of them are proven from is read once. Each can be run alone.
+
 Run with a day's partition, a check is about that day. Run alone from the UI it has no partition, and audits every day
 that is materialised. Not here: what is proven and how (``proofs``).
 """
@@ -7,15 +9,17 @@ that is materialised. Not here: what is proven and how (``proofs``).
 import dataclasses
 import datetime as dt
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import dagster as dg
 
 from npi_pipeline.findings import Finding
 from npi_pipeline.orchestration.resources import DayStorage
 from npi_pipeline.proofs import npi_list, npi_records, provider_changes, providers, state_files
-from npi_pipeline.settings import CheckSettings, FileSettings
-from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.settings import CheckSettings
+
+Result = TypeVar("Result")
 
 _SHOWN_DAYS = 20
 
@@ -24,12 +28,14 @@ _SHOWN_DAYS = 20
 class _Claim:
     """A claim about one asset: the function that looks into it, and how bad it is when it does not hold.
 
-    An ERROR is blocking: nothing downstream is made from a day that does not hold it.
+    An ERROR is blocking: nothing downstream is made from a day that does not hold it. ``read`` reads what ``look`` then
+    need not read itself, and is given as its ``reading``.
     """
 
     look: Callable[..., Finding]
     description: str
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+    read: Callable[..., object] | None = None
 
     @property
     def name(self) -> str:
@@ -41,10 +47,15 @@ class _Claim:
         """What the claim is about: ``proofs`` has one module for each asset, of its name."""
         return self.look.__module__.rpartition(".")[2]
 
-    def finding(self, root: DataRoot, day: dt.date, files: FileSettings, settings: CheckSettings) -> Finding:
-        """What the function finds: it is given what it takes of these."""
-        known = {"root": root, "day": day, "files": files, "settings": settings}
-        return self.look(**{name: known[name] for name in inspect.signature(self.look).parameters})
+    @property
+    def spec(self) -> dg.AssetCheckSpec:
+        """The claim for Dagster."""
+        return dg.AssetCheckSpec(
+            self.name,
+            asset=self.asset,
+            description=self.description,
+            blocking=self.severity is dg.AssetCheckSeverity.ERROR,
+        )
 
 
 _WARN = dg.AssetCheckSeverity.WARN
@@ -93,16 +104,19 @@ _CLAIMS = (
     _Claim(
         providers.one_row_per_found_npi,
         "The provider table has one row for each NPI that was found, and no other.",
+        read=providers.read_rows,
     ),
     _Claim(
         providers.no_unknown_fields,
         "The registry's answers hold no field that the declared columns lack.",
         _WARN,
+        read=providers.read_rows,
     ),
     _Claim(
         providers.states_are_recognised,
         "Every practice address has a recognised state.",
         _WARN,
+        read=providers.read_rows,
     ),
     _Claim(
         providers.databases_take_the_columns,
@@ -112,10 +126,12 @@ _CLAIMS = (
     _Claim(
         state_files.every_npi_is_accounted_for,
         "Distinct NPIs in the list = NPIs in state files and None + NPIs in Failed, and the two sides are disjoint.",
+        read=state_files.read_state_files,
     ),
     _Claim(
         state_files.state_files_match_the_manifest,
         "Every state file has the rows, bytes and SHA-256 that the manifest says, and no other file lies there.",
+        read=state_files.read_state_files,
     ),
     _Claim(
         provider_changes.joins_and_leaves_match_the_lists,
@@ -131,24 +147,25 @@ _CLAIMS = (
 
 def asset_checks(settings: CheckSettings) -> list[dg.AssetChecksDefinition]:
     """All checks, with the limits of ``settings``."""
-    return [_asset_check(claim, settings) for claim in _CLAIMS]
+    assets = dict.fromkeys(claim.asset for claim in _CLAIMS)
+    return [_checks_of(asset, settings) for asset in assets]
 
 
-def _asset_check(claim: _Claim, settings: CheckSettings) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=claim.asset,
-        name=claim.name,
-        description=claim.description,
-        blocking=claim.severity is dg.AssetCheckSeverity.ERROR,
-    )
-    def check(context: dg.AssetCheckExecutionContext, day_storage: DayStorage) -> dg.AssetCheckResult:
-        root = day_storage.open()
+def _checks_of(asset: str, settings: CheckSettings) -> dg.AssetChecksDefinition:
+    claims = {dg.AssetCheckKey(dg.AssetKey(asset), claim.name): claim for claim in _CLAIMS if claim.asset == asset}
+
+    @dg.multi_asset_check(name=f"{asset}_checks", specs=[claim.spec for claim in claims.values()], can_subset=True)
+    def checks(context: dg.AssetCheckExecutionContext, day_storage: DayStorage) -> Iterator[dg.AssetCheckResult]:
+        chosen = [claim for key, claim in claims.items() if key in context.selected_asset_check_keys]
+        known = {"root": day_storage.open(), "files": day_storage, "settings": settings}
         findings = {
-            day: _finding(claim, root, day, day_storage, settings) for day in _days(context, dg.AssetKey(claim.asset))
+            day: _findings(chosen, {**known, "day": dt.date.fromisoformat(day)})
+            for day in _days(context, dg.AssetKey(asset))
         }
-        return _result(findings, claim.severity)
+        for claim in chosen:
+            yield _result(claim, {day: of_day[claim.name] for day, of_day in findings.items()})
 
-    return check
+    return checks
 
 
 def _days(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey) -> list[str]:
@@ -157,14 +174,27 @@ def _days(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey) -> list[st
     return sorted(context.instance.get_materialized_partitions(asset))
 
 
-def _finding(claim: _Claim, root: DataRoot, day: str, files: FileSettings, settings: CheckSettings) -> Finding:
+def _findings(claims: Iterable[_Claim], known: Mapping[str, object]) -> dict[str, Finding]:
+    """What is found of each of ``claims`` about one day. ``known`` is which day, where it lies, and the settings."""
+    readings: dict[object, object] = {}
+    return {claim.name: _finding(claim, known, readings) for claim in claims}
+
+
+def _finding(claim: _Claim, known: Mapping[str, object], readings: dict[object, object]) -> Finding:
     try:
-        return claim.finding(root, dt.date.fromisoformat(day), files, settings)
+        if claim.read and claim.read not in readings:
+            readings[claim.read] = _called(claim.read, known)
+        return _called(claim.look, {**known, "reading": readings.get(claim.read)})
     except Exception as error:  # noqa: BLE001 - a file that is gone or damaged is what a check is to find
         return Finding(holds=False, line=f"{type(error).__name__}: {error}")
 
 
-def _result(findings: dict[str, Finding], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+def _called(function: Callable[..., Result], known: Mapping[str, object]) -> Result:
+    """The function is given what it takes of ``known``."""
+    return function(**{name: known[name] for name in inspect.signature(function).parameters})
+
+
+def _result(claim: _Claim, findings: Mapping[str, Finding]) -> dg.AssetCheckResult:
     broken = {day: finding for day, finding in findings.items() if not finding.holds}
     if len(findings) == 1:
         ((day, finding),) = findings.items()
@@ -172,4 +202,11 @@ def _result(findings: dict[str, Finding], severity: dg.AssetCheckSeverity) -> dg
     else:
         description = f"{len(findings)} days looked at, {len(broken)} do not hold"
         figures = {day: finding.line for day, finding in list(broken.items())[:_SHOWN_DAYS]}
-    return dg.AssetCheckResult(passed=not broken, severity=severity, description=description, metadata=figures)
+    return dg.AssetCheckResult(
+        check_name=claim.name,
+        asset_key=claim.asset,
+        passed=not broken,
+        severity=claim.severity,
+        description=description,
+        metadata=figures,
+    )

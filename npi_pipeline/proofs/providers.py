@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
-from pathlib import Path
 
 import polars as pl
 
@@ -18,25 +16,30 @@ from npi_pipeline.storage.data_root import DataRoot
 
 _EXAMPLES = 10
 _SHOWN_CHARACTERS = 200
-_NO_UNKNOWN_FIELDS = pl.DataFrame(schema={"npi": pl.String, UNKNOWN_FIELDS: pl.String})
+_NO_ROWS = pl.DataFrame(schema={"npi": pl.String, UNKNOWN_FIELDS: pl.String, UNRECOGNISED_STATES: pl.List(pl.String)})
 
 
-def one_row_per_found_npi(root: DataRoot, day: dt.date) -> Finding:
-    """The NPIs that the journal has as found and the NPIs of the provider table are the same set, none twice."""
-    found = recorded_rows(root, day, "npi", "outcome").filter(pl.col("outcome") == Outcome.found.value)
-    rows = _of_files(provider_parts(root, day), "npi")
-    return same_npis("the found NPIs of the journal", found.select("npi"), "the provider table", rows)
-
-
-def no_unknown_fields(root: DataRoot, day: dt.date) -> Finding:
-    """No record holds a field without a column, or more items than its list has columns for."""
+def read_rows(root: DataRoot, day: dt.date) -> pl.DataFrame:
+    """What the claims about rows are proven from, in one pass over the table: one row each, with what they look at."""
     # Shortened at once: such a cell may be as long as an answer.
     cells = pl.col(UNKNOWN_FIELDS).str.head(_SHOWN_CHARACTERS)
-    frames = (pl.read_parquet(part, columns=["npi", UNKNOWN_FIELDS]) for part in provider_parts(root, day))
-    rows = pl.concat([_NO_UNKNOWN_FIELDS, *(frame.drop_nulls(UNKNOWN_FIELDS).with_columns(cells) for frame in frames)])
+    parts = (pl.read_parquet(part, columns=_NO_ROWS.columns) for part in provider_parts(root, day))
+    return pl.concat([_NO_ROWS, *(part.select(_NO_ROWS.columns).with_columns(cells) for part in parts)])
+
+
+def one_row_per_found_npi(root: DataRoot, day: dt.date, reading: pl.DataFrame | None = None) -> Finding:
+    """The NPIs that the journal has as found and the NPIs of the provider table are the same set, none twice."""
+    found = recorded_rows(root, day, "npi", "outcome").filter(pl.col("outcome") == Outcome.found.value)
+    rows = read_rows(root, day) if reading is None else reading
+    return same_npis("the found NPIs of the journal", found.select("npi"), "the provider table", rows.select("npi"))
+
+
+def no_unknown_fields(root: DataRoot, day: dt.date, reading: pl.DataFrame | None = None) -> Finding:
+    """No record holds a field without a column, or more items than its list has columns for."""
+    rows = (read_rows(root, day) if reading is None else reading).drop_nulls(UNKNOWN_FIELDS)
     if rows.is_empty():
         return Finding(holds=True, line="every field has its column", figures={"records": 0})
-    examples = "; ".join(f"{npi}: {fields}" for npi, fields in rows.head(3).iter_rows())
+    examples = "; ".join(f"{npi}: {fields}" for npi, fields, _ in rows.head(3).iter_rows())
     too_long = read_provider_table(root, day).beyond_width
     lists = "; ".join(
         f"{noticed.what} is longer than its columns in {noticed.records:,} of them ({', '.join(noticed.examples)})"
@@ -50,9 +53,9 @@ def no_unknown_fields(root: DataRoot, day: dt.date) -> Finding:
     )
 
 
-def states_are_recognised(root: DataRoot, day: dt.date) -> Finding:
+def states_are_recognised(root: DataRoot, day: dt.date, reading: pl.DataFrame | None = None) -> Finding:
     """Every practice address has a state that is recognised."""
-    rows = _of_files(provider_parts(root, day), "npi", UNRECOGNISED_STATES)
+    rows = read_rows(root, day) if reading is None else reading
     texts = rows.explode(UNRECOGNISED_STATES).drop_nulls(UNRECOGNISED_STATES)
     counts = texts[UNRECOGNISED_STATES].value_counts(sort=True).head(_EXAMPLES)
     shown = ", ".join(f"{text!r} ({count:,})" for text, count in counts.iter_rows())
@@ -79,11 +82,3 @@ def databases_take_the_columns(root: DataRoot, day: dt.date) -> Finding:
             f"NPI_LIST_WIDTHS (further items are kept in `{UNKNOWN_FIELDS}`) and run the day again"
         )
     return Finding(holds=holds, line=line, figures={"columns": columns})
-
-
-def _of_files(parts: Iterable[Path], *columns: str) -> pl.DataFrame:
-    frames = [pl.read_parquet(part, columns=list(columns)) for part in parts]
-    if frames:
-        return pl.concat(frames)
-    types = {UNRECOGNISED_STATES: pl.List(pl.String)}
-    return pl.DataFrame(schema={column: types.get(column, pl.String()) for column in columns})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -15,17 +16,25 @@ from npi_pipeline.npi_list.keep_npi_list import npi_list_of_kept_bytes
 from npi_pipeline.providers.provider_table import NO_STATE
 from npi_pipeline.providers.states import STATES as RECOGNISED
 from npi_pipeline.settings import FileSettings
-from npi_pipeline.state_files.publish import path_of_state_file, read_manifest, verify_published
-from npi_pipeline.state_files.published import is_list_of, rows_of_state_file
+from npi_pipeline.state_files.manifest import Manifest, StateFile
+from npi_pipeline.state_files.published import is_list_of
+from npi_pipeline.state_files.verification import PublishedFiles, read_published
 from npi_pipeline.storage.data_root import DataRoot
 
 
-def state_files_match_the_manifest(root: DataRoot, day: dt.date, files: FileSettings) -> Finding:
+def read_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> PublishedFiles:
+    """What both claims about the published files are proven from, in one pass over each of them."""
+    return read_published(root, files.state_files_dir, day)
+
+
+def state_files_match_the_manifest(
+    root: DataRoot, day: dt.date, files: FileSettings, reading: PublishedFiles | None = None
+) -> Finding:
     """Every file of the manifest is there with its rows, bytes and SHA-256, and no other file is."""
-    problems = list(verify_published(root, files.state_files_dir, day))
-    if problems:
+    published = reading or read_state_files(root, day, files)
+    manifest, problems = published.manifest, published.problems
+    if manifest is None or problems:
         return Finding(holds=False, line="; ".join(problems[:3]), figures={"problems": len(problems)})
-    manifest = read_manifest(root, files.state_files_dir, day)
     rows = sum(file.rows for file in manifest.files)
     return Finding(
         holds=True,
@@ -34,23 +43,20 @@ def state_files_match_the_manifest(root: DataRoot, day: dt.date, files: FileSett
     )
 
 
-def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings) -> Finding:
+def every_npi_is_accounted_for(
+    root: DataRoot, day: dt.date, files: FileSettings, reading: PublishedFiles | None = None
+) -> Finding:
     """The accounting identity, read from the list as it was kept and the CSVs as they lie there."""
     listed = npi_list_of_kept_bytes(root, day).npis.select("npi")
-    found: list[pl.DataFrame] = []
-    others: list[pl.DataFrame] = []
-    manifest = read_manifest(root, files.state_files_dir, day)
-    for file in manifest.files:
-        npis = rows_of_state_file(root, path_of_state_file(files.state_files_dir, manifest, file), "npi")
-        if npis["npi"].n_unique() != npis.height:
-            return Finding(holds=False, line=f"{file.name} has an NPI twice")
-        # What is no state is Failed, whatever its name: NPI_FAILED_NAME may have been another one for that day.
-        (found if file.state in RECOGNISED or file.state == NO_STATE else others).append(npis)
-    if not found or not others:
-        lacking = "Failed" if found else "None"
-        return Finding(
-            holds=False, line=f"the manifest names no file {lacking}; materialise state_files of that day again"
-        )
+    published = reading or read_state_files(root, day, files)
+    manifest = published.manifest
+    if manifest is None or any(file.name not in published.npis for file in manifest.files):
+        return Finding(holds=False, line="; ".join(published.problems[:3]))
+    problem = _cannot_be_counted(manifest, published.npis)
+    if problem is not None:
+        return Finding(holds=False, line=problem)
+    found = [published.npis[file.name] for file in manifest.files if _is_of_found(file)]
+    others = [published.npis[file.name] for file in manifest.files if not _is_of_found(file)]
     in_states, in_failed = pl.concat(found).unique(), pl.concat(others)
     both = in_states.join(in_failed, on="npi", how="semi")
     if not both.is_empty():
@@ -71,3 +77,21 @@ def every_npi_is_accounted_for(root: DataRoot, day: dt.date, files: FileSettings
             "npis_in_failed": in_failed.height,
         },
     )
+
+
+def _is_of_found(file: StateFile) -> bool:
+    """Whether the NPIs of ``file`` were found."""
+    # What is no state is Failed, whatever its name: NPI_FAILED_NAME may have been another one for that day.
+    return file.state in RECOGNISED or file.state == NO_STATE
+
+
+def _cannot_be_counted(manifest: Manifest, npis_of_files: Mapping[str, pl.DataFrame]) -> str | None:
+    """Why the NPIs of the files cannot be held against the list, if they cannot."""
+    for name, npis in npis_of_files.items():
+        if npis["npi"].n_unique() != npis.height:
+            return f"{name} has an NPI twice"
+    sides = {_is_of_found(file) for file in manifest.files}
+    if sides == {True, False}:
+        return None
+    lacking = "Failed" if True in sides else "None"
+    return f"the manifest names no file {lacking}; materialise state_files of that day again"

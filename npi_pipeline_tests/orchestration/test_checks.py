@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -18,15 +19,18 @@ from npi_pipeline.findings import Finding
 from npi_pipeline.journal import compact_journal, read_compacted_journal
 from npi_pipeline.npi_list.kept_list import KeptListError, keep_list, read_kept_list
 from npi_pipeline.orchestration.build import build_definitions
+from npi_pipeline.orchestration.resources import DayStorage
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.proofs import npi_list, npi_records, provider_changes, providers, state_files
 from npi_pipeline.providers.kept_table import TableError
 from npi_pipeline.settings import CheckSettings
+from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing.providers import npi_numbers, outcome_of
 from npi_pipeline.testing.registry import emulated_registry
 from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.pipeline import DAY, Pipeline, npis_of, read_rows
+from npi_pipeline_tests.watched_root import WatchedRoot
 
 # On one worker: they share the sound days.
 pytestmark = pytest.mark.xdist_group("checks")
@@ -219,19 +223,14 @@ def test_a_list_from_after_its_day_is_remarked_on_with_what_to_do(pipeline: Pipe
         ({"selection": "version", "version_id": "v1"}, True, "version v1 of 2026-11-22 06:00:00 UTC: it lay there"),
         ({"selection": "kept"}, True, "an earlier run kept it"),
         ({"selection": "version", "ambiguity": "nobody knows"}, False, "nobody knows"),
-        ({"selection": None, "last_modified": "2026-11-23T23:59:59+00:00"}, True, "lay there when the day ended"),
-        ({"selection": None, "last_modified": "2026-11-24T00:00:00+00:00"}, False, "materialise npi_list of that day"),
+        ({"selection": "current", "last_modified": "2026-11-24T00:00:00+00:00"}, False, "put there after the day had"),
     ],
 )
 def test_the_list_is_of_its_day_as_far_as_was_recorded_when_it_was_kept(
     pipeline: Pipeline, source: dict[str, object], holds: bool, line: str
 ) -> None:
     path = pipeline.data_root / "npi_list" / str(DAY) / "source.json"
-    tampered = json.loads(path.read_text()) | source
-    # As releases wrote it that did not record it.
-    path.write_text(
-        json.dumps({name: value for name, value in tampered.items() if (name, value) != ("selection", None)})
-    )
+    path.write_text(json.dumps(json.loads(path.read_text()) | source))
     finding = found(pipeline, "list_is_of_its_day")
     assert (finding.holds, line in finding.line) == (holds, True), finding.line
 
@@ -387,3 +386,43 @@ def test_without_a_partition_a_check_audits_every_materialised_day(pipeline: Pip
     assert not broken.passed
     assert broken.description == "2 days looked at, 1 do not hold"
     assert set(broken.metadata) == {str(earlier)}
+
+
+@pytest.mark.parametrize("name", ["every_npi_is_accounted_for", "state_files_match_the_manifest"])
+def test_a_check_that_is_run_alone_is_proven_from_the_files(pipeline: Pipeline, name: str) -> None:
+    alone = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("state_files"), name))
+    definitions = dg.Definitions.merge(
+        build_definitions(pipeline.settings), dg.Definitions(jobs=[dg.define_asset_job("alone", selection=alone)])
+    )
+    job = definitions.resolve_job_def("alone")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("state_files", partition=str(DAY)))
+        (sound,) = job.execute_in_process(instance=instance, run_config=QUIET).get_asset_check_evaluations()
+        path = a_state_file(pipeline)
+        path.write_bytes(path.read_bytes().rpartition(b"\n1")[0] + b"\n")
+        spoilt = job.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    assert (sound.check_name, sound.passed) == (name, True)
+    assert [(check.check_name, check.passed) for check in spoilt.get_asset_check_evaluations()] == [(name, False)]
+
+
+def test_the_checks_of_the_state_files_read_each_of_them_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    opened = DayStorage.open
+
+    def watched(storage: DayStorage) -> DataRoot:
+        root: Any = WatchedRoot(opened(storage), lambda method, path: read.append(path) if method == "chunks" else None)
+        return root  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(DayStorage, "open", watched)
+    definitions = build_definitions(pipeline.settings)
+    checks = dg.AssetSelection.checks_for_assets("state_files")
+    job = dg.Definitions.merge(
+        definitions, dg.Definitions(jobs=[dg.define_asset_job("checks", selection=checks)])
+    ).resolve_job_def("checks")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("state_files", partition=str(DAY)))
+        done = job.execute_in_process(instance=instance, run_config=QUIET)
+    assert [check.passed for check in done.get_asset_check_evaluations()] == [True, True]
+    assert sorted(read) == sorted(f"state_files/{DAY}/{file['name']}" for file in pipeline.manifest()["files"])
