@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
@@ -32,9 +33,14 @@ from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.storage.s3 import S3Root
 
+logger = logging.getLogger(__name__)
+
 Day: TypeAlias = "dt.date | str"
 Days: TypeAlias = "Day | tuple[Day, Day] | Iterable[Day]"
-"""A day; several, each of which must be there; or, as a tuple (first, last), those of a range that are there."""
+"""A day; several, each of which must be there; or, as a tuple (first, last), those of a range that are there.
+
+Which days of a range are not there is told by a warning of the logger ``npi_pipeline.scans``.
+"""
 
 OUTCOME_SCHEMA = pl.Schema({name: dtype for name, dtype in JOURNAL_SCHEMA.items() if name != "run"})
 CHANGE_SCHEMA = pl.Schema({column.name: pl.String() for column in CHANGE_COLUMNS} | {"compared_with": pl.Date()})
@@ -46,6 +52,8 @@ _TYPES: dict[ColumnType, pl.DataType] = {
     ColumnType.boolean: pl.Boolean(),
     ColumnType.date: pl.Date(),
 }
+# So many of the days that are not there are named.
+_SHOWN_DAYS = 10
 _OF_THE_TABLE_ALONE: dict[str, pl.DataType] = {STATES: pl.List(pl.String()), UNRECOGNISED_STATES: pl.List(pl.String())}
 
 
@@ -96,24 +104,27 @@ def _scan(
 ) -> pl.LazyFrame:
     opened = open_data_root(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else root
     wanted, is_range = _wanted(days)
-    missing: list[FileNotFoundError] = []
+    missing: dict[dt.date, FileNotFoundError] = {}
     frames = []
     for day in wanted:
-        with _noted(missing):
+        with _noted(missing, day):
             frames.append(of_day(opened, day).select(pl.lit(day).alias("day"), pl.all()))
     if missing and (not is_range or not frames):
-        raise missing[0]
+        raise next(iter(missing.values()))
     if not frames:
         raise ValueError("no day was asked for")
+    if missing:
+        shown = ", ".join(map(str, list(missing)[:_SHOWN_DAYS])) + (", ..." if len(missing) > _SHOWN_DAYS else "")
+        logger.warning("%d of %d days are not there and left out: %s", len(missing), len(wanted), shown)
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
 
 
 @contextlib.contextmanager
-def _noted(missing: list[FileNotFoundError]) -> Iterator[None]:
+def _noted(missing: dict[dt.date, FileNotFoundError], day: dt.date) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        missing.append(error)
+        missing[day] = error
 
 
 def _wanted(days: Days) -> tuple[list[dt.date], bool]:

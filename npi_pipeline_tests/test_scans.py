@@ -68,6 +68,26 @@ def test_a_range_has_the_days_that_are_there_and_several_days_must_all_be_there(
             scan(data_root, (TUESDAY, TUESDAY))
 
 
+def test_the_days_of_a_range_that_are_not_there_are_named_in_one_warning(
+    days: DataRoot, caplog: pytest.LogCaptureFixture
+) -> None:
+    scan_providers(days, (MONDAY, MONDAY))
+    scan_providers(days, [MONDAY, WEDNESDAY])
+    assert caplog.messages == []
+    scan_providers(days, (MONDAY, WEDNESDAY))
+    assert caplog.messages == ["1 of 3 days are not there and left out: 2026-11-24"]
+
+
+def test_a_table_that_is_made_anew_while_it_is_collected_never_gives_old_rows_with_new_ones(
+    days: DataRoot, data_root: str
+) -> None:
+    before = scan_providers(data_root, MONDAY).select("npi", "enumeration_type")
+    complete(days, MONDAY, {A: nppes_body(A, enumeration_type="NPI-2"), B: Outcome.not_found})
+    with pytest.raises((FileNotFoundError, OSError)):
+        before.collect()
+    assert scan_providers(data_root, MONDAY).select("enumeration_type").collect().rows() == [("NPI-2",)]
+
+
 def test_days_that_are_no_days_are_refused(root: DataRoot) -> None:
     with pytest.raises(ValueError, match="the first is the later one"):
         scan_providers(root, (WEDNESDAY, MONDAY))
