@@ -25,7 +25,7 @@ import psutil
 
 from npi_pipeline.orchestration.assets.npi_records import REGISTRY_POOL
 from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
-from npi_pipeline.state_files.publish import verify_published
+from npi_pipeline.state_files.verification import verify_published
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.registry import emulated_registry

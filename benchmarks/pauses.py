@@ -46,8 +46,8 @@ from npi_pipeline.providers.flatten_records import flatten_records
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchMode, FetchSettings, FileSettings
-from npi_pipeline.state_files.publish import verify_published
 from npi_pipeline.state_files.publish_state_files import publish_state_files
+from npi_pipeline.state_files.verification import verify_published
 from npi_pipeline.storage import s3_lease
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers, outcome_of

@@ -96,7 +96,7 @@ def _take(folder: Path) -> None:
     The names of its folders are those that a real deployment has. Raises DemoFolderError.
     """
     held = [name for name in (_DATA, _HOME) if (folder / name).exists()]
-    if held and not (_is_marked(folder) and _has_no_other_lists(folder)):
+    if held and not ((folder / MARKER).exists() and _has_no_other_lists(folder)):
         raise DemoFolderError(
             f"{folder} holds {' and '.join(held)} that may not be the demo's, which would begin by deleting them; "
             "choose another folder with --folder, or move them away"
@@ -105,20 +105,12 @@ def _take(folder: Path) -> None:
     (folder / MARKER).touch()
 
 
-def _is_marked(folder: Path) -> bool:
-    """Whether a demo made the folder. Releases before the marker are known by what they put into ``dagster.yaml``."""
-    if (folder / MARKER).exists():
-        return True
-    yaml = folder / _HOME / "dagster.yaml"
-    return yaml.is_file() and yaml.read_text(errors="replace").endswith(_DAGSTER_YAML)
-
-
 def _has_no_other_lists(folder: Path) -> bool:
     """Whether every list that is kept there is the demo's: somebody may have gone on in its folder with their own."""
     root = LocalRoot(folder / _DATA)
     try:
         return all(read_kept_source(root, day).bucket == BUCKET for day in days_with_list(root))
-    except (ValueError, TypeError, LookupError, OSError, StorageError):
+    except (OSError, StorageError):
         return False
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from npi_pipeline.demo.dagster_ui import is_free
 from npi_pipeline.journal import read_outcomes
-from npi_pipeline.state_files.publish import verify_published
+from npi_pipeline.state_files.verification import verify_published
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline_tests.browser.demo_ui import (
     DemoUi,
@@ -99,7 +99,7 @@ def test_a_run_with_another_setting_is_terminated_in_mid_fetch_and_goes_on_when_
     materialise(page, demo, day)
     eventually(lambda: demo.run_of(day)["status"] == "SUCCESS")
     assert demo.metadata("npi_records", day)["asked_in_this_run"] == NPIS - had
-    assert list(verify_published(root, "state_files", date)) == []
+    assert verify_published(root, "state_files", date) == ()
 
 
 def test_missing_days_are_backfilled_from_the_ui(page: Page, toasts: list[str], demo: DemoUi) -> None:

@@ -18,13 +18,14 @@ import pytest
 
 from npi_pipeline.changes import write_changes as changes
 from npi_pipeline.changes.find_changes import find_changes
-from npi_pipeline.changes.kept_changes import read_kept_changes
+from npi_pipeline.changes.kept_changes import Publication, read_kept_changes
 from npi_pipeline.days.lock import DayLockedError, day_lock
 from npi_pipeline.days.paths import journal_folder, list_path, lock_path, provider_changes_folder, state_files_folder
 from npi_pipeline.journal import JournalError, compact_journal, read_compacted_journal
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.proofs.provider_changes import joins_and_leaves_match_the_lists, no_day_was_skipped
 from npi_pipeline.settings import FileSettings
+from npi_pipeline.state_files.publish import read_manifest
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.storage.open_root import open_data_root
@@ -90,12 +91,10 @@ def test_a_day_is_compared_with_the_day_before(data_root: str) -> None:
     run(root, MONDAY)
     run(root, TUESDAY)
     assert rows(root, TUESDAY) == TUESDAYS_ROWS
-    kept = json.loads(root.read(f"{provider_changes_folder(TUESDAY)}/changes.json"))
-    manifests = [json.loads(root.read(f"state_files/{day}/manifest.json")) for day in (MONDAY, TUESDAY)]
-    assert (kept["day"], kept["published_at"]) == ("2026-11-24", manifests[1]["published_at"])
-    other = kept["compared_with"]
-    assert (other["day"], other["published_at"]) == ("2026-11-23", manifests[0]["published_at"])
-    assert kept["counts"] == {
+    kept = read_kept_changes(root, TUESDAY)
+    manifests = [read_manifest(root, "state_files", day) for day in (MONDAY, TUESDAY)]
+    assert [kept.compared_with, kept.publication] == [Publication.of(manifest) for manifest in manifests]
+    assert kept.counts == {
         "joined": 0,
         "left": 0,
         "outcomes_changed": 1,
@@ -103,7 +102,7 @@ def test_a_day_is_compared_with_the_day_before(data_root: str) -> None:
         "providers_changed": 1,
         "fields_changed": 1,
     }
-    assert (kept["rows"], kept["bytes"]) == (2, len(content(root, TUESDAY)))
+    assert (kept.file.rows, kept.file.bytes) == (2, len(content(root, TUESDAY)))
 
 
 def test_days_that_are_not_complete_are_passed_over(root: DataRoot) -> None:

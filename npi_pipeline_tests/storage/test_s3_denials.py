@@ -17,7 +17,7 @@ from npi_pipeline.orchestration.resources import NpiListSource
 from npi_pipeline.orchestration.s3_resource import S3
 from npi_pipeline.proofs.day_status import DayState, status_of_day
 from npi_pipeline.settings import FileSettings
-from npi_pipeline.state_files.publish import verify_published
+from npi_pipeline.state_files.verification import verify_published
 from npi_pipeline.storage import s3_lease
 from npi_pipeline.storage.data_root import StorageError, StoredFile
 from npi_pipeline.storage.s3 import S3Root
