@@ -1,4 +1,4 @@
-"""The command line: ``npi-pipeline run | backfill | retry-failed | status | settings | demo``.
+"""The command line: ``npi-pipeline run | backfill | retry-failed | deliver | status | settings | demo``.
 
 Thin: ``run`` and ``backfill`` drive the same definitions as the UI, ``status`` reads the same files as the checks.
 Every setting is an option, made from ``settings``. Imports of Dagster stay inside the commands, so that ``--help``
@@ -13,13 +13,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from npi_pipeline import __version__
 from npi_pipeline.errors import PipelineError
 from npi_pipeline.settings import Settings, all_settings, environment_variable, unknown_variables
+
+if TYPE_CHECKING:
+    from npi_pipeline.delivery.delivery_status import SinkStatus
 
 # What a shell says of a command that ended by Ctrl-C.
 _INTERRUPTED = 130
@@ -167,14 +170,55 @@ def retry_failed(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @date_option
+@click.option("--from", "first", callback=_day, metavar="YYYY-MM-DD", help="The first day of a range (UTC).")
+@click.option("--to", "last", callback=_day, metavar="YYYY-MM-DD", help="Its last day, today by default.")
+@click.option("--to-sink", "to_sinks", multiple=True, metavar="NAME", help="Only to this sink (may be given again).")
+@click.option("--again", is_flag=True, help="Deliver what the sinks' receipts say they hold, too.")
 @json_option
-@setting_options("files", "days", "monitoring")
+@setting_options("files", "days", "deliveries")
+def deliver(
+    day: dt.date | None,
+    first: dt.date | None,
+    last: dt.date | None,
+    *,
+    to_sinks: tuple[str, ...],
+    again: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Deliver a published day (today by default), or those of a range, to the sinks of NPI_DELIVER_TO, and prove it.
+
+    What a sink holds already is left alone. What fails leaves the others alone. Exit code 0 only when all is delivered.
+    """
+    from npi_pipeline.cli.rendering import show_deliveries
+    from npi_pipeline.orchestration.deliveries.delivery_run import days_to_deliver, deliver_days
+
+    if day and (first or last):
+        raise click.UsageError("give --date, or --from and --to")
+    if last and not first:
+        raise click.UsageError("--to needs --from")
+    settings = _settings(options)
+    days = days_to_deliver(settings, first, last or _today()) if first else [day or _today()]
+    runs = deliver_days(settings, days, to_sinks, again=again)
+    if as_json:
+        results = list(runs)
+        click.echo(json.dumps([run.as_json() for run in results], indent=2))
+    else:
+        results = show_deliveries(runs, len(days))
+    sys.exit(0 if all(run.ok for run in results) else 1)
+
+
+@main.command()
+@date_option
+@json_option
+@setting_options("files", "days", "monitoring", "deliveries")
 def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     """Show the last 30 days as a calendar, and what is wrong with those that are not complete (or show one day).
 
-    With DAGSTER_HOME set it says of each also what its last run came to, as the audit does.
+    With DAGSTER_HOME set it says of each also what its last run came to, as the audit does; with NPI_DELIVER_TO set,
+    what each sink holds of them, by its receipts.
     """
-    from npi_pipeline.cli.rendering import show_calendar, show_days
+    from npi_pipeline.cli.rendering import show_calendar, show_days, show_sinks
     from npi_pipeline.proofs.day_status import status_of_days
     from npi_pipeline.storage.open_root import open_data_root
 
@@ -182,13 +226,34 @@ def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     days = [day] if day else _last_days(settings.days.start_date)
     statuses = status_of_days(open_data_root(settings.files.data_root), settings.files, days)
     problems = _problems(settings, days)
+    sinks = _sinks(settings, days)
     if as_json:
-        audited = [status.as_json() | {"audit": problems.get(status.day)} for status in statuses]
+        audited = [
+            status.as_json()
+            | {"audit": problems.get(status.day)}
+            | ({"deliveries": {sink.name: sink.told_of(status.day) for sink in sinks}} if sinks else {})
+            for status in statuses
+        ]
         click.echo(json.dumps(audited, indent=2))
-    elif day:
+        return
+    if day:
         show_days(statuses, problems)
     else:
         show_calendar(statuses, problems)
+    show_sinks(sinks)
+
+
+def _sinks(settings: Settings, days: list[dt.date]) -> list[SinkStatus]:
+    """What each sink holds of those of ``days`` that are complete."""
+    sinks = settings.deliveries.sinks
+    if not sinks:
+        return []
+    from npi_pipeline.delivery.delivery_status import publication_keys, status_of_sink
+    from npi_pipeline.delivery.destinations import sink_of
+    from npi_pipeline.storage.open_root import open_data_root
+
+    published = publication_keys(open_data_root(settings.files.data_root), settings.files, days)
+    return [status_of_sink(sink_of(sink), published) for sink in sinks]
 
 
 def _problems(settings: Settings, days: list[dt.date]) -> dict[dt.date, str]:

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from npi_pipeline.delivery.delivery_status import DeliveryState, SinkStatus
 from npi_pipeline.orchestration.day_run import DayRun
+from npi_pipeline.orchestration.deliveries.delivery_run import DeliveryRun
 from npi_pipeline.proofs.day_status import DayState, DayStatus
 from npi_pipeline.settings import Settings, all_settings, as_shown, environment_variable
 
@@ -122,6 +124,41 @@ def show_days(statuses: Iterable[DayStatus], problems: Mapping[dt.date, str]) ->
             ),
         )
     Console(highlight=False, soft_wrap=True).print(table)
+
+
+def show_deliveries(runs: Iterable[DeliveryRun], days: int) -> list[DeliveryRun]:
+    """A line for each delivery as it ends, and what went wrong with it; returns them all."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not days:
+        console.print("no day of the range is published")
+    ended: list[DeliveryRun] = []
+    for run in runs:
+        ended.append(run)
+        said = "[green]delivered[/]" if run.ok else "[red]failed[/]"
+        console.print(f"{run.day} {said} to {run.sink}, {run.seconds:.1f} s")
+        for line in run.problems:
+            console.print(f"  [red]failed[/] {escape(line)}")
+    return ended
+
+
+def show_sinks(sinks: Sequence[SinkStatus]) -> None:
+    """A line for each sink: how many of the published days it holds, and which it lacks."""
+    console = Console(highlight=False, soft_wrap=True)
+    if sinks:
+        console.print("\ndeliveries")
+    for sink in sinks:
+        if sink.problem:
+            console.print(f"{sink.name}: [red]{escape(sink.problem)}[/]")
+            continue
+        delivered = len(sink.days_in(DeliveryState.delivered))
+        lacking = [
+            f"{len(days)} {state.value} ({', '.join(map(str, days))})"
+            for state in (DeliveryState.outdated, DeliveryState.missing)
+            if (days := sink.days_in(state))
+        ]
+        colour = "yellow" if lacking else "green"
+        line = "; ".join([f"{delivered} of {len(sink.days)} published days delivered", *lacking])
+        console.print(f"{sink.name} ({escape(sink.place)}): [{colour}]{line}[/]")
 
 
 def show_settings(settings: Settings) -> None:

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterable
 from typing import cast
 
-from npi_pipeline.delivery.sink import DeliveryError, Sink
+from npi_pipeline.delivery.sink import CLAIMS, DeliveryError, Sink
 from npi_pipeline.settings import SettingsError, SinkUrl
 
 # By scheme: where the sink is made, and the extra that brings its client.
@@ -32,6 +32,11 @@ def check_destinations(sinks: Iterable[SinkUrl]) -> None:
                 f"NPI_DELIVER_TO cannot be used: the sink {sink.name} has the scheme {sink.scheme}, and there are "
                 f"{', '.join(_MADE_BY)}"
             )
+
+
+def claims_of(sink: SinkUrl) -> tuple[str, ...]:
+    """Which of CLAIMS the sink proves."""
+    return tuple(CLAIMS) if _MADE_BY[sink.scheme][0].startswith("sql.") else tuple(CLAIMS)[:2]
 
 
 def sink_of(sink: SinkUrl) -> Sink:

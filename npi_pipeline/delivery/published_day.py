@@ -124,7 +124,7 @@ def open_published_day(root: DataRoot, files: FileSettings, day: dt.date) -> Pub
             read_compacted_journal(root, day),
         )
     except FileNotFoundError as error:
-        raise DeliveryError(f"{day} is not complete ({error}): run the day first", retryable=True) from error
+        raise DeliveryError(f"{day} is not complete ({error}): run the day first") from error
     if changes.publication != published.publication:
         raise DeliveryError(
             f"the changes of {day} are not those of its publication: materialise provider_changes for that day",

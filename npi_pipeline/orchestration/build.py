@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from npi_pipeline.delivery.destinations import check_destinations
 from npi_pipeline.orchestration.assets.npi_list import npi_list_asset
 from npi_pipeline.orchestration.assets.npi_records import npi_records_asset
 from npi_pipeline.orchestration.assets.provider_changes import provider_changes_asset
@@ -19,6 +20,9 @@ from npi_pipeline.orchestration.assets.providers import providers_asset
 from npi_pipeline.orchestration.assets.state_files import state_files_asset
 from npi_pipeline.orchestration.checks import asset_checks
 from npi_pipeline.orchestration.daily_job import daily_job
+from npi_pipeline.orchestration.deliveries.assets import delivery_asset, delivery_checks
+from npi_pipeline.orchestration.deliveries.job import deliveries_job
+from npi_pipeline.orchestration.deliveries.sensor import deliveries_sensor
 from npi_pipeline.orchestration.launchpad import settings_resource
 from npi_pipeline.orchestration.monitoring.alert import Alert, alert_of
 from npi_pipeline.orchestration.monitoring.audit import audit_job
@@ -47,6 +51,8 @@ def build_definitions(
     settings = settings or _from_environment()
     # `providers` would refuse them too, but only once the day is fetched.
     pinned_widths(settings.files, Registry.from_settings(settings.registry).format.layout)
+    sinks = settings.deliveries.sinks
+    check_destinations(sinks)
     days = daily_partitions(settings.days.start_date)
     return dg.Definitions(
         assets=[
@@ -55,14 +61,16 @@ def build_definitions(
             providers_asset(days),
             state_files_asset(days, settings.monitoring),
             provider_changes_asset(days),
+            *(delivery_asset(sink, days) for sink in sinks),
         ],
-        asset_checks=asset_checks(settings.checks),
-        jobs=[daily_job(), audit_job(settings)],
+        asset_checks=[*asset_checks(settings.checks), *map(delivery_checks, sinks)],
+        jobs=[daily_job(), audit_job(settings), *([deliveries_job(sinks)] if sinks else [])],
         schedules=[daily_schedule(settings), audit_schedule(settings)],
         sensors=[
             late_list_sensor(settings),
             orphaned_run_sensor(),
             failed_run_sensor(alert or alert_of(settings.monitoring.alert_webhook_url)),
+            *([deliveries_sensor(settings, sinks)] if sinks else []),
         ],
         resources={
             "s3": S3(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ CONNECT_SECONDS = 10
 SILENT_SECONDS = 60
 _DRIVERS = {"postgresql": "postgresql+psycopg"}
 _MAX_LINE = 300
+_IN_A_FILE = frozenset({"duckdb", "sqlite"})
 
 
 class Database:
@@ -44,6 +46,11 @@ class Database:
         self._engine = sa.create_engine(url, poolclass=NullPool, **_options(sink.scheme))
         if sink.scheme == "sqlite":
             _make_transactions_whole(self._engine)
+
+    def is_there(self) -> bool:
+        """False for a database in a file that is not there: to connect would make it."""
+        file = self._engine.url.database
+        return self.kind not in _IN_A_FILE or not file or Path(file).exists()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

@@ -6,13 +6,15 @@ says all, and of a day in between that was not delivered, what the one before it
 
 To deliver a day is to say anew what holds from that day up to the next day delivered, and only of the NPIs of which
 something else held then: what held there is cut out, what holds is put in, and neighbours with the same version become
-one. That is all, for a new day, one between others and one that is repaired.
+one. That is all, for a new day, one between others and one that is repaired. What a version holds is the same wherever
+it holds; so a delivery that is made again replaces it there too, whatever became of it in the database.
 Not here: the rows themselves (``relational``), and that all of it is one transaction (``sink``).
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,11 +31,11 @@ def holds_on(history: sa.FromClause, day: dt.date) -> sa.ColumnElement[bool]:
 def note_affected(connection: sa.Connection, tables: Tables, day: dt.date) -> None:
     """Fill ``affected`` from ``listed``: the NPIs of which the history says something else on ``day``."""
     history, listed = tables.history, tables.listed
-    is_known_so = sa.exists().where(
-        history.c.npi == listed.c.npi, holds_on(history, day), history.c.version == listed.c.version
-    )
+    of_npi = sa.exists().where(history.c.npi == listed.c.npi, holds_on(history, day))
+    is_known_so = of_npi.where(history.c.version == listed.c.version)
+    is_known_otherwise = of_npi.where(history.c.version != listed.c.version)
     is_listed = sa.exists().where(listed.c.npi == history.c.npi)
-    otherwise = sa.select(listed.c.npi).where(~is_known_so)
+    otherwise = sa.select(listed.c.npi).where(sa.or_(~is_known_so, is_known_otherwise))
     gone = sa.select(history.c.npi).where(holds_on(history, day), ~is_listed)
     connection.execute(tables.affected.insert().from_select(["npi"], sa.union_all(otherwise, gone)))
 
@@ -85,6 +87,25 @@ def join_neighbours(connection: sa.Connection, tables: Tables, day: dt.date, fol
     connection.execute(
         history.delete().where(history.c.valid_from == day, is_affected, sa.exists().where(is_same(one), is_longer))
     )
+
+
+def take_out_listed(connection: sa.Connection, tables: Tables) -> list[tuple[Any, ...]]:
+    """Take every version that is listed out of the history; of each: npi, valid_from, valid_to, outcome, version.
+
+    All NPIs that are listed are affected then.
+    """
+    history, listed = tables.history, tables.listed
+
+    def is_listed(rows: sa.FromClause) -> sa.ColumnElement[bool]:
+        return sa.exists().where(listed.c.npi == rows.c.npi, listed.c.version == rows.c.version)
+
+    columns = (history.c.npi, history.c.valid_from, history.c.valid_to, history.c.outcome, history.c.version)
+    taken = [tuple(row) for row in connection.execute(sa.select(*columns).where(is_listed(history)))]
+    for rows in (history, *tables.list_history.values()):
+        connection.execute(rows.delete().where(is_listed(rows)))
+    connection.execute(tables.affected.delete())
+    connection.execute(tables.affected.insert().from_select(["npi"], sa.select(listed.c.npi)))
+    return taken
 
 
 def drop_unused_lists(connection: sa.Connection, tables: Tables) -> None:

@@ -158,7 +158,7 @@ def tables_in(schema: str | None) -> Tables:
     )
 
 
-def _temporary(name: str, *columns: sa.Column[str]) -> sa.Table:
+def _temporary(name: str, *columns: sa.Column[Any]) -> sa.Table:
     return sa.Table(
         name, sa.MetaData(), sa.Column("npi", sa.String, primary_key=True), *columns, prefixes=["TEMPORARY"]
     )

@@ -27,7 +27,7 @@ PARTITION_TAG = "dagster/partition"
 SCHEDULE_TAG = "dagster/schedule_name"
 
 # A run that is only made is submitted within the second by whoever made it, or made again after a crash.
-_IN_FLIGHT = frozenset(
+IN_FLIGHT = frozenset(
     {
         dg.DagsterRunStatus.QUEUED,
         dg.DagsterRunStatus.STARTING,
@@ -75,7 +75,7 @@ def runs_of_days(instance: dg.DagsterInstance, days: Collection[dt.date], schedu
 def _day_runs(runs: list[dg.DagsterRun], *, is_to_come: bool, schedule: str) -> DayRuns:
     return DayRuns(
         last=_last_to_publish(runs),
-        in_flight=is_to_come or any(run.status in _IN_FLIGHT for run in runs),
+        in_flight=is_to_come or any(run.status in IN_FLIGHT for run in runs),
         failed_tries=sum(_is_failed_try(run, schedule) for run in runs),
     )
 
