@@ -13,6 +13,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from botocore.loaders import JSONFileLoader
 
 from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
@@ -60,6 +62,23 @@ def _models_of_s3_are_read_once() -> Iterator[None]:
     read = functools.cache(functools.partial(JSONFileLoader._load_file, JSONFileLoader()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "_load_file", lambda _self, path, open_method: read(path, open_method))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_of_dagster_are_read_once() -> Iterator[None]:
+    """Each database reads all of them when it is made, and each run has one: most of what its making takes."""
+    read: dict[str | None, ScriptDirectory] = {}
+    from_config = ScriptDirectory.from_config
+
+    def from_config_once(config: Config) -> ScriptDirectory:
+        location = config.get_main_option("script_location")
+        if location not in read:
+            read[location] = from_config(config)
+        return read[location]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config_once)
         yield
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner, Result
 
+from npi_pipeline.cli.commands import main
 from npi_pipeline.orchestration.build import build_definitions
 from npi_pipeline.orchestration.checks import asset_checks
 from npi_pipeline.outcomes import Outcome
@@ -222,11 +224,10 @@ def test_the_command_line_runs_a_day_with_settings_from_the_environment_alone(
         }
     )
 
-    def npi_pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from npi_pipeline.cli.commands import main; main()", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    ran = npi_pipeline("run", "--date", str(DAY), "--json")
+    command = [sys.executable, "-c", "from npi_pipeline.cli.commands import main; main()"]
+    ran = subprocess.run(
+        [*command, "run", "--date", str(DAY), "--json"], env=environment, capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     report = json.loads(ran.stdout)
     assert (report["ok"], report["state"], report["npis"]) == (True, "complete", len(NPIS) + len(BAD_LINES))
@@ -236,15 +237,18 @@ def test_the_command_line_runs_a_day_with_settings_from_the_environment_alone(
         assert run is not None
         assert (run.job_name, run.tags["dagster/partition"]) == ("npi_daily", str(DAY))
 
+    def npi_pipeline(*arguments: str) -> Result:
+        return CliRunner(env=environment).invoke(main, arguments)
+
     days = json.loads(npi_pipeline("status", "--json").stdout)
     assert {day["day"]: day["state"] for day in days}[str(DAY)] == "complete"
 
     missing = npi_pipeline("run", "--date", "2026-11-02")
-    assert missing.returncode == 1
+    assert missing.exit_code == 1
     assert f"s3://{bucket}/lists/2026-11-02.txt" in missing.stdout
 
     before = npi_pipeline("run", "--date", "2026-10-31")
-    assert before.returncode == 2
+    assert before.exit_code == 2
     assert "NPI_START_DATE" in before.stderr
 
 
