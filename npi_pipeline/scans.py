@@ -26,12 +26,13 @@ from npi_pipeline.days.paths import JOURNAL_NAME, journal_folder
 from npi_pipeline.journal import SCHEMA as JOURNAL_SCHEMA
 from npi_pipeline.journal import load_compacted_journal
 from npi_pipeline.providers.kept_table import read_kept_table
+from npi_pipeline.providers.provider_table import ProviderTable
 from npi_pipeline.registries import FORMATS
-from npi_pipeline.schema.columns import COLUMN_TYPES, ColumnType, file_columns, record_columns
+from npi_pipeline.schema.columns import COLUMN_TYPES, ColumnType, TableLayout, file_columns, record_columns
 from npi_pipeline.schema.json_paths import STATES, UNRECOGNISED_STATES
 from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.engines import polars_options
 from npi_pipeline.storage.open_root import open_data_root
-from npi_pipeline.storage.s3 import S3Root
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,11 @@ def provider_schema(format_name: str = "nppes") -> pl.Schema:
     layout = FORMATS[format_name].layout
     if not layout.declared:
         raise ValueError(f"the registry format {format_name} has no declared schema")
+    return declared_schema(layout)
+
+
+def declared_schema(layout: TableLayout) -> pl.Schema:
+    """The schema of the provider table of a format whose ``layout`` is declared."""
     plain = {column.name: _TYPES[column.type] for column in file_columns(record_columns(layout, {}))}
     unknown_fields = plain.popitem()
     lists: dict[str, pl.DataType] = {
@@ -154,10 +160,15 @@ def _providers_of_day(root: DataRoot, day: dt.date) -> pl.LazyFrame:
     # Only a declared format has lists, and then each of its parts has all columns.
     if kept.table.widths:
         return _scan_parquet(root, paths) if paths else pl.LazyFrame(schema=provider_schema())
-    # Else a part has the columns that its records need. What they hold is text, as JSON writes it.
-    plain: dict[str, pl.DataType] = {column.name: pl.String() for column in kept.table.columns}
-    schema = pl.Schema(plain | {"fetched_on": pl.Date()} | _OF_THE_TABLE_ALONE)
+    # Else a part has the columns that its records need.
+    schema = undeclared_schema(kept.table)
     return _scan_parquet(root, paths, schema=schema, missing_columns="insert") if paths else pl.LazyFrame(schema=schema)
+
+
+def undeclared_schema(table: ProviderTable) -> pl.Schema:
+    """The schema of a day's ``table`` of an undeclared format: what its columns hold is text, as JSON writes it."""
+    plain: dict[str, pl.DataType] = {column.name: pl.String() for column in table.columns}
+    return pl.Schema(plain | {"fetched_on": pl.Date()} | _OF_THE_TABLE_ALONE)
 
 
 def _outcomes_of_day(root: DataRoot, day: dt.date) -> pl.LazyFrame:
@@ -174,7 +185,7 @@ def _changes_of_day(root: DataRoot, day: dt.date) -> pl.LazyFrame:
         root.uri(kept.path),
         schema={column.name: pl.String() for column in CHANGE_COLUMNS},
         empty_string_is_null=False,
-        **_cloud(root),
+        **polars_options(root),
     )
     other = kept.compared_with.day if kept.compared_with else None
     return frame.with_columns(compared_with=pl.lit(other, dtype=pl.Date()))
@@ -183,19 +194,4 @@ def _changes_of_day(root: DataRoot, day: dt.date) -> pl.LazyFrame:
 def _scan_parquet(root: DataRoot, paths: Iterable[str], **options: Any) -> pl.LazyFrame:
     # The folder is called day=...: the column is put in by ``_scan``, the same for every table.
     files = [root.uri(path) for path in paths]
-    return pl.scan_parquet(files, glob=False, hive_partitioning=False, **options, **_cloud(root))
-
-
-def _cloud(root: DataRoot) -> dict[str, Any]:
-    """How polars gets to a root on S3: the place that the project's own client goes to, and boto3's credentials."""
-    if not isinstance(root, S3Root):
-        return {}
-    place = root.client.meta
-    return {
-        "storage_options": {
-            "aws_endpoint_url": place.endpoint_url,
-            "aws_region": place.region_name,
-            "aws_allow_http": "true",
-        },
-        "credential_provider": pl.CredentialProviderAWS(),
-    }
+    return pl.scan_parquet(files, glob=False, hive_partitioning=False, **options, **polars_options(root))

@@ -19,6 +19,8 @@ from npi_pipeline import clock
 from npi_pipeline.errors import PipelineError
 
 CHUNK_BYTES = 1 << 20
+DATA_ROOT = "NPI_DATA_ROOT"
+"""The setting that names a root, unless it is another's."""
 
 # A name that begins with a dot is the root's own business (unfinished files): never a caller's, never listed.
 _SAFE_PATH = re.compile(r"[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*(/[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*)*")

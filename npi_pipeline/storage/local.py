@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from npi_pipeline.storage.data_root import (
     CHUNK_BYTES,
+    DATA_ROOT,
     HeldLock,
     LockedError,
     StorageError,
@@ -46,10 +47,11 @@ _REMEDIES = {
 
 
 class LocalRoot:
-    """Files below the folder ``folder``."""
+    """Files below the folder ``folder``, which ``setting`` names."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, setting: str = DATA_ROOT) -> None:
         self.folder = folder.expanduser().absolute()
+        self._setting = setting
         self._swept: set[Path] = set()
 
     def uri(self, path: str = "") -> str:
@@ -256,7 +258,7 @@ class LocalRoot:
             remedy = f"{in_the_way} is no folder; move it away"
         return StorageError(
             f"cannot {doing} {self.uri(path)}: {error.strerror or error}; {remedy}, "
-            "or set NPI_DATA_ROOT to another place"
+            f"or set {self._setting} to another place"
         )
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from npi_pipeline.settings import SettingsError
 from npi_pipeline.storage.data_root import (
     CHUNK_BYTES,
+    DATA_ROOT,
     HeldLock,
     LockedError,
     StorageError,
@@ -45,7 +46,7 @@ _ATTEMPTS = 10
 _THREADS = 8
 _DELETES_A_REQUEST = 1_000
 
-_USE = Use("NPI_DATA_ROOT", "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket")
+_PERMISSIONS = "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
 # 412: it is another object by now; 409: another write is under way; 404: there is none to replace.
 _CONFLICT = 409
 _CONDITION_BROKEN = {404, _CONFLICT, 412}
@@ -54,13 +55,17 @@ _MAX_OVERTAKEN = 3
 
 
 class S3Root:
-    """Objects below ``prefix`` in ``bucket``. Making one reads no network; the client is made at first use."""
+    """Objects below ``prefix`` in ``bucket``, which ``setting`` names.
 
-    def __init__(self, bucket: str, prefix: str = "") -> None:
+    Making one reads no network; the client is made at first use.
+    """
+
+    def __init__(self, bucket: str, prefix: str = "", setting: str = DATA_ROOT) -> None:
         if not bucket:
-            raise SettingsError("NPI_DATA_ROOT names no bucket: write it as s3://bucket/prefix")
+            raise SettingsError(f"{setting} names no bucket: write it as s3://bucket/prefix")
         self.bucket = bucket
         self.prefix = prefix.strip("/")
+        self.use = Use(setting, _PERMISSIONS)
         self._making_client = threading.Lock()
 
     @functools.cached_property
@@ -179,7 +184,7 @@ class S3Root:
                 told: Any = {"Error": error}
                 refusal = ClientError(told, "DeleteObjects")
                 raise StorageError(
-                    f"cannot delete s3://{self.bucket}/{error.get('Key')}: {explain(refusal, _USE)}",
+                    f"cannot delete s3://{self.bucket}/{error.get('Key')}: {explain(refusal, self.use)}",
                     retryable=error.get("Code") != "AccessDenied",
                 )
 
@@ -282,7 +287,8 @@ class S3Root:
             error = self._in_words(path, error)
         if isinstance(error, ClientError) and code_of(error) == "NoSuchKey":
             return FileNotFoundError(f"there is no {self.uri(path)}")
-        return StorageError(f"cannot {doing} {self.uri(path)}: {explain(error, _USE)}", retryable=is_retryable(error))
+        line = f"cannot {doing} {self.uri(path)}: {explain(error, self.use)}"
+        return StorageError(line, retryable=is_retryable(error))
 
     def _in_words(self, path: str, error: ClientError) -> Exception:
         """Why a HEAD, by which a transfer begins, is refused: its answer has no words, so the same is asked by GET."""

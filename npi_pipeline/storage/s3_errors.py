@@ -65,7 +65,7 @@ def _answer_explained(error: ClientError, use: Use) -> str:
     if is_wordless(error):
         return _wordless_explained(error)
     code = code_of(error)
-    message = _on_one_line(error.response["Error"].get("Message", ""))
+    message = on_one_line(error.response["Error"].get("Message", ""))
     remedy = _REMEDIES.get(code, _KMS if code.startswith("KMS.") else _DEFAULT)
     said = f"{code}: {message}" if message else code
     return f"S3 says {said.rstrip('.')}; {remedy(error, use) if callable(remedy) else _filled_in(remedy, use)}"
@@ -77,7 +77,7 @@ def _wordless_explained(error: ClientError) -> str:
     status = f"HTTP {answer.get('HTTPStatusCode', '')} {error.response.get('Error', {}).get('Message', '')}".rstrip()
     if _REQUEST_ID in headers:
         return f"S3 answers {status} and says no more; correct AWS_PROFILE or AWS_ACCESS_KEY_ID, or AWS_DEFAULT_REGION"
-    server = _on_one_line(headers.get("server", ""))
+    server = on_one_line(headers.get("server", ""))
     who = f"{server}, which is no S3," if server else "somebody who is no S3"
     return (
         f"{who} answers {status}; a proxy, a firewall or another server stands between: "
@@ -225,7 +225,7 @@ def _own_words(error: BaseException) -> str:
     from botocore.exceptions import ParamValidationError
 
     # Its report is about patterns.
-    return "botocore refuses the name" if isinstance(error, ParamValidationError) else _on_one_line(str(error))
+    return "botocore refuses the name" if isinstance(error, ParamValidationError) else on_one_line(str(error))
 
 
 def _filled_in(remedy: str, use: Use) -> str:
@@ -233,7 +233,7 @@ def _filled_in(remedy: str, use: Use) -> str:
     return remedy.format(**names)
 
 
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
     """On one line, of bounded length, without the name and password that a URL may hold."""
     line = _USER_IN_URL.sub("//", " ".join(text.split()))
     shown = "".join(character for character in line if character.isprintable())

@@ -1,0 +1,150 @@
+"""Lakes of either kind, in a folder and on S3: they hold what was known, whatever the order of deliveries."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npi_pipeline.changes.find_changes import find_changes
+from npi_pipeline.delivery import delta
+from npi_pipeline.delivery.deliver import deliver
+from npi_pipeline.delivery.destinations import sink_of
+from npi_pipeline.delivery.published_day import open_published_day
+from npi_pipeline.delivery.sink import DeliveryError
+from npi_pipeline.settings import SettingsError, SinkUrl
+from npi_pipeline.settings.deliveries import sink_urls
+from npi_pipeline.storage.data_root import StoredFile
+from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline.testing.s3 import LocalS3
+from npi_pipeline_tests.complete_days import complete
+from npi_pipeline_tests.delivery.days_to_deliver import FILES, FIRST_DAY, World, make_day
+from npi_pipeline_tests.delivery.lake_truth import assert_lake_holds, assert_proven, rows_of
+from npi_pipeline_tests.lossy_proxy import lossy_proxy
+
+SCHEMES = ["parquet", "delta"]
+
+
+@pytest.fixture(params=[f"{scheme}{place}" for scheme in SCHEMES for place in ("", "+s3")])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> SinkUrl:
+    """A fresh lake of each kind in each place."""
+    on_s3 = request.param.endswith("+s3")
+    place = f"{request.getfixturevalue('bucket')}/some/prefix" if on_s3 else f"{tmp_path}/lake"
+    (sink,) = sink_urls(f"lake={request.param}://{place}")
+    return sink
+
+
+def test_days_a_repair_and_a_late_day_leave_what_was_known(
+    world: World, thirty_days: LocalRoot, lake: SinkUrl, tmp_path: Path
+) -> None:
+    root = thirty_days
+    late, repaired, after = world.days[4], world.days[11], world.days[12]
+    # All thirty in a folder; on S3 those around the two that matter.
+    days = [late, *world.days[10:13]] if lake.scheme.endswith("+s3") else world.days
+    delivered = {day: world.of_day[day] for day in days if day != late}
+    for day in delivered:
+        deliver(root, FILES, day, sink_of(lake))
+    delivered[repaired] = world.repaired(repaired, seed=1)
+    make_day(root, repaired, delivered[repaired])
+    # The changes of the day after are other ones too.
+    assert [day for day in delivered if not deliver(root, FILES, day, sink_of(lake)).is_unchanged] == [repaired, after]
+    delivered[late] = world.of_day[late]
+    deliver(root, FILES, late, sink_of(lake))
+    assert_lake_holds(lake, root, delivered, tmp_path)
+    assert_proven(lake, root, late, repaired, days[-1])
+    before = files_in(lake)
+    assert deliver(root, FILES, late, sink_of(lake)).is_unchanged
+    assert files_in(lake) == before
+    assert not deliver(root, FILES, late, sink_of(lake), again=True).is_unchanged
+    assert_lake_holds(lake, root, delivered, tmp_path)
+
+
+def test_what_is_missing_or_too_much_or_another_days_in_the_lake_is_noticed(
+    world: World, thirty_days: LocalRoot, lake: SinkUrl
+) -> None:
+    root, day = thirty_days, world.days[1]
+    sink = sink_of(lake)
+    published = open_published_day(root, FILES, day)
+    assert {finding.holds for _, finding in sink.findings(published)} == {False}
+    for each in world.days[:2]:
+        deliver(root, FILES, each, sink)
+    assert_proven(lake, root, day)
+    make_day(root, day, world.repaired(day, seed=2))
+    anew = open_published_day(root, FILES, day)
+    for claim, finding in sink.findings(anew):
+        assert not finding.holds, claim
+        assert "deliver" in finding.line
+
+
+def test_a_lake_that_cannot_be_reached_is_told_on_one_line_and_the_day_can_be_delivered_later(
+    world: World, thirty_days: LocalRoot, s3: LocalS3, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("npi_pipeline.storage.s3._ATTEMPTS", 1)
+    monkeypatch.setitem(delta._PATIENCE, "max_retries", "0")
+    root, (first, second) = thirty_days, world.days[:2]
+    for scheme in SCHEMES:
+        (lake,) = sink_urls(f"lake={scheme}+s3://{bucket}/{scheme}")
+        deliver(root, FILES, first, sink_of(lake))
+        with lossy_proxy(s3.port) as proxy, monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint_url)
+            # After some requests have come through, no more does.
+            proxy.lose["PUT"].extend([""] * 3 + ["refused"] * 10_000)
+            with pytest.raises(DeliveryError) as refused:
+                deliver(root, FILES, second, sink_of(lake))
+        assert refused.value.retryable
+        assert "\n" not in str(refused.value)
+        assert list(sink_of(lake).receipts()) == [first]
+        deliver(root, FILES, second, sink_of(lake))
+        assert_proven(lake, root, first, second)
+        assert_lake_holds(lake, root, {day: world.of_day[day] for day in (first, second)}, tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+            with pytest.raises(DeliveryError, match="AWS_ENDPOINT_URL_S3"):
+                sink_of(lake).receipts()
+
+
+def test_a_schema_that_grows_stops_no_delivery(lake: SinkUrl, tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path / "root")
+    npi = "1000000004"
+    days = [FIRST_DAY + dt.timedelta(days=number) for number in range(3)]
+    grown: list[dict[str, Any]] = [
+        {"name": "A"},
+        {"name": "A", "new": {"field": "x", "a b": 1}, "list": ["one"]},
+        {"list": ["one", "two"]},
+    ]
+    for day, record in zip(days, grown, strict=True):
+        complete(
+            root,
+            day,
+            {npi: json.dumps(record | {"affiliatedPractices": {"items": None}})},
+            FILES,
+            format_name="affiliated_practices",
+        )
+        find_changes(root, day, FILES)
+        deliver(root, FILES, day, sink_of(lake))
+    assert_proven(lake, root, *days)
+    read = rows_of(lake, "providers", tmp_path).sort("day")
+    assert read["new.field"].to_list() == [None, "x", None]
+    assert read['new["a b"]'].to_list() == [None, "1", None]
+    assert read["list[1]"].to_list() == [None, None, "two"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_url_that_holds_more_than_a_place_is_refused_without_a_word_of_it(scheme: str) -> None:
+    for url in (
+        f"{scheme}+s3://key:secret@bucket/x",
+        f"{scheme}:///lake?key=secret",
+        f"{scheme}://",
+        f"{scheme}+s3://",
+    ):
+        (sink,) = sink_urls(f"lake={url}")
+        with pytest.raises(SettingsError, match="the URL of the sink lake") as refused:
+            sink_of(sink)
+        assert "secret" not in str(refused.value)
+
+
+def files_in(lake: SinkUrl) -> list[StoredFile]:
+    return sink_of(lake).root.list("")  # type: ignore[attr-defined, no-any-return]
