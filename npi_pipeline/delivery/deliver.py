@@ -20,11 +20,16 @@ WAIT_SECONDS = 600.0
 
 @dataclasses.dataclass(frozen=True)
 class Delivery:
-    """What came of a delivery. ``is_unchanged``: the sink held this publication already, and was left as it is."""
+    """What came of a delivery.
+
+    ``is_unchanged``: the sink held this publication already, and was left as it is. ``without_column`` are fields, and
+    lists with more items than columns, of which something is in ``unknown_fields``.
+    """
 
     receipt: Receipt
     is_unchanged: bool
     seconds: float
+    without_column: tuple[str, ...] = ()
 
 
 def deliver(
@@ -53,7 +58,13 @@ def deliver(
             published.ensure_current()
 
         receipt = sink.deliver(published, ensure_current)
-        return Delivery(receipt, is_unchanged=False, seconds=time.monotonic() - started)
+        table = published.table.table
+        return Delivery(
+            receipt,
+            is_unchanged=False,
+            seconds=time.monotonic() - started,
+            without_column=tuple(noticed.what for noticed in (*table.unknown_fields, *table.beyond_width)),
+        )
 
 
 @contextlib.contextmanager

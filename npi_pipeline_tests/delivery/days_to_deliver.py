@@ -29,6 +29,7 @@ class World:
 
     def __init__(self, npis: int = 60, days: int = 30, seed: int = 0) -> None:
         self.days = [FIRST_DAY + dt.timedelta(days=number) for number in range(days)]
+        self.seed = seed
         self.of_day: dict[dt.date, Outcomes] = {}
         rng = random.Random(seed)
         found = [npi for npi in npi_numbers(npis * 2, seed) if outcome_of(npi, seed) is Outcome.found][:npis]
@@ -45,13 +46,15 @@ class World:
         gone = rng.choice(sorted(known))
         del known[gone]
         for _ in range(5):
-            _one_night(known, [gone], rng, seed)
+            _one_night(known, [gone], rng, self.seed)
         return dict(sorted(known.items()))
 
 
-def make_day(root: DataRoot, day: dt.date, outcomes: Outcomes, files: FileSettings = FILES) -> None:
+def make_day(
+    root: DataRoot, day: dt.date, outcomes: Outcomes, files: FileSettings = FILES, *, format_name: str = "nppes"
+) -> None:
     """Make ``day`` complete, with its changes, as a run of it does."""
-    complete(root, day, outcomes, files)
+    complete(root, day, outcomes, files, format_name=format_name)
     find_changes(root, day, files)
 
 

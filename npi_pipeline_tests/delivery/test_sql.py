@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
+import random
+import signal
+import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +17,19 @@ import pytest
 from npi_pipeline.delivery.deliver import deliver
 from npi_pipeline.delivery.destinations import sink_of
 from npi_pipeline.delivery.published_day import open_published_day
+from npi_pipeline.delivery.sink import DeliveryError
+from npi_pipeline.outcomes import Outcome
 from npi_pipeline.settings import SinkUrl
 from npi_pipeline.settings.deliveries import sink_urls
 from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline_tests.complete_days import Outcomes
 from npi_pipeline_tests.delivery.days_to_deliver import FILES, World, make_day
 from npi_pipeline_tests.delivery.postgresql import postgresql_server
+from npi_pipeline_tests.delivery.sql_kills import COMMIT, deliver_and_die
 from npi_pipeline_tests.delivery.sql_truth import Reader, assert_holds
+from npi_pipeline_tests.delivery.vanishing_proxy import vanishing_proxy
+from npi_pipeline_tests.flattened import nppes_body
+from npi_pipeline_tests.sudden_death import running
 
 _schemas = itertools.count()
 
@@ -66,3 +78,144 @@ def test_thirty_days_a_repair_and_a_late_day_leave_the_newest_day_and_the_whole_
     assert_holds(reader, delivered)
     for day in (late, repaired, world.days[-1]):
         assert_proven(root, sink_url, day)
+
+
+def test_the_same_publication_is_delivered_once_and_again_only_when_it_is_asked_for(
+    world: World, thirty_days: LocalRoot, sink_url: SinkUrl
+) -> None:
+    first, second = world.days[:2]
+    for day in (first, second):
+        deliver(thirty_days, FILES, day, sink_of(sink_url))
+    assert deliver(thirty_days, FILES, first, sink_of(sink_url)).is_unchanged
+    for day in (first, second):
+        assert not deliver(thirty_days, FILES, day, sink_of(sink_url), again=True).is_unchanged
+    assert_holds(Reader(sink_url), {day: world.of_day[day] for day in (first, second)})
+
+
+# Statement by statement in the benchmark delivery_kills; here, the first, the last and one of those between.
+@pytest.mark.parametrize("before", [0, 60, COMMIT])
+def test_a_delivery_that_is_killed_is_not_there_at_all_and_is_repeated_by_the_next(
+    world: World, thirty_days: LocalRoot, sink_url: SinkUrl, before: int
+) -> None:
+    first, second = world.days[:2]
+    deliver(thirty_days, FILES, first, sink_of(sink_url))
+    with running(deliver_and_die, Path(thirty_days.uri()), second, sink_url, before) as process:
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert set(sink_of(sink_url).receipts()) == {first}
+    assert_holds(Reader(sink_url), {first: world.of_day[first]})
+    deliver(thirty_days, FILES, second, sink_of(sink_url))
+    assert_holds(Reader(sink_url), {day: world.of_day[day] for day in (first, second)})
+    assert_proven(thirty_days, sink_url, second)
+
+
+def test_a_database_that_vanishes_in_mid_delivery_is_told_in_one_line_and_delivered_to_when_it_is_back(
+    world: World, thirty_days: LocalRoot, postgresql_url: str
+) -> None:
+    first = world.days[0]
+    host = postgresql_url.partition("@")[2].partition("/")[0]
+    schema = f"npi_{next(_schemas)}"
+    (direct,) = sink_urls(f"{postgresql_url}?schema={schema}")
+    with vanishing_proxy(int(host.rpartition(":")[2])) as proxy:
+        (by_proxy,) = sink_urls(f"{postgresql_url.replace(host, f'127.0.0.1:{proxy.port}')}?schema={schema}")
+        for sent in (0, 20_000, 60_000):
+            proxy.vanish_after(sent)
+            with pytest.raises(DeliveryError, match=r"the sink postgresql \(postgresql at 127.*\) says: Oper") as told:
+                deliver(thirty_days, FILES, first, sink_of(by_proxy))
+            assert told.value.retryable
+            assert "\n" not in str(told.value)
+            assert "secret" not in str(told.value)
+            assert sink_of(direct).receipts() == {}
+        proxy.vanish_after(None)
+        deliver(thirty_days, FILES, first, sink_of(by_proxy))
+    assert_holds(Reader(direct), {first: world.of_day[first]})
+
+
+def test_a_schema_that_grows_does_not_stop_a_delivery(tmp_path: Path, sink_url: SinkUrl) -> None:
+    root = LocalRoot(tmp_path / "root")
+    npi, day = "1000000004", dt.date(2026, 11, 23)
+    known = [
+        nppes_body(npi),
+        nppes_body(npi, basic={"new_field": 1}),
+        nppes_body(npi, basic={"new_field": 1}, taxonomies=[{"code": f"{number}"} for number in range(20)]),
+    ]
+    done = []
+    for number, body in enumerate(known):
+        make_day(root, day + dt.timedelta(days=number), {npi: body})
+        done.append(deliver(root, FILES, day + dt.timedelta(days=number), sink_of(sink_url)))
+    assert [delivery.without_column for delivery in done] == [
+        (),
+        ("basic.new_field",),
+        ("basic.new_field", "taxonomies"),
+    ]
+    history = Reader(sink_url).rows("select unknown_fields from providers_history order by valid_from")
+    assert [json.loads(cell or "{}") for (cell,) in history[:2]] == [{}, {"basic.new_field": 1}]
+    assert Reader(sink_url).rows("select max(position) from provider_taxonomies") == [(14,)]
+    assert all(f'"{number}"' in history[2][0] for number in range(15, 20))
+
+
+def test_a_column_that_a_later_release_adds_is_added_and_makes_no_new_versions(
+    world: World, thirty_days: LocalRoot, tmp_path: Path
+) -> None:
+    (sink_url,) = sink_urls(f"sqlite:///{tmp_path}/delivered.db")
+    first, second = world.days[:2]
+    deliver(thirty_days, FILES, first, sink_of(sink_url))
+    with sqlite3.connect(tmp_path / "delivered.db") as connection:
+        for table in ("providers", "providers_history"):
+            connection.execute(f"alter table {table} drop column reactivation_date")
+    deliver(thirty_days, FILES, second, sink_of(sink_url))
+    assert_holds(Reader(sink_url), {day: world.of_day[day] for day in (first, second)})
+    assert_proven(thirty_days, sink_url, second)
+
+
+def test_a_format_without_declared_columns_is_delivered_value_by_value(tmp_path: Path, sink_url: SinkUrl) -> None:
+    root = LocalRoot(tmp_path / "root")
+    day = dt.date(2026, 11, 23)
+    body = json.dumps({"affiliatedPractices": [{"address": {"state": "CA"}, "name": "A"}], "active": True})
+    outcomes = {"1000000004": body, "1000000012": Outcome.not_found}
+    make_day(root, day, outcomes, format_name="affiliated_practices")
+    deliver(root, FILES, day, sink_of(sink_url))
+    assert Reader(sink_url).rows("select npi, field, value from provider_fields order by field") == [
+        ("1000000004", "active", "true"),
+        ("1000000004", "affiliatedPractices[0].address.state", "CA"),
+        ("1000000004", "affiliatedPractices[0].name", "A"),
+    ]
+    assert_proven(root, sink_url, day)
+
+
+def test_days_in_any_order_with_repairs_between_leave_the_same_history(tmp_path: Path, world: World) -> None:
+    """Many orders, on the database that is the cheapest; seeds that no other test has."""
+    days = world.days[:7]
+    for seed in range(100, 104):
+        rng = random.Random(seed)
+        root = LocalRoot(tmp_path / str(seed) / "root")
+        (sink_url,) = sink_urls(f"sqlite:///{tmp_path}/{seed}/delivered.db")
+        delivered: dict[dt.date, Outcomes] = {}
+        for day in (*rng.sample(days, len(days)), *rng.choices(days, k=3)):
+            delivered[day] = world.repaired(day, seed) if day in delivered else world.of_day[day]
+            make_day(root, day, delivered[day])
+            deliver(root, FILES, day, sink_of(sink_url))
+            assert_holds(Reader(sink_url), delivered)
+            assert_proven(root, sink_url, day)
+
+
+def test_a_database_that_is_not_there_and_a_url_that_is_none_are_one_line_without_the_password(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (sink_url,) = sink_urls(f"postgresql://me:5ecret@127.0.0.1:{port}/npi")
+    with pytest.raises(DeliveryError, match=f"postgresql at 127.0.0.1:{port}/npi.*refused") as told:
+        sink_of(sink_url).receipts()
+    assert told.value.retryable
+    assert "5ecret" not in str(told.value)
+    (sink_url,) = sink_urls("postgresql://me:5ecret@h:port/npi")
+    with pytest.raises(ValueError, match="the URL of the sink postgresql cannot be read") as refused:
+        sink_of(sink_url)
+    assert "5ecret" not in str(refused.value)
+
+
+def test_to_ask_for_receipts_makes_no_database(tmp_path: Path) -> None:
+    for scheme in ("duckdb", "sqlite"):
+        (sink_url,) = sink_urls(f"{scheme}:///{tmp_path}/{scheme}.db")
+        assert sink_of(sink_url).receipts() == {}
+    assert list(tmp_path.iterdir()) == []

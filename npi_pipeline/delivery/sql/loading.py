@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import TypeAlias
 
 import polars as pl
 import sqlalchemy as sa
 
+Load: TypeAlias = Callable[[sa.Connection, sa.Table, pl.DataFrame], None]
 _MOMENT = "%Y-%m-%d %H:%M:%S%.6f"
 
 
@@ -15,7 +17,7 @@ def load(connection: sa.Connection, table: sa.Table, rows: pl.DataFrame) -> None
     """Append ``rows``, whose columns are some of the table's; the others are null."""
     if rows.is_empty():
         return
-    _LOADERS.get(connection.dialect.name, _load_row_by_row)(connection, table, rows)
+    LOADERS.get(connection.dialect.name, _load_row_by_row)(connection, table, rows)
 
 
 def _load_into_postgresql(connection: sa.Connection, table: sa.Table, rows: pl.DataFrame) -> None:
@@ -60,7 +62,7 @@ def _load_row_by_row(connection: sa.Connection, table: sa.Table, rows: pl.DataFr
     connection.execute(table.insert(), rows.to_dicts())
 
 
-_LOADERS: dict[str, Callable[[sa.Connection, sa.Table, pl.DataFrame], None]] = {
+LOADERS: dict[str, Load] = {
     "postgresql": _load_into_postgresql,
     "duckdb": _load_into_duckdb,
     "sqlite": _load_into_sqlite,

@@ -24,6 +24,8 @@ PUBLICATION = "publication"
 # For what passes in seconds. A sink that stays away is asked again by the sensor, after a quarter of an hour at first.
 _RETRIES = dg.RetryPolicy(max_retries=1, delay=5, jitter=dg.Jitter.FULL)
 
+_SHOWN_FIELDS = 10
+
 _DESCRIPTION = """The published day in the sink `{name}`: providers, outcomes and changes. The sink itself keeps a
 *receipt* of the publication that it holds.
 
@@ -64,6 +66,10 @@ def delivery_asset(sink: SinkUrl, days: dg.DailyPartitionsDefinition) -> dg.Asse
             target = sink_of(sink)
             done = deliver(day_storage.open(), day_storage, day, target, again=again)
         context.log.info(_line(day, target.name, done))
+        if done.without_column:
+            context.log.warning(
+                f"no column holds {', '.join(done.without_column[:_SHOWN_FIELDS])}: delivered in unknown_fields"
+            )
         return dg.MaterializeResult(metadata={"where": target.place, **_metadata(done)})
 
     return delivery
