@@ -24,6 +24,7 @@ from npi_pipeline_tests.complete_days import complete
 from npi_pipeline_tests.delivery.days_to_deliver import FILES, FIRST_DAY, World, make_day
 from npi_pipeline_tests.delivery.lake_truth import assert_lake_holds, assert_proven, rows_of
 from npi_pipeline_tests.lossy_proxy import lossy_proxy
+from npi_pipeline_tests.sudden_death import running
 
 SCHEMES = ["parquet", "delta"]
 
@@ -130,6 +131,38 @@ def test_a_schema_that_grows_stops_no_delivery(lake: SinkUrl, tmp_path: Path) ->
     assert read["new.field"].to_list() == [None, "x", None]
     assert read['new["a b"]'].to_list() == [None, "1", None]
     assert read["list[1]"].to_list() == [None, None, "two"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_delivery_that_is_killed_leaves_no_false_receipt_and_is_put_right_by_the_next(
+    world: World, thirty_days: LocalRoot, scheme: str, tmp_path: Path
+) -> None:
+    root, (first, second) = thirty_days, world.days[:2]
+    (lake,) = sink_urls(f"lake={scheme}://{tmp_path}/lake")
+    for day in (first, second):
+        deliver(root, FILES, day, sink_of(lake))
+    killed = 0
+    for seed, new_files in enumerate((1, 14, 26), start=1):
+        known = world.repaired(second, seed)
+        make_day(root, second, known)
+        there = {file.path for file in files_in(lake)}
+        with running(deliver_in_a_process, root.folder, lake, second) as process:
+            while process.is_alive() and len({file.path for file in files_in(lake)} - there) < new_files:
+                process.join(0.01)
+            process.kill()
+            process.join()
+            killed += process.exitcode != 0
+        receipt = sink_of(lake).receipts().get(second)
+        if receipt and receipt.is_of(open_published_day(root, FILES, second)):
+            assert_proven(lake, root, second)
+        deliver(root, FILES, second, sink_of(lake))
+        assert_proven(lake, root, first, second)
+    assert killed > 1
+    assert_lake_holds(lake, root, {first: world.of_day[first], second: known}, tmp_path)
+
+
+def deliver_in_a_process(folder: Path, lake: SinkUrl, day: dt.date) -> None:
+    deliver(LocalRoot(folder), FILES, day, sink_of(lake))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
