@@ -63,16 +63,17 @@ class DeltaSink:
 
     def receipts(self) -> Mapping[dt.date, Receipt]:
         """See Sink. A day that is being replaced, or whose delivery was killed meanwhile, has none."""
-        kept = self._kept().filter("is_finished").sort(DAY)
+        kept = self._kept(self._table(RECEIPTS)).filter("is_finished").sort(DAY)
         return {receipt.day: receipt for receipt in map(Receipt.from_json, kept["receipt"])}
 
     def deliver(self, published: PublishedDay, ensure_current: Callable[[], None]) -> Receipt:
         """See Sink. ``ensure_current`` is called before each commit."""
         day = published.day
-        kept = self._kept()
+        receipts = self._table(RECEIPTS)
+        kept = self._kept(receipts)
         if not kept.filter(pl.col(DAY) == day, "is_finished").is_empty():
             kept = kept.with_columns(is_finished=pl.col("is_finished") & (pl.col(DAY) != day))
-            self._keep(kept)
+            self._keep(receipts, kept)
         rows = {table.name: self._replace(table, day, ensure_current) for table in tables_of(published)}
         ensure_current()
         receipt = Receipt.of(published, rows)
@@ -84,7 +85,8 @@ class DeltaSink:
             **{f"{table}_version": self._version(table) for table in TABLES},
             "receipt": receipt.to_json().decode(),
         }
-        self._keep(pl.concat([kept.filter(pl.col(DAY) != day), pl.DataFrame([new], schema=RECEIPT_SCHEMA)]))
+        others = kept.filter(pl.col(DAY) != day)
+        self._keep(receipts, pl.concat([others, pl.DataFrame([new], schema=RECEIPT_SCHEMA)]))
         self._remove_old_files()
         return receipt
 
@@ -102,7 +104,7 @@ class DeltaSink:
         batches = _Batches(table, day, ensure_current)
         try:
             self._write(
-                table.name,
+                self.root.uri(table.name),
                 batches.reader(),
                 partition_by=[DAY, *table.partition_by],
                 predicate=f"{DAY} = '{day}'",
@@ -116,25 +118,28 @@ class DeltaSink:
             raise batches.error from None
         return batches.rows
 
-    def _kept(self) -> pl.DataFrame:
+    def _kept(self, table: DeltaTable | None) -> pl.DataFrame:
         """The receipts as they lie in the lake: RECEIPT_SCHEMA."""
+        if table is None:
+            return pl.DataFrame(schema=RECEIPT_SCHEMA)
         with self._told():
-            return self._scan(RECEIPTS, RECEIPT_SCHEMA).collect()
+            return self._scan(table).collect()
 
-    def _keep(self, kept: pl.DataFrame) -> None:
-        self._write(RECEIPTS, kept.sort(DAY))
+    def _keep(self, table: DeltaTable | None, kept: pl.DataFrame) -> None:
+        """Let the receipts be ``kept``: refused when they are not those that were read from ``table`` any more."""
+        self._write(table or self.root.uri(RECEIPTS), kept.sort(DAY))
 
     def _rows(self, name: str, day: dt.date) -> Iterator[pl.DataFrame]:
-        with self._told():
-            rows = self._scan(name, pl.Schema({DAY: pl.Date()})).filter(pl.col(DAY) == day).drop(DAY)
-            yield from rows.collect_batches(chunk_size=_ROWS_AT_A_TIME)
-
-    def _scan(self, name: str, schema: pl.Schema) -> pl.LazyFrame:
-        """The rows of a table; none, with ``schema``, when it is not there."""
         table = self._table(name)
         if table is None:
-            return pl.LazyFrame(schema=schema)
-        return pl.scan_delta(self.root.uri(name), version=table.version(), **polars_options(self.root))
+            return
+        with self._told():
+            rows = self._scan(table).filter(pl.col(DAY) == day).drop(DAY)
+            yield from rows.collect_batches(chunk_size=_ROWS_AT_A_TIME)
+
+    def _scan(self, table: DeltaTable) -> pl.LazyFrame:
+        # Not of the DeltaTable itself: polars refuses deltalake's way of writing its patience.
+        return pl.scan_delta(table.table_uri, version=table.version(), **polars_options(self.root))
 
     def _table(self, name: str) -> DeltaTable | None:
         options = self._options()
@@ -146,10 +151,10 @@ class DeltaSink:
         table = self._table(name)
         return None if table is None else table.version()
 
-    def _write(self, name: str, rows: Any, **how: Any) -> None:
+    def _write(self, table: DeltaTable | str, rows: Any, **how: Any) -> None:
         options = self._options()
         with self._told():
-            write_deltalake(self.root.uri(name), rows, mode="overwrite", storage_options=options, **how)
+            write_deltalake(table, rows, mode="overwrite", storage_options=options, **how)
 
     def _remove_old_files(self) -> None:
         """Remove what no version of the last seven days has: also what deliveries that were killed left behind."""
