@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -73,21 +73,21 @@ class DeltaSink:
         kept = self._kept(receipts)
         if not kept.filter(pl.col(DAY) == day, "is_finished").is_empty():
             kept = kept.with_columns(is_finished=pl.col("is_finished") & (pl.col(DAY) != day))
-            self._keep(receipts, kept)
-        rows = {table.name: self._replace(table, day, ensure_current) for table in tables_of(published)}
+            receipts = self._keep(receipts, kept)
+        replaced = {table.name: self._replace(table, day, ensure_current) for table in tables_of(published)}
         ensure_current()
-        receipt = Receipt.of(published, rows)
+        receipt = Receipt.of(published, {name: rows for name, (_, rows) in replaced.items()})
         new = {
             "day": day,
             "is_finished": True,
             "published_at": receipt.published_at,
             "delivered_at": receipt.delivered_at,
-            **{f"{table}_version": self._version(table) for table in TABLES},
+            **{f"{name}_version": table.version() for name, (table, _) in replaced.items()},
             "receipt": receipt.to_json().decode(),
         }
         others = kept.filter(pl.col(DAY) != day)
-        self._keep(receipts, pl.concat([others, pl.DataFrame([new], schema=RECEIPT_SCHEMA)]))
-        self._remove_old_files()
+        receipts = self._keep(receipts, pl.concat([others, pl.DataFrame([new], schema=RECEIPT_SCHEMA)]))
+        self._remove_old_files([receipts, *(table for table, _ in replaced.values())])
         return receipt
 
     def findings(self, published: PublishedDay) -> Iterator[tuple[str, Finding]]:
@@ -99,12 +99,13 @@ class DeltaSink:
         of_lake = {table: reading(self._rows(table, published.day)) for table in TABLES}
         yield "rows_agree", same_rows(of_day, of_lake, published.day)
 
-    def _replace(self, table: LakeTable, day: dt.date, ensure_current: Callable[[], None]) -> int:
-        """Let the day's rows be those of ``table``, in one commit; how many they are."""
+    def _replace(self, table: LakeTable, day: dt.date, ensure_current: Callable[[], None]) -> tuple[DeltaTable, int]:
+        """Let the day's rows be those of ``table``, in one commit: the table in the lake, and how many they are."""
         batches = _Batches(table, day, ensure_current)
         try:
-            self._write(
-                self.root.uri(table.name),
+            written = self._write(
+                table.name,
+                self._table(table.name),
                 batches.reader(),
                 partition_by=[DAY, *table.partition_by],
                 predicate=f"{DAY} = '{day}'",
@@ -116,7 +117,7 @@ class DeltaSink:
                 raise
             # It comes back as text.
             raise batches.error from None
-        return batches.rows
+        return written, batches.rows
 
     def _kept(self, table: DeltaTable | None) -> pl.DataFrame:
         """The receipts as they lie in the lake: RECEIPT_SCHEMA."""
@@ -125,9 +126,9 @@ class DeltaSink:
         with self._told():
             return self._scan(table).collect()
 
-    def _keep(self, table: DeltaTable | None, kept: pl.DataFrame) -> None:
+    def _keep(self, table: DeltaTable | None, kept: pl.DataFrame) -> DeltaTable:
         """Let the receipts be ``kept``: refused when they are not those that were read from ``table`` any more."""
-        self._write(table or self.root.uri(RECEIPTS), kept.sort(DAY))
+        return self._write(RECEIPTS, table, kept.sort(DAY))
 
     def _rows(self, name: str, day: dt.date) -> Iterator[pl.DataFrame]:
         table = self._table(name)
@@ -147,19 +148,17 @@ class DeltaSink:
             return DeltaTable(self.root.uri(name), storage_options=options)
         return None
 
-    def _version(self, name: str) -> int | None:
-        table = self._table(name)
-        return None if table is None else table.version()
-
-    def _write(self, table: DeltaTable | str, rows: Any, **how: Any) -> None:
-        options = self._options()
+    def _write(self, name: str, table: DeltaTable | None, rows: Any, **how: Any) -> DeltaTable:
+        """Write to the table ``name``, which was read as ``table``, or is made; it is then at the version of this."""
+        uri, options = self.root.uri(name), self._options()
         with self._told():
-            write_deltalake(table, rows, mode="overwrite", storage_options=options, **how)
+            write_deltalake(table or uri, rows, mode="overwrite", storage_options=options, **how)
+            return table or DeltaTable(uri, storage_options=options)
 
-    def _remove_old_files(self) -> None:
+    def _remove_old_files(self, tables: Iterable[DeltaTable]) -> None:
         """Remove what no version of the last seven days has: also what deliveries that were killed left behind."""
         try:
-            for table in filter(None, map(self._table, (*TABLES, RECEIPTS))):
+            for table in tables:
                 with self._told():
                     # Removing is noted in the table's log: only when there is something to be removed.
                     if table.vacuum(dry_run=True, full=True):
