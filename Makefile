@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo ui test test-long coverage lint format lock rooms bench clean
+.PHONY: demo demo-deliver ui test test-long coverage lint format lock rooms bench clean
 
 demo: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo
+
+# Today and yesterday in a DuckDB file and a lake of Parquet, with a few queries.
+demo-deliver: $(VENV)/demo-installed
+	$(BIN)/npi-pipeline demo --deliver
 
 ui: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo --ui

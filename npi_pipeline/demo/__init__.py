@@ -7,7 +7,7 @@ import importlib.util
 from npi_pipeline.errors import PipelineError
 
 # What its servers are made of, by the names they are imported by.
-_EXTRA = ("moto", "flask", "flask_cors", "orjson")
+_EXTRA = ("moto", "flask", "flask_cors", "orjson", "duckdb", "duckdb_engine")
 
 
 class DemoNotInstalledError(PipelineError):

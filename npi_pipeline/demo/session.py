@@ -19,11 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from npi_pipeline.days.paths import days_with_list
 from npi_pipeline.demo.dagster_ui import dagster_ui, is_free
+from npi_pipeline.demo.deliveries import DATABASE, LAKE, deliver_to, show_answers
 from npi_pipeline.errors import PipelineError
 from npi_pipeline.npi_list.kept_list import read_kept_source
 from npi_pipeline.orchestration.assets.conventions import GROUP
 from npi_pipeline.orchestration.dagster_home import make_home
 from npi_pipeline.orchestration.day_run import DayRun, run_day
+from npi_pipeline.orchestration.deliveries.delivery_run import deliver_days
 from npi_pipeline.settings import ENVIRONMENT_PREFIX, Settings
 from npi_pipeline.storage.data_root import StorageError
 from npi_pipeline.storage.local import LocalRoot
@@ -38,6 +40,7 @@ KEY = "lists/{date:%Y-%m-%d}.txt"
 # Says of a folder that what lies in it is the demo's, to be thrown away by the next one.
 MARKER = ".npi-pipeline-demo"
 _DATA, _HOME = "npi-data", "dagster-home"
+_TAKEN = (_DATA, _HOME, DATABASE, LAKE)
 
 # Of the week before today, the days that the UI shows as missing.
 _MISSING_DAYS_AGO = frozenset({1, 3, 4})
@@ -57,10 +60,13 @@ class DemoFolderError(PipelineError):
     """The folder is not the demo's to empty. One line says why, and what to do."""
 
 
-def run_demo(*, npis: int, ui: bool, port: int, folder: Path, show: Callable[[DayRun], None]) -> int:
+def run_demo(
+    *, npis: int, ui: bool, port: int, folder: Path, show: Callable[[DayRun], None], deliver: bool = False
+) -> int:
     """Run the demo in ``folder``; returns the exit code. With ``ui`` it goes on until Ctrl-C.
 
-    Without it, ``show`` is given today's run.
+    Without it, ``show`` is given today's run. With ``deliver`` days are delivered to a DuckDB file and a lake below
+    ``folder``: without ``ui``, yesterday and today.
     No setting of the environment reaches it: a failure of made-up days would be told to the real channel.
     Raises ServerError when a server of it cannot be started, DemoFolderError when the folder holds another's files.
     """
@@ -78,6 +84,8 @@ def run_demo(*, npis: int, ui: bool, port: int, folder: Path, show: Callable[[Da
         del os.environ[name]
     with local_s3() as s3, emulated_registry(latency=_LATENCY_SECONDS) as registry:
         os.environ.update(_environment(folder, s3, registry, start=days[0]))
+        if deliver:
+            os.environ["NPI_DELIVER_TO"] = deliver_to(folder)
         _prepare(folder, s3, days, npis)
         console.print(f"NPI lists at {s3.endpoint_url}/{BUCKET}, registry at http://127.0.0.1:{registry.port}")
         if ui:
@@ -85,9 +93,24 @@ def run_demo(*, npis: int, ui: bool, port: int, folder: Path, show: Callable[[Da
                 if (today - day).days not in _MISSING_DAYS_AGO:
                     _run(console, registry, day, npis)
             return _serve_ui(console, port, folder / "dagster.log")
+        if deliver:
+            _run(console, registry, days[-2], npis)
         result = _run(console, registry, today, npis)
         show(result)
-        return 0 if result.ok else 1
+        if not (result.ok and deliver):
+            return 0 if result.ok else 1
+        return _deliver(console, folder, days[-2:])
+
+
+def _deliver(console: Console, folder: Path, days: Sequence[dt.date]) -> int:
+    """Deliver ``days`` and show what can be asked then."""
+    runs = list(deliver_days(Settings.from_environment(os.environ), days))
+    for run in runs:
+        console.print(f"{run.day} is delivered to {run.sink}" if run.ok else "; ".join(run.problems))
+    if not all(run.ok for run in runs):
+        return 1
+    show_answers(console, folder)
+    return 0
 
 
 def _take(folder: Path) -> None:
@@ -95,7 +118,7 @@ def _take(folder: Path) -> None:
 
     The names of its folders are those that a real deployment has. Raises DemoFolderError.
     """
-    held = [name for name in (_DATA, _HOME) if (folder / name).exists()]
+    held = [name for name in _TAKEN if (folder / name).exists()]
     if held and not ((folder / MARKER).exists() and _has_no_other_lists(folder)):
         raise DemoFolderError(
             f"{folder} holds {' and '.join(held)} that may not be the demo's, which would begin by deleting them; "
@@ -131,8 +154,11 @@ def _environment(folder: Path, s3: LocalS3, registry: EmulatedRegistry, start: d
 
 def _prepare(folder: Path, s3: LocalS3, days: Sequence[dt.date], npis: int) -> None:
     """An empty data root and Dagster home, and a list for each day: one NPI in fifty joins and one leaves a day."""
-    for name in (_DATA, _HOME):
+    for name in _TAKEN:
         shutil.rmtree(folder / name, ignore_errors=True)
+        # What is no folder is a file, or not there.
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
     make_home(folder / _HOME, _DAGSTER_YAML)
     joining = max(1, npis // 50)
     pool = list(npi_numbers(npis + joining * len(days), seed=0))

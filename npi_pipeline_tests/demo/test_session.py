@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from npi_pipeline.cli.commands import main
+from npi_pipeline.demo.deliveries import questions
 from npi_pipeline.demo.session import MARKER, DemoFolderError, run_demo
 from npi_pipeline.npi_list.kept_list import keep_list
 from npi_pipeline.npi_list.source import ListObject, ListSelection
@@ -23,11 +25,11 @@ from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.pipeline import DAY
 
 
-def demo(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def demo(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``npi-pipeline demo`` in ``folder``."""
     command = [sys.executable, "-c", "from npi_pipeline.cli.commands import main; main()", "demo", "--npis", "5"]
     return subprocess.run(
-        [*command, "--folder", str(folder)],
+        [*command, "--folder", str(folder), *options],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -85,9 +87,14 @@ def test_the_demo_begins_anew_in_its_own_folder_until_somebody_goes_on_there_wit
 
     left_over = folder / "npi-data" / "left over"
     left_over.touch()
-    again = demo(folder)
-    assert again.returncode == 0, again.stderr
+    again = demo(folder, "--deliver")
+    assert again.returncode == 0, again.stderr + again.stdout
     assert not left_over.exists()
+    for question, query in questions(folder):
+        assert f"{question}\n{query};" in again.stdout
+    today, yesterday = sorted(path.name for path in (folder / "lake" / "outcomes").iterdir())[::-1]
+    assert re.search(rf"^[A-Z]{{2}} +{yesterday.removeprefix('day=')} +\d+ *$", again.stdout, re.M)
+    assert re.search(rf"^{today.removeprefix('day=')} +joined +1 *$", again.stdout, re.M)
     assert (folder / MARKER).exists()
 
     mine = keep_a_list_of_ones_own(folder)

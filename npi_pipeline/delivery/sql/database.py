@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ class Database:
         self.kind = sink.scheme
         self.name = sink.name
         self.place = f"{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}".removeprefix("/")
+        if sink.scheme in _IN_A_FILE and url.database:
+            # Of a path SQLAlchemy leaves it as it is.
+            url = url.set(database=urllib.parse.unquote(url.database))
         url = url.difference_update_query(["schema"]).set(drivername=_DRIVERS.get(sink.scheme, sink.scheme))
         self._engine = sa.create_engine(url, poolclass=NullPool, **_options(sink.scheme))
         if sink.scheme == "sqlite":
