@@ -93,8 +93,8 @@ def test_the_demo_begins_anew_in_its_own_folder_until_somebody_goes_on_there_wit
     for question, query in questions(folder):
         assert f"{question}\n{query};" in again.stdout
     today, yesterday = sorted(path.name for path in (folder / "lake" / "outcomes").iterdir())[::-1]
-    assert re.search(rf"^[A-Z]{{2}} +{yesterday.removeprefix('day=')} +\d+ *$", again.stdout, re.M)
-    assert re.search(rf"^{today.removeprefix('day=')} +joined +1 *$", again.stdout, re.M)
+    assert re.search(rf"^[A-Z]{{2}} +{yesterday.removeprefix('day=')} +\d+ *$", again.stdout, re.MULTILINE)
+    assert re.search(rf"^{today.removeprefix('day=')} +joined +1 *$", again.stdout, re.MULTILINE)
     assert (folder / MARKER).exists()
 
     mine = keep_a_list_of_ones_own(folder)
