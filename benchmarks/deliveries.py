@@ -16,12 +16,13 @@ import argparse
 import contextlib
 import datetime as dt
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -84,13 +85,50 @@ def bare_delta(published: PublishedDay, folder: Path) -> None:
         )
 
 
-BARE: dict[str, Callable[[PublishedDay, Path], None]] = {"parquet": bare_parquet, "delta": bare_delta}
+def bare_kafka(published: PublishedDay, prefix: Path) -> None:
+    """Every provider and change, however many are there already."""
+    from confluent_kafka import Producer
+
+    from npi_pipeline.delivery.kafka.messages import changes_of, headers_of, providers_of
+
+    # Before the producer fills its queue (100,000 messages) it is waited for.
+    producer = Producer({"bootstrap.servers": os.environ["KAFKA_BROKER"], "compression.type": "lz4"})
+    for topic, messages in (("providers", providers_of(published)), ("changes", changes_of(published))):
+        for number, (npi, value) in enumerate(messages):
+            producer.produce(f"{prefix.name}.{topic}", value, npi, headers=[*headers_of(published)])
+            if number % 50_000 == 0:
+                producer.flush(60)
+    assert producer.flush(60) == 0
+
+
+BARE: dict[str, Callable[[PublishedDay, Path], None]] = {
+    "parquet": bare_parquet,
+    "delta": bare_delta,
+    "kafka": bare_kafka,
+}
+
+
+@contextlib.contextmanager
+def server_of(scheme: str) -> Iterator[None]:
+    """The server that a sink needs, for the length of the block."""
+    if scheme != "kafka":
+        yield
+        return
+    from npi_pipeline_tests.delivery.kafka_broker import kafka_broker
+
+    with kafka_broker() as broker:
+        os.environ["KAFKA_BROKER"] = broker
+        yield
+
+
+def url_of(scheme: str, to: Path) -> str:
+    return f"kafka://{os.environ['KAFKA_BROKER']}/{to.name}" if scheme == "kafka" else f"{scheme}://{to}"
 
 
 def one(way: str, scheme: str, root_folder: Path, to: Path, day: dt.date) -> None:
     """One delivery, or what the bare client does in its place; prints its figures."""
     root = LocalRoot(root_folder)
-    (url,) = sink_urls(f"{scheme}://{to / way}")
+    (url,) = sink_urls(url_of(scheme, to / way))
     sink = sink_of(url)
     start, started = cpu(), time.monotonic()
     if way == "ours":
@@ -101,7 +139,7 @@ def one(way: str, scheme: str, root_folder: Path, to: Path, day: dt.date) -> Non
 
 
 def compare(scheme: str, root_folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as to:
+    with tempfile.TemporaryDirectory() as to, server_of(scheme):
         for name, day in DAYS.items():
             figures = {}
             for way in ("bare", "ours"):

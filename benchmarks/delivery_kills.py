@@ -1,6 +1,6 @@
 """A delivery killed by SIGKILL at random moments, and done again: what the sink holds, and that its receipts never lie.
 
-    python benchmarks/delivery_kills.py --sink parquet               50 kills; also delta, sqlite, duckdb, ...
+    python benchmarks/delivery_kills.py --sink parquet               50 kills; also delta, sqlite, duckdb, kafka, ...
     python benchmarks/delivery_kills.py --sink delta+s3 --kills 20   on a local S3
     python benchmarks/delivery_kills.py --url postgresql://...       a server that is there; what it holds is lost
 
@@ -29,6 +29,7 @@ from npi_pipeline.settings.deliveries import sink_urls
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing.s3 import local_s3
 from npi_pipeline_tests.delivery.days_to_deliver import FILES, World, make_day
+from npi_pipeline_tests.delivery.kafka_broker import kafka_broker
 
 
 def deliver_it(folder: Path, sink: SinkUrl, day: dt.date, begun: Any) -> None:
@@ -45,8 +46,10 @@ def sweep(sink: SinkUrl, folder: Path, kills: int) -> str:
     for day in world.days:
         make_day(root, day, world.of_day[day])
         deliver(root, FILES, day, sink_of(sink))
-    day, longest, ended, held = world.days[1], 0.0, 0, 0
+    longest, ended, held = 0.0, 0, 0
     for number in range(kills):
+        # By turns the newest day, and one that is not.
+        day = world.days[2 - number % 2]
         make_day(root, day, world.repaired(day, seed=number))
         begun = processes.Event()
         process = processes.Process(target=deliver_it, args=(folder, sink, day, begun))
@@ -79,9 +82,7 @@ def assert_proven(sink: SinkUrl, root: LocalRoot, day: dt.date) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--sink", default="parquet", help="a scheme that needs no server: what lies in a folder or on S3"
-    )
+    parser.add_argument("--sink", default="parquet", help="a scheme: what lies in a folder or on S3, or kafka")
     parser.add_argument("--url", help="of a sink whose server is there already")
     parser.add_argument("--kills", type=int, default=50)
     chosen = parser.parse_args()
@@ -95,6 +96,8 @@ def main() -> None:
             place = "kills/sink"
         elif chosen.sink in {"sqlite", "duckdb"}:
             place = f"/{place}.db"
+        elif chosen.sink == "kafka":
+            place = f"{stack.enter_context(kafka_broker())}/npi"
         (sink,) = sink_urls(chosen.url or f"{chosen.sink}://{place}")
         print(sweep(sink, folder / "root", chosen.kills), flush=True)
 
