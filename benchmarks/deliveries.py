@@ -6,8 +6,8 @@
 
 The answers are those of ``tables.py``, and who changed has what ``changes.py`` changes. "ours" is a whole delivery:
 reading and proving the day's files, the rows of all tables, the receipt. "bare" reads the same files and has the client
-write the same rows in one go, proving and keeping nothing. CPU seconds are user and system time of the process without
-its imports; memory is its peak resident set.
+write the same rows in one go, proving and keeping nothing (SQL: into plain tables without keys or history). CPU
+seconds are user and system time of the process without its imports; memory is its peak resident set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import datetime as dt
 import json
-import os
 import random
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
+import sqlalchemy as sa
 import tables as made_up
 from changes import changed
 from tables import cpu, peak_mb
@@ -35,10 +35,16 @@ from npi_pipeline.delivery.deliver import deliver
 from npi_pipeline.delivery.destinations import sink_of
 from npi_pipeline.delivery.lake_tables import DAY, tables_of
 from npi_pipeline.delivery.published_day import PublishedDay, open_published_day
+from npi_pipeline.delivery.sql.database import Database
+from npi_pipeline.delivery.sql.loading import load
+from npi_pipeline.delivery.sql.relational import relational
+from npi_pipeline.delivery.sql.tables import tables_in
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.settings.deliveries import sink_urls
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import complete
+from npi_pipeline_tests.delivery.kafka_broker import kafka_broker
+from npi_pipeline_tests.delivery.postgresql import postgresql_server
 
 FILES = FileSettings()
 DAYS = {"first day": dt.date(2026, 11, 23), "1 % changed": dt.date(2026, 11, 24)}
@@ -85,65 +91,95 @@ def bare_delta(published: PublishedDay, folder: Path) -> None:
         )
 
 
-def bare_kafka(published: PublishedDay, prefix: Path) -> None:
+def bare_sql(published: PublishedDay, url: str) -> None:
+    """The rows of the plain tables by the client's fastest way, into tables without keys."""
+    rows: dict[str, list[pl.DataFrame]] = {}
+    for frame in published.providers():
+        for table, of_table in relational(frame, published.layout).items():
+            rows.setdefault(table, []).append(of_table)
+    rows["outcomes"], rows["changes"] = list(published.outcomes()), list(published.changes())
+    (sink,) = sink_urls(url)
+    tables = tables_in("bare" if sink.scheme == "postgresql" else None)
+    plain = {"providers": tables.providers, "outcomes": tables.outcomes, "changes": tables.changes, **tables.lists}
+    with Database(sink).transaction() as connection:
+        if sink.scheme == "postgresql":
+            connection.execute(sa.schema.CreateSchema("bare", if_not_exists=True))
+        for name, table in plain.items():
+            columns = (sa.Column(column.name, column.type) for column in table.columns)
+            without_keys = sa.Table(f"bare_{name}", sa.MetaData(schema=table.schema), *columns)
+            without_keys.drop(connection, checkfirst=True)
+            without_keys.create(connection)
+            for frame in rows.get(name, ()):
+                load(connection, without_keys, frame)
+
+
+def bare_kafka(published: PublishedDay, url: str) -> None:
     """Every provider and change, however many are there already."""
     from confluent_kafka import Producer
 
     from npi_pipeline.delivery.kafka.messages import changes_of, headers_of, providers_of
 
+    broker, _, prefix = url.removeprefix("kafka://").partition("/")
     # Before the producer fills its queue (100,000 messages) it is waited for.
-    producer = Producer({"bootstrap.servers": os.environ["KAFKA_BROKER"], "compression.type": "lz4"})
+    producer = Producer({"bootstrap.servers": broker, "compression.type": "lz4"})
     for topic, messages in (("providers", providers_of(published)), ("changes", changes_of(published))):
         for number, (npi, value) in enumerate(messages):
-            producer.produce(f"{prefix.name}.{topic}", value, npi, headers=[*headers_of(published)])
+            producer.produce(f"{prefix}.{topic}", value, npi, headers=[*headers_of(published)])
             if number % 50_000 == 0:
                 producer.flush(60)
     assert producer.flush(60) == 0
 
 
-BARE: dict[str, Callable[[PublishedDay, Path], None]] = {
-    "parquet": bare_parquet,
-    "delta": bare_delta,
+def by_path(bare: Callable[[PublishedDay, Path], None]) -> Callable[[PublishedDay, str], None]:
+    return lambda published, url: bare(published, Path(url.partition("://")[2]))
+
+
+BARE: dict[str, Callable[[PublishedDay, str], None]] = {
+    "parquet": by_path(bare_parquet),
+    "delta": by_path(bare_delta),
+    "postgresql": bare_sql,
+    "duckdb": bare_sql,
+    "sqlite": bare_sql,
     "kafka": bare_kafka,
 }
 
 
 @contextlib.contextmanager
-def server_of(scheme: str) -> Iterator[None]:
-    """The server that a sink needs, for the length of the block."""
-    if scheme != "kafka":
-        yield
-        return
-    from npi_pipeline_tests.delivery.kafka_broker import kafka_broker
-
-    with kafka_broker() as broker:
-        os.environ["KAFKA_BROKER"] = broker
-        yield
-
-
-def url_of(scheme: str, to: Path) -> str:
-    return f"kafka://{os.environ['KAFKA_BROKER']}/{to.name}" if scheme == "kafka" else f"{scheme}://{to}"
+def server_of(scheme: str) -> Iterator[str]:
+    """The URL of the server that a sink needs, for the length of the block; else empty."""
+    if scheme == "postgresql":
+        with postgresql_server() as url:
+            yield url
+    elif scheme == "kafka":
+        with kafka_broker() as broker:
+            yield f"kafka://{broker}/"
+    else:
+        yield ""
 
 
-def one(way: str, scheme: str, root_folder: Path, to: Path, day: dt.date) -> None:
+def one(way: str, url: str, root_folder: Path, day: dt.date) -> None:
     """One delivery, or what the bare client does in its place; prints its figures."""
     root = LocalRoot(root_folder)
-    (url,) = sink_urls(url_of(scheme, to / way))
-    sink = sink_of(url)
+    (of_sink,) = sink_urls(url)
+    sink = sink_of(of_sink)
     start, started = cpu(), time.monotonic()
     if way == "ours":
         deliver(root, FILES, day, sink)
     else:
-        BARE[scheme](open_published_day(root, FILES, day), to / way)
+        BARE[of_sink.scheme](open_published_day(root, FILES, day), url)
     print(json.dumps({"seconds": time.monotonic() - started, "cpu": cpu() - start, "peak MB": peak_mb()}))
 
 
 def compare(scheme: str, root_folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as to, server_of(scheme):
+    with contextlib.ExitStack() as stack:
+        to = stack.enter_context(tempfile.TemporaryDirectory())
+        server = stack.enter_context(server_of(scheme))
         for name, day in DAYS.items():
             figures = {}
             for way in ("bare", "ours"):
-                command = [sys.executable, __file__, "--one", way, scheme, str(root_folder), to, str(day)]
+                file = f"/{to}/{way}.db" if scheme in {"duckdb", "sqlite"} else f"{to}/{way}"
+                url = f"{server}{way}" if scheme == "kafka" else server or f"{scheme}://{file}"
+                command = [sys.executable, __file__, "--one", way, url, str(root_folder), str(day)]
                 done = subprocess.run(command, capture_output=True, check=True, text=True)
                 figures[way] = json.loads(done.stdout)
                 print(
@@ -159,11 +195,11 @@ def main() -> None:
     parser.add_argument("--sink", choices=sorted(BARE), action="append", help="may be given again; else all of them")
     parser.add_argument("--npis", type=int, default=100_000)
     parser.add_argument("--keep", type=Path, help="a folder in which the days are, or are made")
-    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
-        way, scheme, root, to, day = chosen.one
-        one(way, scheme, Path(root), Path(to), dt.date.fromisoformat(day))
+        way, url, root, day = chosen.one
+        one(way, url, Path(root), dt.date.fromisoformat(day))
         return
     with contextlib.ExitStack() as stack:
         folder = chosen.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))

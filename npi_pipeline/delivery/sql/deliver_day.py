@@ -10,7 +10,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from npi_pipeline.delivery.published_day import PublishedDay
-from npi_pipeline.delivery.row_digest import digest_of_texts, row_texts, version_of_text
+from npi_pipeline.delivery.row_digest import row_texts, version_of_text
 from npi_pipeline.delivery.sink import Receipt
 from npi_pipeline.delivery.sql import history
 from npi_pipeline.delivery.sql.loading import load
@@ -25,42 +25,11 @@ _PERIODS = pl.Schema(
 )
 
 
-class Content:
-    """How many rows each table should have of a day, and their digest, as they pass."""
-
-    def __init__(self) -> None:
-        self.rows: Counter[str] = Counter()
-        self.sums: Counter[str] = Counter()
-
-    def add(self, table: str, texts: pl.Series) -> None:
-        """Take the texts of some of a table's rows."""
-        self.rows[table] += len(texts)
-        self.sums[table] += digest_of_texts(texts)
-
-    def digests(self) -> dict[str, str]:
-        """The digests, as a receipt has them."""
-        return {table: str(total) for table, total in self.sums.items()}
-
-
-def content_of(published: PublishedDay) -> Content:
-    """What the tables should hold of the day, from its files."""
-    content = Content()
-    for frame in published.providers():
-        for table, rows in relational(frame, published.layout).items():
-            content.add(table, row_texts(rows))
-    for frame in published.outcomes():
-        content.add("outcomes", row_texts(frame.select("npi", "outcome")))
-    for frame in published.changes():
-        content.add("changes", row_texts(frame))
-    return content
-
-
 def deliver_day(connection: sa.Connection, tables: Tables, published: PublishedDay) -> Receipt:
     """Make the tables hold the day, with its receipt. One that they hold already is put in anew, every row of it."""
     _make_tables(connection, tables)
     following = _next_delivered(connection, tables, published.day)
-    content = Content()
-    _list_npis(connection, tables, published, content)
+    rows = _list_npis(connection, tables, published)
     history.note_affected(connection, tables, published.day)
     # Before anything is cut out: of a version that is known, the items of its lists are there already.
     known = _versions_of_affected(connection, tables)
@@ -74,8 +43,8 @@ def deliver_day(connection: sa.Connection, tables: Tables, published: PublishedD
     history.refresh_newest(connection, tables)
     if following is None:
         _replace_outcomes(connection, tables, published)
-    _replace_changes(connection, tables, published, content)
-    receipt = Receipt.of(published, content.rows, content.digests())
+    _replace_changes(connection, tables, published)
+    receipt = Receipt.of(published, {**published.rows, **rows})
     _leave(connection, tables, receipt)
     return receipt
 
@@ -119,22 +88,22 @@ def _next_delivered(connection: sa.Connection, tables: Tables, day: dt.date) -> 
     return next(iter(connection.scalars(sa.select(days).where(days > day).order_by(days).limit(1)).all()), None)
 
 
-def _list_npis(connection: sa.Connection, tables: Tables, published: PublishedDay, content: Content) -> None:
-    """Fill ``listed`` with every NPI of the list, and take note of what the day holds."""
+def _list_npis(connection: sa.Connection, tables: Tables, published: PublishedDay) -> Counter[str]:
+    """Fill ``listed`` with every NPI of the list; how many rows of providers each table has of the day."""
+    counts: Counter[str] = Counter()
     for frame in published.providers():
-        load(connection, tables.listed, _versions(relational(frame, published.layout), content))
+        of_tables = relational(frame, published.layout)
+        counts.update({table: rows.height for table, rows in of_tables.items()})
+        load(connection, tables.listed, _versions(of_tables))
     for frame in published.outcomes():
-        outcomes = frame.select("npi", "outcome")
-        content.add("outcomes", row_texts(outcomes))
-        load(connection, tables.listed, outcomes.filter(pl.col("outcome") != _FOUND).with_columns(version="outcome"))
+        others = frame.filter(pl.col("outcome") != _FOUND)
+        load(connection, tables.listed, others.select("npi", "outcome", version="outcome"))
+    return counts
 
 
-def _versions(tables: Mapping[str, pl.DataFrame], content: Content | None = None) -> pl.DataFrame:
+def _versions(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """``npi``, ``outcome`` and ``version`` of providers by their rows in all tables."""
     texts = {name: rows.select("npi", text=row_texts(rows)) for name, rows in tables.items()}
-    if content:
-        for name, rows in texts.items():
-            content.add(name, rows["text"])
     whole = texts.pop(PROVIDERS)
     for name in sorted(texts):
         items = texts[name].group_by("npi").agg(items=pl.lit(f"{name}:") + pl.col("text").str.join(""))
@@ -189,12 +158,11 @@ def _replace_outcomes(connection: sa.Connection, tables: Tables, published: Publ
         load(connection, tables.outcomes, frame.with_columns(day=pl.lit(published.day)))
 
 
-def _replace_changes(connection: sa.Connection, tables: Tables, published: PublishedDay, content: Content) -> None:
+def _replace_changes(connection: sa.Connection, tables: Tables, published: PublishedDay) -> None:
     connection.execute(tables.changes.delete().where(tables.changes.c.day == published.day))
     other = published.kept_changes.compared_with
     compared_with = pl.lit(other.day if other else None, dtype=pl.Date)
     for frame in published.changes():
-        content.add("changes", row_texts(frame))
         load(connection, tables.changes, frame.with_columns(day=pl.lit(published.day), compared_with=compared_with))
 
 

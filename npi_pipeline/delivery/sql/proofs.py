@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import polars as pl
 import sqlalchemy as sa
 
+from npi_pipeline.delivery.published_day import PublishedDay
+from npi_pipeline.delivery.row_digest import digest_of_texts, row_texts
 from npi_pipeline.delivery.sink import Receipt
 from npi_pipeline.delivery.sql.history import holds_on
+from npi_pipeline.delivery.sql.relational import relational
 from npi_pipeline.delivery.sql.tables import Tables
 from npi_pipeline.findings import Finding
 
 _EXAMPLES = 5
+
+
+class Content:
+    """How many rows each table should have of a day, and their digest, as they pass."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[str] = Counter()
+        self.sums: Counter[str] = Counter()
+
+    def add(self, table: str, rows: pl.DataFrame) -> None:
+        """Take some of a table's rows."""
+        self.rows[table] += rows.height
+        self.sums[table] += digest_of_texts(row_texts(rows))
+
+
+def content_of(published: PublishedDay) -> Content:
+    """What the tables should hold of the day, from its files."""
+    content = Content()
+    for frame in published.providers():
+        for table, rows in relational(frame, published.layout).items():
+            content.add(table, rows)
+    for frame in published.outcomes():
+        content.add("outcomes", frame.select("npi", "outcome"))
+    for frame in published.changes():
+        content.add("changes", frame)
+    return content
 
 
 def rows_finding(

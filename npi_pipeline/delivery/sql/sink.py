@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from npi_pipeline.delivery.published_day import PublishedDay
 from npi_pipeline.delivery.sink import Receipt, receipt_finding
 from npi_pipeline.delivery.sql.database import Database
-from npi_pipeline.delivery.sql.deliver_day import content_of, deliver_day, read_receipts
+from npi_pipeline.delivery.sql.deliver_day import deliver_day, read_receipts
 from npi_pipeline.delivery.sql.digests import rows_and_digests_on
-from npi_pipeline.delivery.sql.proofs import history_finding, rows_finding
+from npi_pipeline.delivery.sql.proofs import content_of, history_finding, rows_finding
 from npi_pipeline.delivery.sql.tables import tables_in
 from npi_pipeline.findings import Finding
 from npi_pipeline.settings import SinkUrl
