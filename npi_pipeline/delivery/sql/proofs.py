@@ -37,6 +37,8 @@ class Content:
 def content_of(published: PublishedDay) -> Content:
     """What the tables should hold of the day, from its files."""
     content = Content()
+    # A kind without a row is counted, too.
+    content.rows.update(dict.fromkeys(published.rows, 0))
     for frame in published.providers():
         for table, rows in relational(frame, published.layout).items():
             content.add(table, rows)
