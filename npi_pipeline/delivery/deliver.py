@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from npi_pipeline.days.lock import held_lock
 from npi_pipeline.delivery.published_day import open_published_day
 from npi_pipeline.delivery.sink import DeliveryError, Receipt, Sink
+from npi_pipeline.errors import PipelineError
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.data_root import DataRoot, HeldLock, LockedError
 
@@ -57,7 +58,12 @@ def deliver(
             held.ensure_held()
             published.ensure_current()
 
-        receipt = sink.deliver(published, ensure_current)
+        try:
+            receipt = sink.deliver(published, ensure_current)
+        except PipelineError:
+            # What misses its files, because the day is made anew, is told as that.
+            ensure_current()
+            raise
         table = published.table.table
         return Delivery(
             receipt,

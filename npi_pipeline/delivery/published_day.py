@@ -81,7 +81,7 @@ class PublishedDay:
         path = self.layout.record_path
         for frame in rows_of(self.root, self.journal, ("npi", "outcome", "body")):
             for npi, body in frame.filter(pl.col("outcome") == Outcome.found.value).select("npi", "body").iter_rows():
-                record = msgspec.json.decode(body)
+                record = msgspec.json.decode(body.removeprefix("\ufeff"))
                 for key in path:
                     record = record[key]
                 yield npi, record

@@ -28,6 +28,8 @@ _RISEN_BY = 2
 # From a registry at which (nearly) everything fails there is nothing to be learnt about a limit.
 _MAX_USUAL = 0.75
 _MAX_SHARE = 0.95
+# Where nothing has failed yet, a failure is not taken for impossible.
+_MIN_SHARE = 0.01
 # So many times the mean latency after a request was sent, its answer is there, or will be very late.
 _SLOW = 2.0
 # So many answers are enough for another alarm to decide.
@@ -47,7 +49,7 @@ class CutTrial:
 
     def __init__(self, failed: int, answers: int, usual: float) -> None:
         self._before = failed, answers
-        self.share_before = min(max(failed / answers, 0.01), _MAX_SHARE)
+        self.share_before = min(max(failed / answers, _MIN_SHARE), _MAX_SHARE)
         self._helped = min(max(_HELPED * self.share_before, usual), _MIN_CONTRAST * self.share_before)
         self._evidence = 0.0
         self._arrived: list[tuple[float, bool]] = []

@@ -21,7 +21,7 @@ class DaySettings(SettingsGroup):
 
 
 class MonitoringSettings(SettingsGroup):
-    """Which days are looked after without being asked, when, and who hears of it when one fails."""
+    """Which days are monitored, when, and who hears of it when one fails."""
 
     schedule_cron: str = Field(
         default="0 6 * * *",
@@ -36,7 +36,7 @@ class MonitoringSettings(SettingsGroup):
         default=7,
         ge=0,
         le=366,
-        description="So many days before today are looked after: made up for when they were missed, and audited.",
+        description="So many days before today are monitored: made up for when they were missed, and audited.",
     )
     catch_up_tries: int = Field(
         default=3,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.delivery.days_to_deliver import World, make_day
+from npi_pipeline_tests.delivery.postgresql import postgresql_server
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +26,13 @@ def made_days(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for day in world.days:
         make_day(root, day, world.of_day[day])
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL server's first database."""
+    with postgresql_server() as url:
+        yield url
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
 from npi_pipeline.delivery.deliver import deliver
@@ -14,6 +15,7 @@ from npi_pipeline.delivery.destinations import sink_of
 from npi_pipeline.settings.deliveries import sink_urls
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.delivery.days_to_deliver import FILES, World, found
+from npi_pipeline_tests.delivery.first_queries import first_query
 from npi_pipeline_tests.delivery.lake_truth import states_of
 
 PAGE = Path(__file__).parents[2] / "docs/deliveries.md"
@@ -54,6 +56,10 @@ def test_duckdb_and_polars_read_the_parquet_lake_by_the_queries_of_the_page(
             (day, state) for day, records in of_day.items() for r in records.values() for state in states_of(r)
         )
         assert database.sql(by_receipts).fetchall() == [(*key, count) for key, count in sorted(counts.items())]
+        counted = database.sql(first_query("Parquet in Hive's layout")).fetchall()
+    assert sum(count for _, _, count in counted) == sum(len(known.of_day[day]) for day in known.days[:2])
+    of_delta = eval(first_query("Delta Lake, in a folder or on S3"), {"pl": pl})
+    assert sorted(of_delta.rows(), key=str) == sorted(counted, key=str)
     (by_polars,) = blocks("Parquet", "python")
     exec(by_polars, {})
     assert "found" in capsys.readouterr().out

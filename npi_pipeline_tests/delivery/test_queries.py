@@ -14,6 +14,7 @@ from npi_pipeline.settings import SinkUrl
 from npi_pipeline.settings.deliveries import sink_urls
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.delivery.days_to_deliver import FILES, World, found, versions
+from npi_pipeline_tests.delivery.first_queries import first_query
 from npi_pipeline_tests.delivery.sql_truth import Reader
 
 PROJECT = Path(__file__).parents[2]
@@ -26,18 +27,22 @@ def queries(text: str) -> list[str]:
     return re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.fixture(scope="module", params=["duckdb", "sqlite"])
+@pytest.fixture(scope="module", params=["postgresql", "duckdb", "sqlite"])
 def delivered(
     request: pytest.FixtureRequest, world: World, made_days: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> SinkUrl:
-    (sink_url,) = sink_urls(f"{request.param}:///{tmp_path_factory.mktemp('queries')}/delivered.db")
+    if request.param == "postgresql":
+        url = f"{request.getfixturevalue('postgresql_url')}?schema=queries"
+    else:
+        url = f"{request.param}:///{tmp_path_factory.mktemp('queries')}/delivered.db"
+    (sink_url,) = sink_urls(url)
     for day in world.days[:12]:
         deliver(LocalRoot(made_days), FILES, day, sink_of(sink_url))
     return sink_url
 
 
 def test_each_query_runs_as_it_stands(delivered: SinkUrl) -> None:
-    for query in [*queries(EXAMPLES), *queries(SQL_SECTION)]:
+    for query in [*queries(EXAMPLES), *queries(SQL_SECTION), first_query("PostgreSQL, DuckDB, SQLite")]:
         Reader(delivered).rows(query.replace("2026-11-24", "2026-10-12"))
 
 

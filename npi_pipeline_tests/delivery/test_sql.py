@@ -9,7 +9,6 @@ import random
 import signal
 import socket
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,6 @@ from npi_pipeline.settings.deliveries import sink_urls
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import Outcomes
 from npi_pipeline_tests.delivery.days_to_deliver import FILES, World, make_day
-from npi_pipeline_tests.delivery.postgresql import postgresql_server
 from npi_pipeline_tests.delivery.sql_kills import COMMIT, deliver_and_die
 from npi_pipeline_tests.delivery.sql_truth import Reader, assert_holds
 from npi_pipeline_tests.delivery.vanishing_proxy import vanishing_proxy
@@ -32,12 +30,6 @@ from npi_pipeline_tests.flattened import nppes_body
 from npi_pipeline_tests.sudden_death import running
 
 _schemas = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
-    with postgresql_server() as url:
-        yield url
 
 
 @pytest.fixture(params=["postgresql", "duckdb", "sqlite"])

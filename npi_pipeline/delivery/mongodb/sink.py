@@ -78,14 +78,18 @@ class MongoSink:
     def deliver(self, published: PublishedDay, ensure_current: Callable[[], None]) -> Receipt:
         """See Sink."""
         with self._connected() as database:
-            if published.day >= max(_receipts(database), default=published.day):
+            receipts = _receipts(database)
+            held = receipts.get(published.day)
+            # Delivered again, also those are written that seem to be there: what they hold may have been changed.
+            is_again = held is not None and held.is_of(published)
+            if published.day >= max(receipts, default=published.day):
                 for name, documents_of in _CURRENT.items():
-                    _replace(database, name, {}, documents_of(published))
+                    _replace(database, name, {}, documents_of(published), write_all=is_again)
             database["changes"].create_index([("day", 1), ("npi", 1)])
             database["changes"].create_index([("npi", 1), ("day", 1)])
-            _replace(
-                database, "changes", {"day": str(published.day)}, changes_of(published), ("publication", "changes")
-            )
+            of_day = {"day": str(published.day)}
+            came_with = ("publication", "changes")
+            _replace(database, "changes", of_day, changes_of(published), came_with, write_all=is_again)
             ensure_current()
             receipt = Receipt.of(published, published.rows)
             content = {"_id": str(receipt.day), **msgspec.json.decode(receipt.to_json())}
@@ -137,15 +141,21 @@ def _replace(
     of: Mapping[str, Any],
     documents: Iterable[DocumentAndBytes],
     came_with: Sequence[str] = (),
+    *,
+    write_all: bool,
 ) -> None:
-    """Make those ``documents`` be all that match ``of``. One is left alone that has this version and ``came_with``."""
+    """Make those ``documents`` be all that match ``of``.
+
+    One that has this version and ``came_with`` is left alone, unless ``write_all`` says otherwise.
+    """
     told_by = ("version", *came_with)
     found = database[collection].find(of, dict.fromkeys(told_by, 1))
     held = {document["_id"]: tuple(document.get(name) for name in told_by) for document in found}
     writes: list[ReplaceOne[Document] | DeleteMany] = []
     size = 0
     for document, bytes_ in documents:
-        if held.pop(document["_id"], None) == tuple(document[name] for name in told_by):
+        is_there = held.pop(document["_id"], None) == tuple(document[name] for name in told_by)
+        if is_there and not write_all:
             continue
         writes.append(ReplaceOne({"_id": document["_id"]}, document, upsert=True))
         size += bytes_

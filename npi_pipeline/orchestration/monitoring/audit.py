@@ -1,4 +1,4 @@
-"""The audit: no day that is looked after is incomplete, and none failed last. Quiet is the danger it is against.
+"""The audit: no monitored day is incomplete, and none failed last. Quiet is the danger it is against.
 
 Not here: when it is made (``schedules``), and what is proven of a complete day (``checks``).
 """
@@ -49,7 +49,7 @@ def days_left_behind(instance: dg.DagsterInstance, recent: list[RecentDay]) -> I
 def audit_job(settings: Settings) -> dg.JobDefinition:
     """The job that fails when a day is left behind, and so lets the alert tell of it."""
 
-    @dg.op(description="Fails when a day that is looked after is incomplete or failed last, and names each.")
+    @dg.op(description="Fails when a monitored day is incomplete or failed last, and names each.")
     def no_day_is_left_behind(context: dg.OpExecutionContext, day_storage: DayStorage) -> None:
         days = days_audited(settings, dt.datetime.now(dt.timezone.utc))
         recent = recent_days(context.instance, day_storage.open(), day_storage, days)

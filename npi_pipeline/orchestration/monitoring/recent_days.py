@@ -1,4 +1,4 @@
-"""How the days that are looked after stand: today and the days before it, by their files and by their runs.
+"""How the monitored days stand: today and the days before it, by their files and by their runs.
 
 Not here: what is made of it (``schedules``, ``sensors``, ``audit``).
 """
@@ -22,7 +22,7 @@ DAILY_SCHEDULE_NAME = "npi_daily_schedule"
 
 @dataclasses.dataclass(frozen=True)
 class RecentDay:
-    """One day that is looked after. It is published when its manifest is there, whoever ran it."""
+    """One monitored day. It is published when its manifest is there, whoever ran it."""
 
     day: dt.date
     is_published: bool
@@ -40,7 +40,7 @@ class RecentDay:
 
 
 def monitored_days(settings: Settings, today: dt.date) -> list[dt.date]:
-    """Today and the days before it that are looked after, newest first."""
+    """Today and the days before it that are monitored, newest first."""
     window = (today - dt.timedelta(days=ago) for ago in range(settings.monitoring.catch_up_days + 1))
     return [day for day in window if day >= settings.days.start_date]
 

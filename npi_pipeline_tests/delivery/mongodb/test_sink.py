@@ -150,7 +150,7 @@ def test_what_others_changed_is_found_and_put_right(root: LocalRoot, store: Stor
     deliver(root, FILES, FIRST, store.sink)
     gone, other = sorted(world.of_day[FIRST])[:2]
     store.database["providers"].delete_one({"_id": gone})
-    store.database["providers"].update_one({"_id": other}, {"$set": {"record.basic.status": "X", "version": ""}})
+    store.database["providers"].update_one({"_id": other}, {"$set": {"record.basic.status": "X"}})
     store.database["outcomes"].insert_one({"_id": "1999999992"})
     findings = dict(store.sink.findings(open_published_day(root, FILES, FIRST)))
     assert findings["receipt_is_of_the_publication"].holds
