@@ -1,4 +1,4 @@
-"""Thirty days, made once and copied for each test that delivers them."""
+"""Days that are made once, and copied for each test that delivers them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 
 from npi_pipeline.storage.local import LocalRoot
-from npi_pipeline_tests.delivery.days_to_deliver import World, make_day
+from npi_pipeline_tests.delivery.days_to_deliver import HALF_A_MONTH, World, make_day
 from npi_pipeline_tests.delivery.postgresql import postgresql_server
 
 
 @pytest.fixture(scope="session")
-def world() -> World:
-    return World()
+def world(request: pytest.FixtureRequest) -> World:
+    """So many days as the test says (see NUMBERS_OF_DAYS), by default half a month."""
+    return World(days=getattr(request, "param", HALF_A_MONTH))
 
 
 @pytest.fixture(scope="session")
 def made_days(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with all days of ``world``, complete. Not to be written to: see ``thirty_days``."""
-    folder = tmp_path_factory.mktemp("thirty_days") / "root"
+    """A data root with all days of ``world``, complete. Not to be written to: see ``days_root``."""
+    folder = tmp_path_factory.mktemp("made_days") / "root"
     root = LocalRoot(folder)
     for day in world.days:
         make_day(root, day, world.of_day[day])
@@ -36,6 +37,6 @@ def postgresql_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def thirty_days(made_days: Path, tmp_path: Path) -> LocalRoot:
+def days_root(made_days: Path, tmp_path: Path) -> LocalRoot:
     """A data root of one's own with all days of ``world``."""
     return LocalRoot(Path(shutil.copytree(made_days, tmp_path / "root")))

@@ -12,6 +12,8 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pytest
+
 from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.settings import FileSettings
@@ -21,6 +23,9 @@ from npi_pipeline_tests.complete_days import Outcomes, complete
 
 FIRST_DAY = dt.date(2026, 10, 1)
 FILES = FileSettings()
+HALF_A_MONTH = 14
+NUMBERS_OF_DAYS = [HALF_A_MONTH, pytest.param(30, marks=pytest.mark.long)]
+"""For ``parametrize("world", ..., indirect=True)``: of the tests that deliver all days."""
 MOVES = ("AK", "HI", "GU", "VT")
 
 

@@ -27,12 +27,12 @@ def blocks(section: str, language: str) -> list[str]:
 
 
 @pytest.fixture
-def known(world: World, thirty_days: LocalRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def known(world: World, days_root: LocalRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """Two days in both lakes, in the folders that the page names."""
     monkeypatch.chdir(tmp_path)
     for lake in sink_urls("a=parquet://npi-lake,b=delta://npi-delta"):
         for day in world.days[:2]:
-            deliver(thirty_days, FILES, day, sink_of(lake))
+            deliver(days_root, FILES, day, sink_of(lake))
     return world
 
 

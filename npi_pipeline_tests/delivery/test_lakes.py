@@ -22,7 +22,7 @@ from npi_pipeline.storage.data_root import StoredFile
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.complete_days import complete
-from npi_pipeline_tests.delivery.days_to_deliver import FILES, FIRST_DAY, World, make_day
+from npi_pipeline_tests.delivery.days_to_deliver import FILES, FIRST_DAY, NUMBERS_OF_DAYS, World, make_day
 from npi_pipeline_tests.delivery.lake_truth import assert_lake_holds, assert_proven, rows_of
 from npi_pipeline_tests.lossy_proxy import lossy_proxy
 from npi_pipeline_tests.sudden_death import running
@@ -43,14 +43,15 @@ def lake_on_s3(request: pytest.FixtureRequest, bucket: str) -> SinkUrl:
     return sink
 
 
-def test_thirty_days_a_repair_and_a_late_day_leave_what_was_known(
-    world: World, thirty_days: LocalRoot, lake: SinkUrl, tmp_path: Path
+@pytest.mark.parametrize("world", NUMBERS_OF_DAYS, indirect=True)
+def test_days_a_repair_and_a_late_day_leave_what_was_known(
+    world: World, days_root: LocalRoot, lake: SinkUrl, tmp_path: Path
 ) -> None:
-    assert_whatever_the_order(world, world.days, thirty_days, lake, tmp_path)
+    assert_whatever_the_order(world, world.days, days_root, lake, tmp_path)
 
 
-def test_it_is_the_same_on_s3(world: World, thirty_days: LocalRoot, lake_on_s3: SinkUrl, tmp_path: Path) -> None:
-    assert_whatever_the_order(world, [world.days[4], *world.days[11:13]], thirty_days, lake_on_s3, tmp_path)
+def test_it_is_the_same_on_s3(world: World, days_root: LocalRoot, lake_on_s3: SinkUrl, tmp_path: Path) -> None:
+    assert_whatever_the_order(world, [world.days[4], *world.days[11:13]], days_root, lake_on_s3, tmp_path)
 
 
 def assert_whatever_the_order(
@@ -75,9 +76,9 @@ def assert_whatever_the_order(
 
 
 def test_what_is_missing_or_too_much_or_another_days_in_the_lake_is_noticed(
-    world: World, thirty_days: LocalRoot, lake: SinkUrl
+    world: World, days_root: LocalRoot, lake: SinkUrl
 ) -> None:
-    root, day = thirty_days, world.days[1]
+    root, day = days_root, world.days[1]
     sink = sink_of(lake)
     published = open_published_day(root, FILES, day)
     assert {finding.holds for _, finding in sink.findings(published)} == {False}
@@ -92,11 +93,11 @@ def test_what_is_missing_or_too_much_or_another_days_in_the_lake_is_noticed(
 
 
 def test_a_lake_that_cannot_be_reached_is_told_on_one_line_and_the_day_can_be_delivered_later(
-    world: World, thirty_days: LocalRoot, s3: LocalS3, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, days_root: LocalRoot, s3: LocalS3, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("npi_pipeline.storage.s3._ATTEMPTS", 1)
     monkeypatch.setitem(delta._PATIENCE, "max_retries", "0")
-    root, (first, second) = thirty_days, world.days[:2]
+    root, (first, second) = days_root, world.days[:2]
     for scheme in SCHEMES:
         (lake,) = sink_urls(f"lake={scheme}+s3://{bucket}/{scheme}")
         deliver(root, FILES, first, sink_of(lake))
@@ -145,10 +146,10 @@ def test_a_schema_that_grows_stops_no_delivery(lake: SinkUrl, tmp_path: Path) ->
 
 
 def test_of_two_deliveries_that_know_nothing_of_each_other_one_is_refused_and_leaves_nothing(
-    world: World, thirty_days: LocalRoot, lake_on_s3: SinkUrl
+    world: World, days_root: LocalRoot, lake_on_s3: SinkUrl
 ) -> None:
     lake = lake_on_s3
-    root, first = thirty_days, world.days[0]
+    root, first = days_root, world.days[0]
     published = open_published_day(root, FILES, first)
     sink = sink_of(lake)
     deliver(root, FILES, first, sink)
@@ -170,9 +171,9 @@ def test_of_two_deliveries_that_know_nothing_of_each_other_one_is_refused_and_le
 
 
 def test_a_delivery_that_is_killed_leaves_no_false_receipt_and_is_put_right_by_the_next(
-    world: World, thirty_days: LocalRoot, lake: SinkUrl, tmp_path: Path
+    world: World, days_root: LocalRoot, lake: SinkUrl, tmp_path: Path
 ) -> None:
-    root, (first, second) = thirty_days, world.days[:2]
+    root, (first, second) = days_root, world.days[:2]
     for day in (first, second):
         deliver(root, FILES, day, sink_of(lake))
     killed = 0

@@ -22,7 +22,7 @@ from npi_pipeline.settings import SinkUrl
 from npi_pipeline.settings.deliveries import sink_urls
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import Outcomes
-from npi_pipeline_tests.delivery.days_to_deliver import FILES, World, make_day
+from npi_pipeline_tests.delivery.days_to_deliver import FILES, NUMBERS_OF_DAYS, World, make_day
 from npi_pipeline_tests.delivery.sql_kills import COMMIT, deliver_and_die
 from npi_pipeline_tests.delivery.sql_truth import Reader, assert_holds
 from npi_pipeline_tests.delivery.vanishing_proxy import vanishing_proxy
@@ -50,10 +50,11 @@ def assert_proven(root: LocalRoot, sink_url: SinkUrl, day: dt.date) -> None:
         assert finding.holds, (claim, finding.line)
 
 
-def test_thirty_days_a_repair_and_a_late_day_leave_the_newest_day_and_the_whole_history(
-    world: World, thirty_days: LocalRoot, sink_url: SinkUrl
+@pytest.mark.parametrize("world", NUMBERS_OF_DAYS, indirect=True)
+def test_days_a_repair_and_a_late_day_leave_the_newest_day_and_the_whole_history(
+    world: World, days_root: LocalRoot, sink_url: SinkUrl
 ) -> None:
-    root = thirty_days
+    root = days_root
     late = world.days[4]
     delivered = {day: known for day, known in world.of_day.items() if day != late}
     for day in delivered:
@@ -73,36 +74,36 @@ def test_thirty_days_a_repair_and_a_late_day_leave_the_newest_day_and_the_whole_
 
 
 def test_the_same_publication_is_delivered_once_and_again_only_when_it_is_asked_for(
-    world: World, thirty_days: LocalRoot, sink_url: SinkUrl
+    world: World, days_root: LocalRoot, sink_url: SinkUrl
 ) -> None:
     first, second = world.days[:2]
     for day in (first, second):
-        deliver(thirty_days, FILES, day, sink_of(sink_url))
-    assert deliver(thirty_days, FILES, first, sink_of(sink_url)).is_unchanged
+        deliver(days_root, FILES, day, sink_of(sink_url))
+    assert deliver(days_root, FILES, first, sink_of(sink_url)).is_unchanged
     for day in (first, second):
-        assert not deliver(thirty_days, FILES, day, sink_of(sink_url), again=True).is_unchanged
+        assert not deliver(days_root, FILES, day, sink_of(sink_url), again=True).is_unchanged
     assert_holds(Reader(sink_url), {day: world.of_day[day] for day in (first, second)})
 
 
 # Statement by statement in the benchmark delivery_kills; here, the first, the last and one of those between.
 @pytest.mark.parametrize("before", [0, 60, COMMIT])
 def test_a_delivery_that_is_killed_is_not_there_at_all_and_is_repeated_by_the_next(
-    world: World, thirty_days: LocalRoot, sink_url: SinkUrl, before: int
+    world: World, days_root: LocalRoot, sink_url: SinkUrl, before: int
 ) -> None:
     first, second = world.days[:2]
-    deliver(thirty_days, FILES, first, sink_of(sink_url))
-    with running(deliver_and_die, Path(thirty_days.uri()), second, sink_url, before) as process:
+    deliver(days_root, FILES, first, sink_of(sink_url))
+    with running(deliver_and_die, Path(days_root.uri()), second, sink_url, before) as process:
         process.join()
     assert process.exitcode == -signal.SIGKILL
     assert set(sink_of(sink_url).receipts()) == {first}
     assert_holds(Reader(sink_url), {first: world.of_day[first]})
-    deliver(thirty_days, FILES, second, sink_of(sink_url))
+    deliver(days_root, FILES, second, sink_of(sink_url))
     assert_holds(Reader(sink_url), {day: world.of_day[day] for day in (first, second)})
-    assert_proven(thirty_days, sink_url, second)
+    assert_proven(days_root, sink_url, second)
 
 
 def test_a_database_that_vanishes_in_mid_delivery_is_told_in_one_line_and_delivered_to_when_it_is_back(
-    world: World, thirty_days: LocalRoot, postgresql_url: str
+    world: World, days_root: LocalRoot, postgresql_url: str
 ) -> None:
     first = world.days[0]
     host = postgresql_url.partition("@")[2].partition("/")[0]
@@ -113,13 +114,13 @@ def test_a_database_that_vanishes_in_mid_delivery_is_told_in_one_line_and_delive
         for sent in (0, 20_000, 60_000):
             proxy.vanish_after(sent)
             with pytest.raises(DeliveryError, match=r"the sink postgresql \(postgresql at 127.*\) says: Oper") as told:
-                deliver(thirty_days, FILES, first, sink_of(by_proxy))
+                deliver(days_root, FILES, first, sink_of(by_proxy))
             assert told.value.retryable
             assert "\n" not in str(told.value)
             assert "secret" not in str(told.value)
             assert sink_of(direct).receipts() == {}
         proxy.vanish_after(None)
-        deliver(thirty_days, FILES, first, sink_of(by_proxy))
+        deliver(days_root, FILES, first, sink_of(by_proxy))
     assert_holds(Reader(direct), {first: world.of_day[first]})
 
 
@@ -147,17 +148,17 @@ def test_a_schema_that_grows_does_not_stop_a_delivery(tmp_path: Path, sink_url: 
 
 
 def test_a_column_that_a_later_release_adds_is_added_and_makes_no_new_versions(
-    world: World, thirty_days: LocalRoot, tmp_path: Path
+    world: World, days_root: LocalRoot, tmp_path: Path
 ) -> None:
     (sink_url,) = sink_urls(f"sqlite:///{tmp_path}/delivered.db")
     first, second = world.days[:2]
-    deliver(thirty_days, FILES, first, sink_of(sink_url))
+    deliver(days_root, FILES, first, sink_of(sink_url))
     with sqlite3.connect(tmp_path / "delivered.db") as connection:
         for table in ("providers", "providers_history"):
             connection.execute(f"alter table {table} drop column reactivation_date")
-    deliver(thirty_days, FILES, second, sink_of(sink_url))
+    deliver(days_root, FILES, second, sink_of(sink_url))
     assert_holds(Reader(sink_url), {day: world.of_day[day] for day in (first, second)})
-    assert_proven(thirty_days, sink_url, second)
+    assert_proven(days_root, sink_url, second)
 
 
 def test_a_format_without_declared_columns_is_delivered_value_by_value(tmp_path: Path, sink_url: SinkUrl) -> None:

@@ -24,7 +24,7 @@ from npi_pipeline.settings import SinkUrl
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing.providers import affiliated_practices_answer, npi_numbers
 from npi_pipeline_tests.complete_days import complete
-from npi_pipeline_tests.delivery.days_to_deliver import FILES, World, make_day
+from npi_pipeline_tests.delivery.days_to_deliver import FILES, NUMBERS_OF_DAYS, World, make_day
 from npi_pipeline_tests.delivery.kafka_broker import ends, kafka_broker, messages
 from npi_pipeline_tests.delivery.kafka_kills import deliver_and_die
 from npi_pipeline_tests.delivery.kafka_truth import assert_holds, providers
@@ -49,25 +49,26 @@ def assert_proven(root: LocalRoot, sink_url: SinkUrl, day: dt.date) -> None:
         assert finding.holds, (claim, finding.line)
 
 
-def test_thirty_days_a_repair_and_a_late_day_leave_the_newest_day_and_all_changes(
-    world: World, thirty_days: LocalRoot, broker: str, prefix: str, sink_url: SinkUrl
+@pytest.mark.parametrize("world", NUMBERS_OF_DAYS, indirect=True)
+def test_days_a_repair_and_a_late_day_leave_the_newest_day_and_all_changes(
+    world: World, days_root: LocalRoot, broker: str, prefix: str, sink_url: SinkUrl
 ) -> None:
     late, repaired = world.days[4], world.days[11]
     delivered = {day: known for day, known in world.of_day.items() if day != late}
     for day in delivered:
-        deliver(thirty_days, FILES, day, sink_of(sink_url))
-    assert_holds(broker, prefix, thirty_days, delivered)
+        deliver(days_root, FILES, day, sink_of(sink_url))
+    assert_holds(broker, prefix, days_root, delivered)
     assert any(provider["unknown_fields"] for provider in providers(broker, prefix).values())
     delivered[repaired] = world.repaired(repaired, seed=1)
-    make_day(thirty_days, repaired, delivered[repaired])
+    make_day(days_root, repaired, delivered[repaired])
     # The repair made the changes of the day after it others, too.
     for day in (repaired, world.days[12]):
-        deliver(thirty_days, FILES, day, sink_of(sink_url))
+        deliver(days_root, FILES, day, sink_of(sink_url))
     delivered[late] = world.of_day[late]
-    deliver(thirty_days, FILES, late, sink_of(sink_url))
-    assert_holds(broker, prefix, thirty_days, delivered)
+    deliver(days_root, FILES, late, sink_of(sink_url))
+    assert_holds(broker, prefix, days_root, delivered)
     for day in (late, repaired, world.days[-1]):
-        assert_proven(thirty_days, sink_url, day)
+        assert_proven(days_root, sink_url, day)
 
 
 def test_the_same_publication_sends_nothing_and_again_sends_no_provider_that_is_there(

@@ -19,7 +19,7 @@ from npi_pipeline.outcomes import Outcome
 from npi_pipeline.settings import SettingsError, SinkUrl
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import Outcomes
-from npi_pipeline_tests.delivery.days_to_deliver import FILES, World, found, make_day
+from npi_pipeline_tests.delivery.days_to_deliver import FILES, NUMBERS_OF_DAYS, World, found, make_day
 from npi_pipeline_tests.delivery.mongodb.conftest import Store
 from npi_pipeline_tests.deployment import free_port
 from npi_pipeline_tests.flattened import nppes_body
@@ -60,24 +60,25 @@ def assert_proven(store: Store, root: LocalRoot, day: dt.date) -> None:
         assert finding.holds, (claim, finding.line)
 
 
-def test_thirty_days_a_repair_and_a_late_day_leave_the_newest_day_and_all_changes(
-    store: Store, world: World, thirty_days: LocalRoot
+@pytest.mark.parametrize("world", NUMBERS_OF_DAYS, indirect=True)
+def test_days_a_repair_and_a_late_day_leave_the_newest_day_and_all_changes(
+    store: Store, world: World, days_root: LocalRoot
 ) -> None:
     late, repaired = world.days[4], world.days[11]
     delivered = {day: known for day, known in world.of_day.items() if day != late}
     for day in delivered:
-        deliver(thirty_days, FILES, day, store.sink)
-    assert_holds(store, thirty_days, delivered)
+        deliver(days_root, FILES, day, store.sink)
+    assert_holds(store, days_root, delivered)
     delivered[repaired] = world.repaired(repaired, seed=1)
-    make_day(thirty_days, repaired, delivered[repaired])
+    make_day(days_root, repaired, delivered[repaired])
     # The repair made the changes of the day after it others, too.
     for day in (repaired, world.days[12]):
-        deliver(thirty_days, FILES, day, store.sink)
+        deliver(days_root, FILES, day, store.sink)
     delivered[late] = world.of_day[late]
-    deliver(thirty_days, FILES, late, store.sink)
-    assert_holds(store, thirty_days, delivered)
+    deliver(days_root, FILES, late, store.sink)
+    assert_holds(store, days_root, delivered)
     for day in (late, repaired, world.days[-1]):
-        assert_proven(store, thirty_days, day)
+        assert_proven(store, days_root, day)
 
 
 def test_only_what_differs_is_written(root: LocalRoot, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
