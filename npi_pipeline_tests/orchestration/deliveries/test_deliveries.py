@@ -178,6 +178,20 @@ def test_a_delivery_that_is_damaged_in_the_sink_fails_its_check(deployment: Depl
     assert run.ok
 
 
+def test_a_check_that_is_run_alone_is_about_the_newest_day_delivered(deployment: Deployment) -> None:
+    for day in deployment.days[:2]:
+        deployment.publish(day)
+    list(deliver_days(deployment.settings, deployment.days[:2], ["file"]))
+    alone = dg.AssetSelection.checks(dg.AssetCheckKey(asset_key("file"), "rows_agree"))
+    jobs = dg.Definitions(jobs=[dg.define_asset_job("alone", selection=alone)])
+    job = dg.Definitions.merge(build_definitions(deployment.settings), jobs).resolve_job_def("alone")
+    with dg.DagsterInstance.from_config(str(deployment.home)) as instance:
+        (evaluation,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert evaluation.passed
+    assert evaluation.description is not None
+    assert evaluation.description.startswith(f"{deployment.days[1]}: as of {deployment.days[1]}, all")
+
+
 @pytest.mark.parametrize(
     ("sinks", "to_sinks", "why"),
     [
