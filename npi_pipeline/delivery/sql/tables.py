@@ -83,7 +83,9 @@ def tables_in(schema: str | None) -> Tables:
             sa.Column("changes_sha256", sa.String, nullable=False, comment="The SHA-256 of the file of its changes."),
             _moment("published_at", "When the day was published (UTC)."),
             _moment("delivered_at", "When it was delivered (UTC)."),
-            sa.Column("receipt", sa.Text, nullable=False, comment="The rows and digests of the day by table, as JSON."),
+            sa.Column(
+                "receipt", sa.Text, nullable=False, comment="The receipt as JSON, with the rows of the day by table."
+            ),
         ),
         outcomes=table(
             "outcomes",
