@@ -120,9 +120,13 @@ class KeptChanges:
     def from_json(cls, data: bytes) -> KeptChanges:
         """The inverse of ``to_json``. Raises ChangesError."""
         try:
-            return msgspec.json.decode(data, type=cls)
+            return _DECODER.decode(data)
         except (ValueError, RecursionError) as error:
             raise ChangesError(f"it cannot be understood: {error}") from error
+
+
+# Made here, once: msgspec 0.22 ends the process when two threads meet a class for the first time at once.
+_DECODER = msgspec.json.Decoder(KeptChanges)
 
 
 def keep_changes(root: DataRoot, folder: Path, kept: KeptChanges, held: HeldLock) -> KeptChanges:

@@ -58,6 +58,10 @@ class KeptDelivery:
         return msgspec.json.format(msgspec.json.encode(self, order="sorted"))
 
 
+# Made here, once: msgspec 0.22 ends the process when two threads meet a class for the first time at once.
+_DECODER = msgspec.json.Decoder(KeptDelivery)
+
+
 @dataclasses.dataclass(frozen=True)
 class ParquetSink:
     """A lake of Parquet files below ``root``. See Sink."""
@@ -174,7 +178,7 @@ class ParquetSink:
 
     def _understood(self, path: str, content: bytes) -> KeptDelivery:
         try:
-            return msgspec.json.decode(content, type=KeptDelivery)
+            return _DECODER.decode(content)
         except msgspec.DecodeError as error:
             raise DeliveryError(
                 f"the sink {self.name}: {self.root.uri(path)} cannot be understood ({error}): remove it, and deliver "

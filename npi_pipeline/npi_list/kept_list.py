@@ -35,6 +35,10 @@ class KeptSource(FoundList):
     column: str
 
 
+# Made here, once: msgspec 0.22 ends the process when two threads meet a class for the first time at once.
+_DECODER = msgspec.json.Decoder(KeptSource)
+
+
 def keep_list(root: DataRoot, day: dt.date, listed: ListObject, column: str = "") -> None:
     """Keep the object and where it came from; the latter is written last."""
     found = {field.name: getattr(listed, field.name) for field in dataclasses.fields(FoundList)}
@@ -62,7 +66,7 @@ def read_kept_source(root: DataRoot, day: dt.date) -> KeptSource:
     """Which object was kept as the list of ``day``. Raises as ``read_kept_list`` does."""
     content = root.read(list_source_path(day))
     try:
-        return msgspec.json.decode(content, type=KeptSource)
+        return _DECODER.decode(content)
     except (ValueError, RecursionError) as error:
         raise KeptListError(
             f"{root.uri(list_source_path(day))} cannot be understood ({error}); materialise npi_list of that day again"

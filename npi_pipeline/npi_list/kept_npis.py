@@ -33,6 +33,10 @@ class _Parsed:
     layout: ListLayout
 
 
+# Made here, once: msgspec 0.22 ends the process when two threads meet a class for the first time at once.
+_DECODER = msgspec.json.Decoder(_Parsed)
+
+
 def keep_npis(root: DataRoot, day: dt.date, parsed: NpiList, list_sha256: str, column: str) -> None:
     """Keep what was parsed from the list with this digest, read with this NPI_LIST_COLUMN."""
     buffer = io.BytesIO()
@@ -72,7 +76,7 @@ def read_kept_size(root: DataRoot, day: dt.date, source: KeptSource) -> int | No
 
 def _read_parsed(root: DataRoot, day: dt.date, source: KeptSource) -> _Parsed | None:
     try:
-        known = msgspec.json.decode(root.read(parsed_path(day)), type=_Parsed)
+        known = _DECODER.decode(root.read(parsed_path(day)))
     except (FileNotFoundError, ValueError, RecursionError):
         return None
     is_of_list = (known.list_sha256, known.column_setting) == (source.sha256, source.column)

@@ -50,6 +50,10 @@ class Probe:
     of_all: bool
 
 
+# Made here, once: msgspec 0.22 ends the process when two threads meet a class for the first time at once.
+_DECODER = msgspec.json.Decoder(list[Probe])
+
+
 def read_probes(root: DataRoot, day: dt.date, registry: str) -> list[Probe]:
     """The probes of the day's runs, oldest first. What cannot be understood proves nothing: it is as good as none."""
     return [probe for probe in _probes_of_all(root, day) if probe.registry == registry]
@@ -58,7 +62,7 @@ def read_probes(root: DataRoot, day: dt.date, registry: str) -> list[Probe]:
 def _probes_of_all(root: DataRoot, day: dt.date) -> list[Probe]:
     path = f"{journal_folder(day)}/{_NAME}"
     try:
-        return msgspec.json.decode(root.read(path), type=list[Probe])
+        return _DECODER.decode(root.read(path))
     except FileNotFoundError:
         return []
     except (ValueError, RecursionError) as error:

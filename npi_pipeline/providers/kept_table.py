@@ -62,9 +62,13 @@ class KeptTable:
     def from_json(cls, data: bytes) -> KeptTable:
         """The inverse of ``to_json``. Raises TableError."""
         try:
-            return msgspec.json.decode(data, type=cls)
+            return _DECODER.decode(data)
         except (ValueError, RecursionError) as error:
             raise TableError(f"it cannot be understood: {error}") from error
+
+
+# Made here, once: msgspec 0.22 ends the process when two threads meet a class for the first time at once.
+_DECODER = msgspec.json.Decoder(KeptTable)
 
 
 def keep_provider_table(root: DataRoot, day: dt.date, folder: Path, table: ProviderTable, held: HeldLock) -> None:
