@@ -62,7 +62,7 @@ def _resident(process: psutil.Process) -> int:
 @contextlib.contextmanager
 def peak_memory(process_id: int) -> Iterator[PeakMemory]:
     peak = PeakMemory(process_id)
-    thread = threading.Thread(target=peak.monitoring, daemon=True)
+    thread = threading.Thread(target=peak.watch, daemon=True)
     thread.start()
     yield peak
     peak.end()
