@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -17,8 +16,9 @@ from npi_pipeline.npi_list.source import NO_BUCKET
 from npi_pipeline.orchestration.build import build_definitions
 from npi_pipeline.orchestration.dagster_home import open_instance
 from npi_pipeline.orchestration.daily_job import JOB_NAME
-from npi_pipeline.orchestration.monitoring.failures import NOT_KNOWN, broken_checks, reasons
-from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG, fail_orphaned_runs
+from npi_pipeline.orchestration.in_process import problems_of, run_in_process
+from npi_pipeline.orchestration.monitoring.failures import broken_checks
+from npi_pipeline.orchestration.monitoring.orphaned_runs import fail_orphaned_runs
 from npi_pipeline.orchestration.partitions import daily_partitions
 from npi_pipeline.orchestration.run_log import terminal_logger
 from npi_pipeline.proofs.day_status import DayState, DayStatus, status_of_day
@@ -99,21 +99,10 @@ def _run_day(
     settings: Settings, job: dg.JobDefinition, instance: dg.DagsterInstance, day: dt.date, log_level: str
 ) -> DayRun:
     started = time.monotonic()
-    try:
-        result = job.execute_in_process(
-            instance=instance,
-            partition_key=day.isoformat(),
-            run_config={"loggers": {"terminal": {"config": {"log_level": log_level}}}},
-            tags={HOST_TAG: socket.gethostname()},
-            raise_on_error=False,
-        )
-    except dg.DagsterExecutionInterruptedError as interrupt:
-        raise KeyboardInterrupt from interrupt
-    evaluations = result.get_asset_check_evaluations()
-    problems = tuple(reasons(result.all_events)) or (() if result.success else (NOT_KNOWN,))
-    warnings = tuple(broken_checks(evaluations, dg.AssetCheckSeverity.WARN))
+    result = run_in_process(job, instance, day, log_level=log_level)
+    warnings = tuple(broken_checks(result.get_asset_check_evaluations(), dg.AssetCheckSeverity.WARN))
     status = status_of_day(open_data_root(settings.files.data_root), settings.files, day)
-    return DayRun(status, result.run_id, time.monotonic() - started, problems, warnings)
+    return DayRun(status, result.run_id, time.monotonic() - started, problems_of(result), warnings)
 
 
 def _refuse_other_days(settings: Settings, days: Iterable[dt.date]) -> None:

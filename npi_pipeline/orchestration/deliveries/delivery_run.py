@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import socket
 import time
 from collections.abc import Iterator, Sequence
 
@@ -18,8 +17,9 @@ from npi_pipeline.orchestration.build import build_definitions
 from npi_pipeline.orchestration.dagster_home import open_instance
 from npi_pipeline.orchestration.deliveries.assets import AGAIN, asset_key
 from npi_pipeline.orchestration.deliveries.job import JOB_NAME
-from npi_pipeline.orchestration.monitoring.failures import NOT_KNOWN, broken_checks, reasons
-from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG, fail_orphaned_runs
+from npi_pipeline.orchestration.in_process import problems_of, run_in_process
+from npi_pipeline.orchestration.monitoring.failures import broken_checks
+from npi_pipeline.orchestration.monitoring.orphaned_runs import fail_orphaned_runs
 from npi_pipeline.orchestration.run_log import terminal_logger
 from npi_pipeline.settings import Settings, SettingsError
 from npi_pipeline.storage.open_root import open_data_root
@@ -78,20 +78,8 @@ def _deliver_day(
     job: dg.JobDefinition, instance: dg.DagsterInstance, day: dt.date, name: str, *, again: bool
 ) -> DeliveryRun:
     started = time.monotonic()
-    try:
-        result = job.execute_in_process(
-            instance=instance,
-            partition_key=day.isoformat(),
-            asset_selection=[asset_key(name)],
-            run_config={
-                "ops": {asset_key(name).to_python_identifier(): {"config": {AGAIN: again}}},
-                "loggers": {"terminal": {"config": {"log_level": "INFO"}}},
-            },
-            tags={HOST_TAG: socket.gethostname()},
-            raise_on_error=False,
-        )
-    except dg.DagsterExecutionInterruptedError as interrupt:
-        raise KeyboardInterrupt from interrupt
+    key = asset_key(name)
+    ops = {key.to_python_identifier(): {"config": {AGAIN: again}}}
+    result = run_in_process(job, instance, day, log_level="INFO", assets=[key], ops=ops)
     broken = broken_checks(result.get_asset_check_evaluations(), dg.AssetCheckSeverity.ERROR)
-    problems = tuple(reasons(result.all_events)) or tuple(broken) or (() if result.success else (NOT_KNOWN,))
-    return DeliveryRun(day, name, result.run_id, time.monotonic() - started, problems)
+    return DeliveryRun(day, name, result.run_id, time.monotonic() - started, tuple(broken) or problems_of(result))
