@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from npi_pipeline.changes.kept_changes import ChangesError, Publication, read_kept_changes
-from npi_pipeline.delivery.sink import DeliveryError, Sink
+from npi_pipeline.delivery.sink import DeliveryError, PublicationKey, Sink
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.manifest import ManifestError
 from npi_pipeline.state_files.publish import read_manifest
@@ -46,7 +46,7 @@ class SinkStatus:
         return sorted(day for day, its in self.days.items() if its is state)
 
 
-def publication_key(root: DataRoot, files: FileSettings, day: dt.date) -> tuple[str, str] | None:
+def publication_key(root: DataRoot, files: FileSettings, day: dt.date) -> PublicationKey | None:
     """What a receipt of the day as it is published now says: digests of manifest and changes; None if not complete."""
     try:
         publication = Publication.of(read_manifest(root, files.state_files_dir, day))
@@ -58,7 +58,7 @@ def publication_key(root: DataRoot, files: FileSettings, day: dt.date) -> tuple[
     return publication.manifest_sha256, changes.file.sha256
 
 
-def publication_keys(root: DataRoot, files: FileSettings, days: Iterable[dt.date]) -> dict[dt.date, tuple[str, str]]:
+def publication_keys(root: DataRoot, files: FileSettings, days: Iterable[dt.date]) -> dict[dt.date, PublicationKey]:
     """``publication_key`` of each of ``days`` that is complete. Raises StorageError."""
     days = list(days)
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -66,7 +66,7 @@ def publication_keys(root: DataRoot, files: FileSettings, days: Iterable[dt.date
         return {day: key for day, key in zip(days, keys, strict=True) if key}
 
 
-def status_of_sink(sink: Sink, published: dict[dt.date, tuple[str, str]]) -> SinkStatus:
+def status_of_sink(sink: Sink, published: dict[dt.date, PublicationKey]) -> SinkStatus:
     """What ``sink`` holds of the days ``published`` (see ``publication_keys``). Never raises DeliveryError."""
     try:
         receipts = sink.receipts()
@@ -77,7 +77,7 @@ def status_of_sink(sink: Sink, published: dict[dt.date, tuple[str, str]]) -> Sin
         receipt = receipts.get(day)
         if receipt is None:
             states[day] = DeliveryState.missing
-        elif (receipt.manifest_sha256, receipt.changes_sha256) == key:
+        elif receipt.key == key:
             states[day] = DeliveryState.delivered
         else:
             states[day] = DeliveryState.outdated

@@ -46,8 +46,7 @@ def tables_of(published: PublishedDay) -> tuple[LakeTable, ...]:
     """The tables of a day, in the order of TABLES. Raises DeliveryError when its registry format is gone."""
     layout = published.layout
     schema = declared_schema(layout) if layout.declared else undeclared_schema(published.table.table)
-    compared_with = published.kept_changes.compared_with
-    other_day = pl.lit(compared_with.day if compared_with else None, dtype=pl.Date())
+    other_day = pl.lit(published.compared_with, dtype=pl.Date())
     return (
         LakeTable(
             "providers",

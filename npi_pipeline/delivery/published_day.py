@@ -17,7 +17,7 @@ import polars as pl
 
 from npi_pipeline.changes.kept_changes import KeptChanges, Publication, read_kept_changes
 from npi_pipeline.changes.write_changes import COLUMNS as CHANGE_COLUMNS
-from npi_pipeline.delivery.sink import DeliveryError
+from npi_pipeline.delivery.sink import DeliveryError, PublicationKey
 from npi_pipeline.journal import SCHEMA, WITHOUT_BODY, CompactedJournal, read_compacted_journal, rows_of
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.providers.kept_table import KeptTable, parts_of, read_kept_table
@@ -50,6 +50,17 @@ class PublishedDay:
     def day(self) -> dt.date:
         """The day."""
         return self.publication.day
+
+    @property
+    def key(self) -> PublicationKey:
+        """Which publication of the day it is, with which changes."""
+        return self.publication.manifest_sha256, self.kept_changes.file.sha256
+
+    @property
+    def compared_with(self) -> dt.date | None:
+        """The day that its changes are from; None when there was none before it."""
+        other = self.kept_changes.compared_with
+        return other.day if other else None
 
     @property
     def layout(self) -> TableLayout:
@@ -151,5 +162,5 @@ def _batches(rows: Iterator[bytes]) -> Iterator[pl.DataFrame]:
         yield pl.read_csv(b"\n".join([*batch, b""]), has_header=False, schema=CHANGE_SCHEMA)
 
 
-def _identity(published: PublishedDay) -> tuple[str, str, str]:
-    return published.publication.manifest_sha256, published.kept_changes.file.sha256, published.journal.digest
+def _identity(published: PublishedDay) -> tuple[PublicationKey, str]:
+    return published.key, published.journal.digest

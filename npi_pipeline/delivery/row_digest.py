@@ -29,7 +29,12 @@ def row_texts(frame: pl.DataFrame) -> pl.Series:
 
 def digest_of_texts(texts: Iterable[str]) -> int:
     """The digest of rows by their texts. Digests of parts of a table add up to that of the table."""
-    return sum(int.from_bytes(_md5(text)[:4], "big") for text in texts)
+    return sum(map(digest_of_text, texts))
+
+
+def digest_of_text(text: str) -> int:
+    """The digest of one row."""
+    return int.from_bytes(_md5(text)[:4], "big")
 
 
 def version_of_text(text: str) -> str:

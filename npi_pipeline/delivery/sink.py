@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
@@ -15,6 +15,10 @@ from npi_pipeline.findings import Finding
 
 if TYPE_CHECKING:
     from npi_pipeline.delivery.published_day import PublishedDay
+
+
+PublicationKey: TypeAlias = tuple[str, str]
+"""The SHA-256 of a day's manifest and that of its changes: what is delivered is the same where both are."""
 
 
 class DeliveryError(PipelineError):
@@ -43,20 +47,20 @@ class Receipt:
         """The receipt of a delivery that ends now."""
         return cls(
             published.day,
-            published.publication.manifest_sha256,
-            published.kept_changes.file.sha256,
+            *published.key,
             published.publication.published_at,
             clock.utc_now().replace(microsecond=0),
             dict(rows),
         )
 
+    @property
+    def key(self) -> PublicationKey:
+        """Which publication of its day it is of, with which changes."""
+        return self.manifest_sha256, self.changes_sha256
+
     def is_of(self, published: PublishedDay) -> bool:
         """Whether it is of this very publication, with these changes."""
-        return (self.day, self.manifest_sha256, self.changes_sha256) == (
-            published.day,
-            published.publication.manifest_sha256,
-            published.kept_changes.file.sha256,
-        )
+        return (self.day, self.key) == (published.day, published.key)
 
     def to_json(self) -> bytes:
         """The receipt as JSON, for sinks that keep documents."""

@@ -57,13 +57,13 @@ def providers_of(published: PublishedDay) -> Iterator[KeyAndValue]:
 
 def changes_of(published: PublishedDay) -> Iterator[KeyAndValue]:
     """Each change of the day. ``id`` is the same in every delivery of the day, and no two changes of it share one."""
-    compared_with = published.kept_changes.compared_with
+    compared_with = published.compared_with
     day = pl.lit(str(published.day))
     nested = (
         pl.format("{}/{}/{}", day, "npi", "field").alias("id"),
         day.alias("day"),
         "npi", "change", "field", "old", "new",
-        pl.lit(str(compared_with.day) if compared_with else None, pl.String).alias("compared_with"),
+        pl.lit(str(compared_with) if compared_with else None, pl.String).alias("compared_with"),
     )  # fmt: skip
     return chain.from_iterable(
         zip(rows["npi"].to_list(), _lines(rows.select(nested)), strict=True) for rows in published.changes()

@@ -50,8 +50,7 @@ def outcomes_of(published: PublishedDay) -> Iterator[DocumentAndBytes]:
 
 def changes_of(published: PublishedDay) -> Iterator[DocumentAndBytes]:
     """Each change of the day; its ``_id`` is the same whenever the day is delivered."""
-    compared_with = published.kept_changes.compared_with
-    other = str(compared_with.day) if compared_with else None
+    other = str(published.compared_with) if published.compared_with else None
     for rows in published.changes():
         for row in rows.iter_rows(named=True):
             content = {**row, "compared_with": other}

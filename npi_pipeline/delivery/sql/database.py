@@ -6,7 +6,6 @@ Not here: what is done in it (``sink``).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from npi_pipeline.delivery.row_digest import digest_of_text
 from npi_pipeline.delivery.sink import DeliveryError
 from npi_pipeline.settings import SettingsError, SinkUrl
 
@@ -110,12 +110,8 @@ def _make_transactions_whole(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None
-        connection.create_function("npi_row_digest", 1, _row_digest, deterministic=True)
+        connection.create_function("npi_row_digest", 1, digest_of_text, deterministic=True)
 
     @sa.event.listens_for(engine, "begin")
     def _begun(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _row_digest(text: str) -> int:
-    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:4], "big")

@@ -116,9 +116,9 @@ def _versions(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 def _versions_of_affected(connection: sa.Connection, tables: Tables) -> pl.DataFrame:
     """Each version that the history has of the affected NPIs."""
-    known = tables.history.c
-    is_affected = known.npi.in_(sa.select(tables.affected.c.npi))
-    rows = connection.execute(sa.select(known.npi, known.version).where(is_affected)).all()
+    known = tables.history
+    is_affected = history.is_affected(tables, known)
+    rows = connection.execute(sa.select(known.c.npi, known.c.version).where(is_affected)).all()
     return pl.DataFrame(list(rows), schema=_VERSIONS, orient="row")
 
 
@@ -126,9 +126,9 @@ def _periods_of_affected(
     connection: sa.Connection, tables: Tables, published: PublishedDay, following: dt.date | None
 ) -> pl.DataFrame:
     """What holds of the affected NPIs from the day up to ``following``; who is not listed is not among them."""
-    listed = tables.listed.c
-    is_affected = listed.npi.in_(sa.select(tables.affected.c.npi))
-    rows = connection.execute(sa.select(listed.npi, listed.outcome, listed.version).where(is_affected)).all()
+    listed = tables.listed
+    columns = (listed.c.npi, listed.c.outcome, listed.c.version)
+    rows = connection.execute(sa.select(*columns).where(history.is_affected(tables, listed))).all()
     listed_rows = pl.DataFrame(list(rows), schema=("npi", "outcome", "version"), orient="row")
     period = {"valid_from": pl.lit(published.day), "valid_to": pl.lit(following, dtype=pl.Date)}
     return listed_rows.with_columns(**period).select(pl.col(name).cast(dtype) for name, dtype in _PERIODS.items())
@@ -160,8 +160,7 @@ def _replace_outcomes(connection: sa.Connection, tables: Tables, published: Publ
 
 def _replace_changes(connection: sa.Connection, tables: Tables, published: PublishedDay) -> None:
     connection.execute(tables.changes.delete().where(tables.changes.c.day == published.day))
-    other = published.kept_changes.compared_with
-    compared_with = pl.lit(other.day if other else None, dtype=pl.Date)
+    compared_with = pl.lit(published.compared_with, dtype=pl.Date)
     for frame in published.changes():
         load(connection, tables.changes, frame.with_columns(day=pl.lit(published.day), compared_with=compared_with))
 

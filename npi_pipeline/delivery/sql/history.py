@@ -43,7 +43,7 @@ def note_affected(connection: sa.Connection, tables: Tables, day: dt.date) -> No
 def cut_out(connection: sa.Connection, tables: Tables, day: dt.date, following: dt.date | None) -> None:
     """Make nothing hold of the affected NPIs from ``day`` up to ``following``, the next day delivered, if any."""
     history = tables.history
-    held = sa.and_(holds_on(history, day), _is_affected(tables, history))
+    held = sa.and_(holds_on(history, day), is_affected(tables, history))
     if following is not None:
         after = sa.and_(held, sa.or_(history.c.valid_to.is_(None), history.c.valid_to > following))
         columns = [sa.literal(following, sa.Date) if c.name == "valid_from" else c for c in history.c]
@@ -63,29 +63,29 @@ def join_neighbours(connection: sa.Connection, tables: Tables, day: dt.date, fol
     def end_of(version: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[object]:
         return sa.select(version.c.valid_to).where(is_same(version), *where).scalar_subquery()
 
-    is_affected = _is_affected(tables, history)
+    is_theirs = is_affected(tables, history)
     if following is not None:
         goes_on = other.c.valid_from == following
         is_put_in = one.c.valid_from == day
         connection.execute(
             history.update()
-            .where(history.c.valid_from == day, is_affected, sa.exists().where(is_same(other), goes_on))
+            .where(history.c.valid_from == day, is_theirs, sa.exists().where(is_same(other), goes_on))
             .values(valid_to=end_of(other, goes_on))
         )
         connection.execute(
             history.delete().where(
-                history.c.valid_from == following, is_affected, sa.exists().where(is_same(one), is_put_in)
+                history.c.valid_from == following, is_theirs, sa.exists().where(is_same(one), is_put_in)
             )
         )
     is_put_in = other.c.valid_from == day
     connection.execute(
         history.update()
-        .where(history.c.valid_to == day, is_affected, sa.exists().where(is_same(other), is_put_in))
+        .where(history.c.valid_to == day, is_theirs, sa.exists().where(is_same(other), is_put_in))
         .values(valid_to=end_of(other, is_put_in))
     )
     is_longer = sa.and_(one.c.valid_from < day, sa.or_(one.c.valid_to.is_(None), one.c.valid_to > day))
     connection.execute(
-        history.delete().where(history.c.valid_from == day, is_affected, sa.exists().where(is_same(one), is_longer))
+        history.delete().where(history.c.valid_from == day, is_theirs, sa.exists().where(is_same(one), is_longer))
     )
 
 
@@ -113,17 +113,17 @@ def drop_unused_lists(connection: sa.Connection, tables: Tables) -> None:
     history = tables.history
     for items in tables.list_history.values():
         is_used = sa.exists().where(history.c.npi == items.c.npi, history.c.version == items.c.version)
-        connection.execute(items.delete().where(_is_affected(tables, items), ~is_used))
+        connection.execute(items.delete().where(is_affected(tables, items), ~is_used))
 
 
 def refresh_newest(connection: sa.Connection, tables: Tables) -> None:
     """Make the plain tables say of the affected NPIs what holds on the newest day."""
     history = tables.history
     holds = sa.and_(
-        history.c.valid_to.is_(None), history.c.outcome == Outcome.found.value, _is_affected(tables, history)
+        history.c.valid_to.is_(None), history.c.outcome == Outcome.found.value, is_affected(tables, history)
     )
     for name, plain in {PROVIDERS: tables.providers, **tables.lists}.items():
-        connection.execute(plain.delete().where(_is_affected(tables, plain)))
+        connection.execute(plain.delete().where(is_affected(tables, plain)))
         columns = list(plain.c.keys())
         if name == PROVIDERS:
             rows = sa.select(*(history.c[column] for column in columns)).where(holds)
@@ -134,5 +134,6 @@ def refresh_newest(connection: sa.Connection, tables: Tables) -> None:
         connection.execute(plain.insert().from_select(columns, rows))
 
 
-def _is_affected(tables: Tables, rows: sa.FromClause) -> sa.ColumnElement[bool]:
+def is_affected(tables: Tables, rows: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Of rows with ``npi``: whether they are of an affected NPI."""
     return rows.c.npi.in_(sa.select(tables.affected.c.npi))

@@ -8,7 +8,7 @@ import dagster as dg
 from npi_pipeline.delivery.deliver import Delivery, deliver
 from npi_pipeline.delivery.destinations import claims_of, sink_of
 from npi_pipeline.delivery.published_day import open_published_day
-from npi_pipeline.delivery.sink import CLAIMS
+from npi_pipeline.delivery.sink import CLAIMS, PublicationKey
 from npi_pipeline.errors import PipelineError
 from npi_pipeline.findings import Finding
 from npi_pipeline.orchestration.assets.conventions import OWNERS, one_line_failures
@@ -32,6 +32,11 @@ _DESCRIPTION = """The published day in the sink `{name}`: providers, outcomes an
 The same publication is delivered once: materialised again, it finds its receipt and does nothing (`again: true` at the
 launchpad does it anyway). A day that is published anew replaces what was delivered of it. Days may be delivered in any
 order, and a delivery that was killed is put right by the next."""
+
+
+def as_metadata(key: PublicationKey) -> str:
+    """How PUBLICATION is written."""
+    return "+".join(key)
 
 
 def asset_key(name: str) -> dg.AssetKey:
@@ -133,7 +138,7 @@ def _line(day: dt.date, name: str, done: Delivery) -> str:
 def _metadata(done: Delivery) -> dict[str, dg.MetadataValue | str | int | float]:
     receipt = done.receipt
     return {
-        PUBLICATION: f"{receipt.manifest_sha256}+{receipt.changes_sha256}",
+        PUBLICATION: as_metadata(receipt.key),
         "published_at": dg.MetadataValue.timestamp(receipt.published_at),
         "delivered_at": dg.MetadataValue.timestamp(receipt.delivered_at),
         "seconds": round(done.seconds, 3),

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from npi_pipeline.orchestration.deliveries.assets import PUBLICATION, asset_key
+from npi_pipeline.delivery.sink import PublicationKey
+from npi_pipeline.orchestration.deliveries.assets import PUBLICATION, as_metadata, asset_key
 from npi_pipeline.orchestration.deliveries.job import JOB_NAME
 from npi_pipeline.orchestration.monitoring.day_runs import IN_FLIGHT, PARTITION_TAG
 
@@ -19,7 +20,7 @@ LONGEST_WAIT = dt.timedelta(hours=4)
 
 
 def due_deliveries(
-    instance: dg.DagsterInstance, name: str, published: Mapping[dt.date, tuple[str, str]], now: dt.datetime
+    instance: dg.DagsterInstance, name: str, published: Mapping[dt.date, PublicationKey], now: dt.datetime
 ) -> list[dt.date]:
     """The days of ``published`` (with the digests of manifest and changes) that the sink called ``name`` lacks.
 
@@ -32,8 +33,8 @@ def due_deliveries(
     due = sorted(
         (
             day
-            for day, digests in published.items()
-            if delivered.get(day) != "+".join(digests) and day.isoformat() not in at_work
+            for day, key in published.items()
+            if delivered.get(day) != as_metadata(key) and day.isoformat() not in at_work
         ),
         reverse=True,
     )
