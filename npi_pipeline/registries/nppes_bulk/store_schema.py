@@ -30,8 +30,11 @@ _SCALARS: dict[str, pl.DataType] = {
     for field in part.fields
 }
 
+ITEMS: dict[str, pl.Struct] = {part.name: item_type(part.fields) for part in NPPES.layout.lists_of_columns()}
+"""The type of an item of each list."""
+
 # All items, however many: how many get columns is a matter of the day's table. Null where there is none, never empty.
-LISTS: dict[str, pl.List] = {part.name: pl.List(item_type(part.fields)) for part in NPPES.layout.lists_of_columns()}
+LISTS: dict[str, pl.List] = {name: pl.List(item) for name, item in ITEMS.items()}
 
 RECORD_COLUMNS: tuple[str, ...] = (*_SCALARS, *LISTS)
 """The columns of the record, as ``read_declared`` names and types them."""
