@@ -79,6 +79,11 @@ class LocalRoot:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
+    def open(self, path: str) -> BinaryIO:
+        """A file for reading at any place. Raises FileNotFoundError."""
+        with self._one_line_errors("read", path):
+            return self._at(path).open("rb")
+
     def download(self, path: str, target: Path) -> None:
         """See DataRoot."""
         with self._one_line_errors("read", path):

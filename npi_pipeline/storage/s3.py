@@ -46,7 +46,8 @@ _ATTEMPTS = 10
 _THREADS = 8
 _DELETES_A_REQUEST = 1_000
 
-_PERMISSIONS = "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
+PERMISSIONS = "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
+READ_PERMISSIONS = "s3:GetObject and s3:ListBucket"
 # 412: it is another object by now; 409: another write is under way; 404: there is none to replace.
 _CONFLICT = 409
 _CONDITION_BROKEN = {404, _CONFLICT, 412}
@@ -60,12 +61,12 @@ class S3Root:
     Making one reads no network; the client is made at first use.
     """
 
-    def __init__(self, bucket: str, prefix: str = "", setting: str = DATA_ROOT) -> None:
+    def __init__(self, bucket: str, prefix: str = "", setting: str = DATA_ROOT, permissions: str = PERMISSIONS) -> None:
         if not bucket:
             raise SettingsError(f"{setting} names no bucket: write it as s3://bucket/prefix")
         self.bucket = bucket
         self.prefix = prefix.strip("/")
-        self.use = Use(setting, _PERMISSIONS)
+        self.use = Use(setting, permissions)
         self._making_client = threading.Lock()
 
     @functools.cached_property
@@ -112,12 +113,23 @@ class S3Root:
         content, answer = self._get(path)
         return content, answer["ETag"]
 
-    def _get(self, path: str) -> tuple[bytes, GetObjectOutputTypeDef]:
+    def size_and_tag(self, path: str) -> tuple[int, str]:
+        """The size of an object in bytes, and its ETag. Raises FileNotFoundError."""
+        with self._one_line_errors("read", path):
+            answer = self.client.head_object(Bucket=self.bucket, Key=self.key(path))
+            return answer["ContentLength"], answer["ETag"]
+
+    def read_range(self, path: str, start: int, end: int, tag: str) -> bytes:
+        """The bytes from ``start`` to before ``end`` of an object that still is the one of ``tag``."""
+        return self._get(path, Range=f"bytes={start}-{end - 1}", IfMatch=tag)[0]
+
+    def _get(self, path: str, **of_it: str) -> tuple[bytes, GetObjectOutputTypeDef]:
         from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
+        request: Any = {"Bucket": self.bucket, "Key": self.key(path), **of_it}
         with self._one_line_errors("read", path):
             for attempts_left in reversed(range(_ATTEMPTS)):
-                answer = self.client.get_object(Bucket=self.bucket, Key=self.key(path))
+                answer = self.client.get_object(**request)
                 # botocore repeats a request that is refused, not one that breaks off in its body.
                 try:
                     return answer["Body"].read(), answer
