@@ -79,11 +79,22 @@ def answer(npi: str, seed: int = 0, era: str = "C") -> bytes:
         return NOT_FOUND
     if outcome is Outcome.deactivated:
         return deactivated_answer(npi)
-    record = _organization(npi, draw) if _happens(draw, ORGANIZATION_SHARE) else _individual(npi, draw)
+    return answer_of(_record_of(npi, draw), era)
+
+
+def answer_of(record: Json, era: str = "C") -> bytes:
+    """The NPI Registry's answer that holds ``record``."""
     if era != "C":
         record = _IN_ERA[era](record)
     # Today's registry sorts its keys; the older ones did not.
     return orjson.dumps({"result_count": 1, "results": [record]}, option=orjson.OPT_SORT_KEYS if era == "C" else None)
+
+
+def record_of(npi: str, seed: int = 0) -> Json:
+    """The record in ``answer`` when the NPI is found, and what it would be when it is not."""
+    draw = _draw(npi, seed)
+    _outcome(npi, draw)
+    return _record_of(npi, draw)
 
 
 def deactivated_answer(npi: str) -> bytes:
@@ -154,6 +165,10 @@ def _digits(draw: Draw, count: int) -> str:
     return f"{int(draw() * 10**count):0{count}d}"
 
 
+def _record_of(npi: str, draw: Draw) -> Json:
+    return _organization(npi, draw) if _happens(draw, ORGANIZATION_SHARE) else _individual(npi, draw)
+
+
 def _individual(npi: str, draw: Draw) -> Json:
     place = _place(draw)
     first, last = _person(draw)
@@ -172,7 +187,8 @@ def _individual(npi: str, draw: Draw) -> Json:
         basic["name_prefix"] = _pick(draw, ("--", "Dr.", "Mrs.", "Mr.", "Ms."))
     if _happens(draw, 0.41):
         basic["name_suffix"] = "--" if _happens(draw, 0.9) else _pick(draw, ("Jr.", "II", "III"))
-    names = [_other_individual_name(draw, basic) for _ in range(_few(draw, 0.1, 2))]
+    # One at most: the registry's files have no room for more, and no real person has been seen with two.
+    names = [_other_individual_name(draw, basic)] if _happens(draw, 0.1) else []
     return _record(npi, "NPI-1", place, draw, basic=basic, other_names=names)
 
 
@@ -365,7 +381,7 @@ def _identifier(place: Place, draw: Draw) -> Json:
         "desc": description,
         "identifier": _digits(draw, 4 + int(draw() * 7)) + ("A" if _happens(draw, 0.2) else ""),
         "issuer": _pick(draw, vocabulary.IDENTIFIER_ISSUERS) if code == "01" else None,
-        "state": place.state if _happens(draw, 0.95) else None,
+        "state": (place.state or None) if _happens(draw, 0.95) else None,
     }
 
 
@@ -381,7 +397,7 @@ def _taxonomies(kinds: Sequence[tuple[str, str]], place: Place, draw: Draw) -> l
                 "desc": description,
                 "license": f"{_pick(draw, ('', 'MD', 'RN.', 'PT'))}{_digits(draw, 6)}" if licensed else None,
                 "primary": index == primary,
-                "state": place.state if licensed or _happens(draw, 0.2) else None,
+                "state": (place.state or None) if licensed or _happens(draw, 0.2) else None,
                 "taxonomy_group": _pick(draw, vocabulary.TAXONOMY_GROUPS) if _happens(draw, 0.04) else "",
             }
         )

@@ -22,14 +22,14 @@ from npi_pipeline.registries.nppes_bulk.store_schema import STORE_SCHEMA
 LIST_OF = {"othername": "other_names", "pl": "practiceLocations", "endpoint": "endpoints"}
 """The list that the items of each kind of file belong to."""
 
-_ADDRESS_OF_LOCATION = dict(
+ADDRESS_OF_LOCATION = dict(
     zip(
         ("address_1", "address_2", "city", "state", "postal_code", "country_code", "telephone_number", "fax_number"),
         (name for name in CHILD_COLUMNS["pl"][1:] if not name.endswith("Extension")),
         strict=True,
     )
 )
-_ADDRESS_OF_ENDPOINT = {
+ADDRESS_OF_ENDPOINT = {
     "address_1": "Affiliation Address Line One",
     "address_2": "Affiliation Address Line Two",
     "city": "Affiliation Address City",
@@ -37,7 +37,7 @@ _ADDRESS_OF_ENDPOINT = {
     "postal_code": "Affiliation Address Postal Code",
     "country_code": "Affiliation Address Country",
 }
-_ENDPOINT = {
+ENDPOINT = {
     "endpointType": "Endpoint Type",
     "endpointTypeDescription": "Endpoint Type Description",
     "endpoint": "Endpoint",
@@ -54,8 +54,8 @@ _ENDPOINT = {
 _DIGITS_ONLY = (
     "NPI",
     "Provider Other Organization Name Type Code",
-    *(_ADDRESS_OF_LOCATION[name] for name in ("postal_code", "telephone_number", "fax_number")),
-    _ADDRESS_OF_ENDPOINT["postal_code"],
+    *(ADDRESS_OF_LOCATION[name] for name in ("postal_code", "telephone_number", "fax_number")),
+    ADDRESS_OF_ENDPOINT["postal_code"],
 )
 
 
@@ -112,16 +112,16 @@ def _other_name() -> dict[str, pl.Expr]:
 
 
 def _practice_location() -> dict[str, pl.Expr]:
-    cells = {name: pl.col(column) for name, column in _ADDRESS_OF_LOCATION.items()}
+    cells = {name: pl.col(column) for name, column in ADDRESS_OF_LOCATION.items()}
     for name in ("address_1", "address_2", "city", "state", "postal_code"):
         cells[name] = cells[name].str.to_uppercase()
     return address_of(cells, "LOCATION")
 
 
 def _endpoint() -> dict[str, pl.Expr]:
-    fields = {name: _text(column) for name, column in _ENDPOINT.items()}
+    fields = {name: _text(column) for name, column in ENDPOINT.items()}
     # The API has these keys of every endpoint.
     for name in ("useDescription", "contentTypeDescription"):
         fields[name] = fields[name].fill_null("")
-    address = address_of({name: pl.col(column) for name, column in _ADDRESS_OF_ENDPOINT.items()}, None)
+    address = address_of({name: pl.col(column) for name, column in ADDRESS_OF_ENDPOINT.items()}, None)
     return fields | address

@@ -79,9 +79,9 @@ NOT_CARRIED: dict[str, str] = {
 WITHHELD = "<UNAVAIL>"
 PERSON, ORGANISATION = "1", "2"
 # In the main file since 2025: the organisation's other names stand in the file of other names.
-_SEE_OTHER_NAMES = "6"
+SEE_OTHER_NAMES = "6"
 
-_BASIC_OF_PERSON = {
+BASIC_OF_PERSON = {
     "first_name": "Provider First Name",
     "middle_name": "Provider Middle Name",
     "last_name": "Provider Last Name (Legal Name)",
@@ -91,7 +91,7 @@ _BASIC_OF_PERSON = {
     "sex": SEX,
     "sole_proprietor": "Is Sole Proprietor",
 }
-_BASIC_OF_ORGANISATION = {
+BASIC_OF_ORGANISATION = {
     "organization_name": "Provider Organization Name (Legal Business Name)",
     "organizational_subpart": "Is Organization Subpart",
     "parent_organization_legal_business_name": "Parent Organization LBN",
@@ -104,15 +104,15 @@ _BASIC_OF_ORGANISATION = {
     "authorized_official_title_or_position": "Authorized Official Title or Position",
     "authorized_official_telephone_number": "Authorized Official Telephone Number",
 }
-_DATES = {
+DATES = {
     "enumeration_date": "Provider Enumeration Date",
     "last_updated": "Last Update Date",
     "certification_date": CERTIFICATION_DATE,
     "deactivation_date": "NPI Deactivation Date",
     "reactivation_date": "NPI Reactivation Date",
 }
-_ADDRESSES = {"location_address": ("LOCATION", "Practice Location"), "mailing_address": ("MAILING", "Mailing")}
-_ADDRESS = {
+ADDRESSES = {"location_address": ("LOCATION", "Practice Location"), "mailing_address": ("MAILING", "Mailing")}
+ADDRESS = {
     "address_1": "Provider First Line Business {} Address",
     "address_2": "Provider Second Line Business {} Address",
     "city": "Provider Business {} Address City Name",
@@ -122,7 +122,7 @@ _ADDRESS = {
     "telephone_number": "Provider Business {} Address Telephone Number",
     "fax_number": "Provider Business {} Address Fax Number",
 }
-_NAME_OF_PERSON = {
+NAME_OF_PERSON = {
     "code": "Provider Other Last Name Type Code",
     "prefix": "Provider Other Name Prefix Text",
     "first_name": "Provider Other First Name",
@@ -131,7 +131,7 @@ _NAME_OF_PERSON = {
     "suffix": "Provider Other Name Suffix Text",
     "credential": "Provider Other Credential Text",
 }
-_NAME_OF_ORGANISATION = {
+NAME_OF_ORGANISATION = {
     "code": "Provider Other Organization Name Type Code",
     "organization_name": "Provider Other Organization Name",
 }
@@ -141,8 +141,8 @@ _DIGITS_ONLY = (
     "Entity Type Code",
     *(
         column.format(kind)
-        for _, kind in _ADDRESSES.values()
-        for key, column in _ADDRESS.items()
+        for _, kind in ADDRESSES.values()
+        for key, column in ADDRESS.items()
         if key in {"postal_code", "telephone_number", "fax_number"}
     ),
     "Authorized Official Telephone Number",
@@ -204,7 +204,7 @@ def _leading() -> list[pl.Expr]:
         pl.when(_text(column).is_not_null() & _date(column).is_null()).then(
             pl.format("its {} is {}, which is no date", pl.lit(column), pl.col(column).str.head(40))
         )
-        for column in _DATES.values()
+        for column in DATES.values()
     ]
     of_kind = pl.when(~kind.is_in([PERSON, ORGANISATION]).fill_null(value=False)).then(
         pl.format(
@@ -221,8 +221,8 @@ def _leading() -> list[pl.Expr]:
 def _scalars() -> list[pl.Expr]:
     """The columns of a record that are no lists, of rows that are found."""
     person = pl.col("Entity Type Code") == PERSON
-    basic: dict[str, pl.Expr] = {name: pl.when(person).then(_text(column)) for name, column in _BASIC_OF_PERSON.items()}
-    basic |= {name: pl.when(~person).then(_text(column)) for name, column in _BASIC_OF_ORGANISATION.items()}
+    basic: dict[str, pl.Expr] = {name: pl.when(person).then(_text(column)) for name, column in BASIC_OF_PERSON.items()}
+    basic |= {name: pl.when(~person).then(_text(column)) for name, column in BASIC_OF_ORGANISATION.items()}
     # The API has the key of a person's sex even when it is not told.
     basic["sex"] = pl.when(person).then(pl.col(SEX).fill_null(""))
     for name in ("sole_proprietor", "organizational_subpart"):
@@ -232,15 +232,15 @@ def _scalars() -> list[pl.Expr]:
             basic[name] = in_words_of_api(basic[name], "name_affixes")
     parent = basic["parent_organization_legal_business_name"]
     basic["parent_organization_legal_business_name"] = pl.when(parent != WITHHELD).then(parent)
-    basic |= {name: _date(column) for name, column in _DATES.items()}
+    basic |= {name: _date(column) for name, column in DATES.items()}
     basic["status"] = pl.lit("A")
     scalars: dict[str, pl.Expr] = {
         "number": pl.col("NPI"),
         "enumeration_type": pl.when(person).then(pl.lit("NPI-1")).otherwise(pl.lit("NPI-2")),
     }
     scalars |= {f"basic.{name}": value for name, value in basic.items()}
-    for part, (purpose, kind) in _ADDRESSES.items():
-        cells = {name: pl.col(column.format(kind)) for name, column in _ADDRESS.items()}
+    for part, (purpose, kind) in ADDRESSES.items():
+        cells = {name: pl.col(column.format(kind)) for name, column in ADDRESS.items()}
         scalars |= {f"{part}.{name}": value for name, value in address_of(cells, purpose).items()}
     return [value.alias(name) for name, value in scalars.items()]
 
@@ -316,8 +316,8 @@ def _identifiers(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _other_names(rows: pl.DataFrame) -> pl.DataFrame:
-    names = _filled(rows, [_NAME_OF_PERSON, _NAME_OF_ORGANISATION])
-    names = names.filter(pl.col("organization_name").ne_missing(WITHHELD) & pl.col("code").ne_missing(_SEE_OTHER_NAMES))
+    names = _filled(rows, [NAME_OF_PERSON, NAME_OF_ORGANISATION])
+    names = names.filter(pl.col("organization_name").ne_missing(WITHHELD) & pl.col("code").ne_missing(SEE_OTHER_NAMES))
     return names.with_columns(
         type=other_name_type(pl.col("code")),
         prefix=in_words_of_api(pl.col("prefix"), "name_affixes"),
