@@ -1,4 +1,4 @@
-"""The command line: ``npi-pipeline run | backfill | retry-failed | deliver | status | settings | demo``.
+"""The command line: ``npi-pipeline run | backfill | retry-failed | deliver | status | settings | bulk | demo``.
 
 Thin: ``run`` and ``backfill`` drive the same definitions as the UI, ``status`` reads the same files as the checks.
 Every setting is an option, made from ``settings``. Imports of Dagster stay inside the commands, so that ``--help``
@@ -277,6 +277,40 @@ def settings(**options: Any) -> None:
     from npi_pipeline.cli.rendering import show_settings
 
     show_settings(_settings(options))
+
+
+@main.group(cls=_Commands)
+def bulk() -> None:
+    """Dissemination files: those of CMS as a registry."""
+
+
+@bulk.command()
+@click.option("--npis", default=10_000, type=click.IntRange(1, 10_000_000), show_default=True, help="How many NPIs.")
+@click.option(
+    "--weeks", default=0, type=click.IntRange(0, 520), show_default=True, help="Weekly files after the month's."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the emulated registry that they agree with.")
+@click.option(
+    "--date", "day", callback=_day, metavar="YYYY-MM-DD", help="The files are of the Sunday before, or today."
+)
+@click.option(
+    "--folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where to put them; it may exist."
+)
+def make(npis: int, *, weeks: int, seed: int, day: dt.date | None, folder: Path) -> None:
+    """Make up dissemination files: a monthly one, weekly ones after it, and the deactivation report.
+
+    They are named as CMS names them, and tell of the providers of the emulated registry, for trying and for tests.
+    """
+    from npi_pipeline.demo import ensure_installed
+
+    ensure_installed()
+    from npi_pipeline.testing.bulk import Country, write_files
+
+    last = day or _today()
+    sunday = last - dt.timedelta(days=last.isoweekday() % 7)
+    country = Country(size=npis, seed=seed, start=sunday - dt.timedelta(weeks=weeks))
+    for path in write_files(country, folder, weeks):
+        click.echo(f"{path}  {path.stat().st_size:,} bytes")
 
 
 @main.command()

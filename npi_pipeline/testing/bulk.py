@@ -201,6 +201,15 @@ def answer_on(country: Country, npi: str, week: int = 0) -> bytes:
     return providers.answer_of(state) if isinstance(state, dict) else providers.deactivated_answer(npi)
 
 
+def write_files(country: Country, folder: Path, weeks: int = 0) -> Iterator[Path]:
+    """The files of ``country`` up to the end of week ``weeks`` in ``folder``, which is made, one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    yield write_monthly(country, folder)
+    for week in range(1, weeks + 1):
+        yield write_weekly(country, folder, week)
+    yield write_deactivations(country, folder, weeks)
+
+
 def write_monthly(country: Country, folder: Path, week: int = 0, *, copies: int = 1) -> Path:
     """The monthly file of all that the country holds at the end of ``week``.
 

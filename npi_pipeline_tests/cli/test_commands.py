@@ -145,3 +145,17 @@ def test_before_the_first_day_it_is_said_that_it_is_still_to_come(tmp_path: Path
         2,
         "Error: there is no day yet: the first one is still to come (NPI_START_DATE=2999-01-01)\n",
     )
+
+
+def test_made_up_dissemination_files_are_those_up_to_the_sunday_before_the_day(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "bulk"
+    said = invoke("bulk", "make", "--npis", "30", "--weeks", "2", "--date", "2026-08-26", "--folder", str(folder))
+    assert said.exit_code == 0
+    names = [
+        "NPPES_Data_Dissemination_August_2026_V2.zip",
+        "NPPES_Data_Dissemination_081026_081626_Weekly_V2.zip",
+        "NPPES_Data_Dissemination_081726_082326_Weekly_V2.zip",
+        "NPPES_Deactivated_NPI_Report_082326_V2.zip",
+    ]
+    assert [Path(line.split()[0]).name for line in said.stdout.splitlines()] == names
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
