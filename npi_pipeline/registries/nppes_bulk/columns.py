@@ -100,6 +100,20 @@ MAIN_COLUMNS: tuple[str, ...] = (
 )
 """The main file's header, as it is since 2025."""
 
+_SLOTS_OFTEN_FILLED = 4
+RARELY_FILLED: frozenset[str] = frozenset(
+    [
+        slot(column, number)
+        for columns, slots in (
+            ((*TAXONOMY_COLUMNS.values(), TAXONOMY_GROUP), TAXONOMY_SLOTS),
+            (tuple(IDENTIFIER_COLUMNS.values()), IDENTIFIER_SLOTS),
+        )
+        for column in columns
+        for number in range(_SLOTS_OFTEN_FILLED + 1, slots + 1)
+    ]
+)
+"""Columns of the main file that are empty in nearly all rows: it may be read without them where they are."""
+
 _SECONDARY = "Provider Secondary Practice Location Address"
 CHILD_COLUMNS: dict[str, tuple[str, ...]] = {
     "othername": (

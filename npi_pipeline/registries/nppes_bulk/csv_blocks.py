@@ -12,7 +12,7 @@ import csv
 import dataclasses
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import BinaryIO
 
 import polars as pl
@@ -25,7 +25,6 @@ _MAX_HEADER_BYTES = 1 << 20
 _MAX_ROW_BYTES = 4 << 20
 
 _ROW_BEGINS = re.compile(rb'"[12]\d{9}",')
-_ENDS_OF_LINE = re.compile(rb"\r?\n")
 _AGAIN = "download it again; a program that saved it anew may have changed it"
 
 
@@ -33,11 +32,13 @@ _AGAIN = "download it again; a program that saved it anew may have changed it"
 class Rows:
     """Rows of one block.
 
-    ``values`` has a column of text for each of the header. ``problems`` are the NPIs of rows that cannot be read, with
-    why. ``strays`` counts lines that belong to no row of any NPI.
+    ``values`` has a column of text for each of the header, or for each but the sparse ones. ``full`` are the lines of
+    the other rows, in which a sparse one is filled. ``problems`` are the NPIs of rows that cannot be read, with why.
+    ``strays`` counts lines that belong to no row of any NPI.
     """
 
     values: pl.DataFrame
+    full: bytes = b""
     problems: list[tuple[int, str]] = dataclasses.field(default_factory=list)
     strays: int = 0
 
@@ -84,36 +85,49 @@ def _last_beginning(data: bytes) -> int:
     return 0
 
 
-def read_block(block: bytes, names: Sequence[str]) -> Rows:
-    """The rows of a block."""
-    if b"\r\n" in block:
-        block = _ENDS_OF_LINE.sub(b"\n", block)
-    values = _read_quickly(block, names)
-    return Rows(values) if values is not None else _read_carefully(block, names)
-
-
-def _read_quickly(block: bytes, names: Sequence[str]) -> pl.DataFrame | None:
-    """The rows, when each line has all values in quotes and nothing that is odd; else None.
-
-    The number of quotes is right, and no row is too long (polars says so) or too short (a value that is not there is
-    null, and one that is empty is not): so each row has as many values as there are names.
-    """
-    lines = block.count(b"\n")
-    if block.count(b'"') != 2 * len(names) * lines or b"\0" in block or not _is_utf8(block):
-        return None
+def read_block(block: bytes, names: Sequence[str], sparse: Collection[str] = ()) -> Rows:
+    """The rows of a block. A column that is sparse is nothing but time lost where it is empty: it is left out there."""
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+    if not _is_plain(block, 2 * len(names) * block.count(b"\n")):
+        return _read_carefully(block, names)
     try:
-        values = _parse(block, names)
+        return _read_quickly(block, names, sparse) or _read_carefully(block, names)
     except pl.exceptions.PolarsError:
+        return _read_carefully(block, names)
+
+
+def _is_plain(data: bytes, quotes: int) -> bool:
+    """Whether there are so many quotes, and nothing that is no text."""
+    return data.count(b'"') == quotes and b"\0" not in data and _is_utf8(data)
+
+
+def _read_quickly(block: bytes, names: Sequence[str], sparse: Collection[str]) -> Rows | None:
+    """The rows of a block with as many quotes as it should have; None when not each line has a value for each name.
+
+    Then a line would have too many values, and polars says so, or too few: a value that is not there is null, and one
+    that is empty is not.
+    """
+    kept = [name for name in names if name not in sparse]
+    values = _parse(block, names, kept)
+    if values.height != block.count(b"\n") or values[names[-1]].null_count():
         return None
-    return values if values.height == lines and not values[names[-1]].null_count() else None
+    if len(kept) == len(names):
+        return Rows(values)
+    lines = pl.read_csv(block, has_header=False, schema={"line": pl.String()}, separator="\0", quote_char=None)["line"]
+    # What a line has beyond the values that were kept, their quotes and all commas is in the columns that were not.
+    length = values.select(pl.sum_horizontal(pl.all().str.len_bytes())).to_series() + 3 * len(names) - 1
+    is_full = lines.str.len_bytes() != length
+    full = [*lines.filter(is_full).to_list(), ""]
+    return Rows(values.filter(~is_full), "\n".join(full).encode())
 
 
-def _parse(block: bytes, names: Sequence[str]) -> pl.DataFrame:
-    return pl.read_csv(block, has_header=False, schema=_of_text(names), extra_columns="raise")
-
-
-def _of_text(names: Sequence[str]) -> pl.Schema:
-    return pl.Schema(dict.fromkeys(names, pl.String()))
+def _parse(block: bytes, names: Sequence[str], kept: Sequence[str]) -> pl.DataFrame:
+    schema = {f"column_{number}": pl.String() for number, _ in enumerate(names, start=1)}
+    wanted = set(kept)
+    columns = [column for column, name in zip(schema, names, strict=True) if name in wanted]
+    rows = pl.read_csv(block, has_header=False, schema=schema, columns=columns, extra_columns="raise")
+    return rows.rename(dict(zip(columns, kept, strict=True)))
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -134,7 +148,7 @@ def _read_carefully(block: bytes, names: Sequence[str]) -> Rows:
     within_odd = False
     for line in block.removesuffix(b"\n").split(b"\n"):
         begins = _ROW_BEGINS.match(line) is not None
-        if begins and _is_plain(line, len(names)):
+        if begins and _is_row(line, len(names)):
             quick.append(line)
             within_odd = False
         elif begins:
@@ -144,23 +158,18 @@ def _read_carefully(block: bytes, names: Sequence[str]) -> Rows:
             odd[-1].append(line)
         else:
             strays += bool(line.strip())
-    values = _parse(b"\n".join([*quick, b""]), names) if quick else _of_text(names).to_frame()
+    of_text = pl.Schema(dict.fromkeys(names, pl.String()))
+    values = _parse(b"\n".join([*quick, b""]), names, names) if quick else of_text.to_frame()
     read = [_read_row(b"\n".join(lines), len(names)) for lines in odd]
     good = [row for row in read if isinstance(row, list)]
     if good:
         values = values.vstack(pl.DataFrame(good, schema=values.schema, orient="row"))
-    return Rows(values, [row for row in read if isinstance(row, tuple)], strays)
+    return Rows(values, problems=[row for row in read if isinstance(row, tuple)], strays=strays)
 
 
-def _is_plain(line: bytes, width: int) -> bool:
+def _is_row(line: bytes, width: int) -> bool:
     """Whether a line is a row of ``width`` values in quotes."""
-    return (
-        line.count(b'"') == 2 * width
-        and line.count(b'","') == width - 1
-        and line.endswith(b'"')
-        and b"\0" not in line
-        and _is_utf8(line)
-    )
+    return line.endswith(b'"') and line.count(b'","') == width - 1 and _is_plain(line, 2 * width)
 
 
 def _read_row(row: bytes, width: int) -> list[str] | tuple[int, str]:

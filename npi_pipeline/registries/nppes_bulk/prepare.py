@@ -21,8 +21,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -33,9 +33,9 @@ from npi_pipeline.days.lock import held_lock
 from npi_pipeline.days.paths import LOCKS
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
 from npi_pipeline.registries.nppes_bulk.child_files import LIST_OF, child_items_of, with_child_items
-from npi_pipeline.registries.nppes_bulk.columns import child_columns, main_columns
+from npi_pipeline.registries.nppes_bulk.columns import RARELY_FILLED, FileColumns, child_columns, main_columns
 from npi_pipeline.registries.nppes_bulk.contents import SHEET, Content, ensure_unchanged, opened, sha256_of
-from npi_pipeline.registries.nppes_bulk.csv_blocks import raw_blocks, read_block, read_header
+from npi_pipeline.registries.nppes_bulk.csv_blocks import BLOCK_BYTES, Rows, raw_blocks, read_block, read_header
 from npi_pipeline.registries.nppes_bulk.deactivations import deactivated_rows
 from npi_pipeline.registries.nppes_bulk.files import DOWNLOADS, MAIN, DisseminationFile, FileKind, with_dates
 from npi_pipeline.registries.nppes_bulk.prepared import (
@@ -55,6 +55,7 @@ from npi_pipeline.registries.nppes_bulk.store_schema import LISTS, STORE_SCHEMA
 from npi_pipeline.storage.data_root import DataRoot, LockedError
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 OnProgress = Callable[[str], object]
 
 # As long as it takes another run to prepare the whole country on a slow machine.
@@ -62,6 +63,7 @@ _PATIENCE_SECONDS = 2 * 3600.0
 _TOLD_EACH_SECONDS = 60.0
 _RANGE_ROWS = 16 * PART_ROWS
 _BLOCKS_AHEAD = 2
+_WORKERS = 2
 _WRITERS = 2
 _PARTS_WAITING = 32
 _MAX_SHARE_OF_STRAYS = 0.01
@@ -193,15 +195,19 @@ class _Preparing:
     def _read_records(self, content: Content, records: Sorter) -> None:
         with content.open() as stream:
             where = f"{self.file.name}: {content.name}"
-            header = read_header(stream, where)
-            columns = main_columns(header, where)
-            for block in self._blocks(stream, content, where):
-                rows = read_block(block, header)
-                if not rows.values.is_empty():
-                    records.add(records_of(rows.values, columns))
-                if rows.problems:
-                    records.add(_problem_rows(rows.problems))
+            columns = main_columns(read_header(stream, where), where)
+            full = b""
+            for found, rows in _mapped(
+                lambda block: _records_in(block, columns, RARELY_FILLED), self._blocks(stream, content, where)
+            ):
+                records.add(found)
                 self.counts["strays"] += rows.strays
+                full += rows.full
+                # Few, so they are put together: a small block costs nearly as much as a large one.
+                if len(full) > BLOCK_BYTES:
+                    records.add(_records_in(full, columns, ())[0])
+                    full = b""
+        records.add(_records_in(full, columns, ())[0])
         records.finish()
         self._refuse_too_many_strays(where, sum(len(npis) for npis in records.npis))
 
@@ -216,10 +222,9 @@ class _Preparing:
     def _read_children(self, kind: str, content: Content, items: Sorter) -> None:
         with content.open() as stream:
             where = f"{self.file.name}: {content.name}"
-            header = read_header(stream, where)
-            columns = child_columns(kind, header, where)
+            columns = child_columns(kind, read_header(stream, where), where)
             for block in self._blocks(stream, content, where):
-                rows = read_block(block, header)
+                rows = read_block(block, columns.names)
                 items.add(child_items_of(kind, rows.values, columns))
                 if rows.problems or rows.strays:
                     raise BulkFileError(
@@ -277,6 +282,14 @@ def _child_schema(kind: str) -> pl.Schema:
     return pl.Schema({"npi": pl.UInt32(), "item": LISTS[LIST_OF[kind]].inner})
 
 
+def _records_in(block: bytes, columns: FileColumns, sparse: Collection[str]) -> tuple[pl.DataFrame, Rows]:
+    """The records of a block, those that cannot be read among them, and the rows that they are of."""
+    rows = read_block(block, columns.names, sparse)
+    there = dataclasses.replace(columns, names=tuple(rows.values.columns))
+    found = [records_of(rows.values, there)] if rows.values.height else []
+    return pl.concat([*found, _problem_rows(rows.problems)]), rows
+
+
 def _problem_rows(problems: Sequence[tuple[int, str]]) -> pl.DataFrame:
     rows = pl.DataFrame(problems, schema={"npi": pl.UInt32, "problem": pl.String}, orient="row")
     others = [pl.lit(None, dtype).alias(name) for name, dtype in STORE_SCHEMA.items() if name not in rows.columns]
@@ -288,6 +301,21 @@ def _range_ends(npis: Sequence[pl.Series]) -> list[int]:
     distinct = pl.concat(npis).unique().sort()
     ends = distinct.gather_every(_RANGE_ROWS, offset=_RANGE_ROWS - 1).to_list()
     return ends if ends and ends[-1] == distinct[-1] else [*ends, int(distinct[-1])]
+
+
+def _mapped(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """What ``function`` makes of each item, in their order; it is at work on two at a time."""
+    making: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="registry-read") as pool:
+        try:
+            for item in items:
+                making.append(pool.submit(function, item))
+                if len(making) > _WORKERS:
+                    yield making.popleft().result()
+            while making:
+                yield making.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _ahead(items: Iterator[Item]) -> Iterator[Item]:

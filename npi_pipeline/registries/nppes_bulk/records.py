@@ -156,8 +156,9 @@ _ROW = "row"
 def records_of(rows: pl.DataFrame, columns: FileColumns) -> pl.DataFrame:
     """The records of ``rows`` of a main file, one for one and in their order, as STORE_SCHEMA has them.
 
-    ``rows`` are the file's columns in their order, all text, with null or ``""`` where a cell is empty. Lists that come
-    from the other files are null here (``child_files.with_child_items``). A row that cannot be read has a ``problem``.
+    ``rows`` are the file's columns in their order, all text, with null or ``""`` where a cell is empty; those of a
+    slot that no row fills may be missing. Lists that come from the other files are null here
+    (``child_files.with_child_items``). A row that cannot be read has a ``problem``.
     Raises BulkFileError when a row has no NPI, of which nothing could be said then, or a program made numbers of texts.
     """
     named = rows.rename(dict(zip(rows.columns, columns.names, strict=True))).with_row_index(_ROW)
@@ -336,11 +337,13 @@ def _slots(count: int) -> range:
 
 def _filled(rows: pl.DataFrame, slots: list[dict[str, str]]) -> pl.DataFrame:
     """The items in ``slots`` (each: field to column) that hold anything, by row and in the order of the slots."""
+    there = set(rows.columns)
     parts = [
         rows.select(_ROW, **{name: pl.col(column) for name, column in columns.items()}).filter(
             pl.any_horizontal(pl.col(name) != "" for name in columns)
         )
         for columns in slots
+        if there.issuperset(columns.values())
     ]
     items = pl.concat(parts, how="diagonal").sort(_ROW, maintain_order=True)
     return items.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in items.columns if name != _ROW)
