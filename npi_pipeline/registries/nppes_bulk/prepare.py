@@ -16,16 +16,12 @@ import functools
 import hashlib
 import importlib.resources
 import json
-import queue
-import shutil
-import tempfile
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import polars as pl
 
@@ -38,6 +34,7 @@ from npi_pipeline.registries.nppes_bulk.contents import SHEET, Content, ensure_u
 from npi_pipeline.registries.nppes_bulk.csv_blocks import BLOCK_BYTES, Rows, raw_blocks, read_block, read_header
 from npi_pipeline.registries.nppes_bulk.deactivations import deactivated_rows
 from npi_pipeline.registries.nppes_bulk.files import DOWNLOADS, MAIN, DisseminationFile, FileKind, with_dates
+from npi_pipeline.registries.nppes_bulk.in_threads import ahead, mapped
 from npi_pipeline.registries.nppes_bulk.prepared import (
     DIGEST,
     PART_ROWS,
@@ -50,20 +47,17 @@ from npi_pipeline.registries.nppes_bulk.prepared import (
     write_part,
 )
 from npi_pipeline.registries.nppes_bulk.records import records_of
+from npi_pipeline.registries.nppes_bulk.scratch import scratch_folder
 from npi_pipeline.registries.nppes_bulk.sorted_rows import LAST_NPI, Sorter
 from npi_pipeline.registries.nppes_bulk.store_schema import LISTS, STORE_SCHEMA
 from npi_pipeline.storage.data_root import DataRoot, LockedError
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
 OnProgress = Callable[[str], object]
 
 # As long as it takes another run to prepare the whole country on a slow machine.
 _PATIENCE_SECONDS = 2 * 3600.0
 _TOLD_EACH_SECONDS = 60.0
 _RANGE_ROWS = 16 * PART_ROWS
-_BLOCKS_AHEAD = 2
-_WORKERS = 2
 _WRITERS = 2
 _PARTS_WAITING = 32
 _MAX_SHARE_OF_STRAYS = 0.01
@@ -87,7 +81,7 @@ def prepare_file(
         with held_lock(root, f"{LOCKS}/{PREPARED_FILES}/{name}", wait_seconds=_PATIENCE_SECONDS) as held:
             if found := load_prepared(root, name):
                 return found
-            with _scratch_folder() as scratch:
+            with scratch_folder() as scratch:
                 prepared = _Preparing(
                     root=root,
                     bulk=bulk,
@@ -104,7 +98,10 @@ def prepare_file(
         raise BulkFileError(
             f"{file.name} is being prepared by {error.holder} since {error.since}: {error.remedy}", retryable=True
         ) from error
-    on_progress(f"prepared {file.name}: {prepared.rows:,} NPIs")
+    on_progress(
+        f"prepared {file.name}: {prepared.rows:,} NPIs, {prepared.deactivated:,} of them out of service and "
+        f"{prepared.problems:,} with a row that cannot be read"
+    )
     return prepared
 
 
@@ -197,7 +194,7 @@ class _Preparing:
             where = f"{self.file.name}: {content.name}"
             columns = main_columns(read_header(stream, where), where)
             full = b""
-            for found, rows in _mapped(
+            for found, rows in mapped(
                 lambda block: _records_in(block, columns, RARELY_FILLED), self._blocks(stream, content, where)
             ):
                 records.add(found)
@@ -237,7 +234,7 @@ class _Preparing:
         """The blocks of a CSV, unpacked ahead in a thread; how far it got is told now and then."""
         read = 0
         told = time.monotonic()
-        for block in _ahead(raw_blocks(stream, where)):
+        for block in ahead(raw_blocks(stream, where)):
             yield block
             read += len(block)
             if time.monotonic() - told > _TOLD_EACH_SECONDS:
@@ -301,78 +298,3 @@ def _range_ends(npis: Sequence[pl.Series]) -> list[int]:
     distinct = pl.concat(npis).unique().sort()
     ends = distinct.gather_every(_RANGE_ROWS, offset=_RANGE_ROWS - 1).to_list()
     return ends if ends and ends[-1] == distinct[-1] else [*ends, int(distinct[-1])]
-
-
-def _mapped(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-    """What ``function`` makes of each item, in their order; it is at work on two at a time."""
-    making: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="registry-read") as pool:
-        try:
-            for item in items:
-                making.append(pool.submit(function, item))
-                if len(making) > _WORKERS:
-                    yield making.popleft().result()
-            while making:
-                yield making.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, made in a thread that is a few ahead."""
-    made: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(_BLOCKS_AHEAD)
-    stopped = threading.Event()
-
-    def put(item: Item | None, error: BaseException | None) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                made.put((item, error), timeout=0.1)
-                return
-
-    def make() -> None:
-        try:
-            for item in items:
-                put(item, None)
-                if stopped.is_set():
-                    return
-            put(None, None)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the items are taken
-            put(None, error)
-
-    thread = threading.Thread(target=make, name="registry-unpack", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = made.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
-
-
-@contextlib.contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    """A folder for what does not fit into memory; those of processes that were killed are removed."""
-    import fcntl
-    import os
-
-    for left in Path(tempfile.gettempdir()).glob("npi-bulk-*"):
-        with contextlib.suppress(OSError):
-            descriptor = os.open(left, os.O_RDONLY)
-            try:
-                if time.time() - left.stat().st_mtime > _TOLD_EACH_SECONDS:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(descriptor)
-    with tempfile.TemporaryDirectory(prefix="npi-bulk-") as folder:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield Path(folder)
-        finally:
-            os.close(descriptor)

@@ -21,7 +21,8 @@ import msgspec
 import polars as pl
 
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
-from npi_pipeline.registries.nppes_bulk.files import FileKind
+from npi_pipeline.registries.nppes_bulk.child_files import LIST_OF
+from npi_pipeline.registries.nppes_bulk.files import CSV_NAME, DOWNLOADS, FileKind
 from npi_pipeline.registries.nppes_bulk.store_schema import STORE_SCHEMA
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -73,6 +74,19 @@ class PreparedFile:
     without_provider: dict[str, int] = dataclasses.field(default_factory=dict)
     contents: dict[str, int] = dataclasses.field(default_factory=dict)
     parts: tuple[Part, ...]
+
+    @property
+    def lacking(self) -> list[str]:
+        """Lines about what is not in the dissemination file and should be, or cannot be told."""
+        there = {named[1].lower() for name in self.contents if (named := CSV_NAME.fullmatch(name))}
+        lines = [
+            f"{self.name} holds no {kind}_pfile_*.csv: the {list_name} of its records are not known"
+            for kind, list_name in LIST_OF.items()
+            if self.kind is not FileKind.deactivations and kind not in there
+        ]
+        if self.strays:
+            lines.append(f"{self.strays} lines of {self.name} belong to no NPI: download it again from {DOWNLOADS}")
+        return lines
 
 
 # Made here, once: msgspec 0.22 ends the process when two threads meet a class for the first time at once.

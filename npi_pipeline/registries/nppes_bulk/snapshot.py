@@ -51,8 +51,8 @@ class SnapshotFile:
 class Snapshot:
     """The registry as of a day: its files in the order in which they are laid on top of each other.
 
-    ``as_of`` is the last day that they tell of. ``missing`` are lines about files that should be there and are not.
-    ``identity`` tells it from any other, in one line.
+    ``as_of`` is the last day that they tell of. ``missing`` are lines about what should be in them, or about files
+    that should be there, and is not. ``identity`` tells it from any other, in one line.
     """
 
     files: tuple[SnapshotFile, ...]
@@ -77,7 +77,8 @@ def prepare_snapshot(
     found = dissemination_files(bulk.list(""))
     chosen = files_of_day(found, day, lambda file: dated(bulk, file), place=bulk.uri())
     prepared = [prepare_file(root, bulk, file, on_progress) for file in chosen.files]
-    snapshot = _snapshot(prepared, chosen.as_of, chosen.missing)
+    lacking = [line for file in prepared for line in file.lacking]
+    snapshot = _snapshot(prepared, chosen.as_of, (*chosen.missing, *lacking))
     keep_snapshot(root, snapshot)
     return snapshot
 
