@@ -25,6 +25,7 @@ from npi_pipeline.journal import SCHEMA as JOURNAL
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.nppes_bulk.records import CAPITALS_IN_BULK, DASHES_IN_API, NOT_CARRIED, NOT_IN_BULK
 from npi_pipeline.schema.columns import LEADING, TRAILING, Column, PickedFields, record_columns
 from npi_pipeline.schema.json_paths import STATES, UNRECOGNISED_STATES
 from npi_pipeline.settings import FileSettings
@@ -106,6 +107,24 @@ the same rows without `body`.
 The distinct NPIs of the list, which lies beside it as it was read (`npi_list.txt`).
 
 {npis}
+
+## From the registry's files (`nppes_bulk`)
+
+The same columns and cells as by API, but for these. Columns that the files cannot fill, which are empty:
+
+{not_in_bulk}
+
+Columns in which the API has `--` where somebody chose none, and the files nothing:
+
+{dashes_in_api}
+
+Columns whose letters the files have as capitals where the API has them as they were typed:
+
+{capitals_in_bulk}
+
+Columns of the files that go nowhere:
+
+{not_carried}
 """
 
 # The day on which the examples were made says nothing.
@@ -144,6 +163,8 @@ MANIFEST_MEANING = {
     "npis": "Distinct NPIs of the list.",
     "outcomes": "How many of them by outcome.",
     "files": "For each file `name`, `state`, `rows` (without the header), `bytes` and `sha256`.",
+    "registry_files": "Where the registry is its own files (`nppes_bulk`): of each its `name`, `kind`, `date`, `size` "
+    "in bytes and `sha256`.",
     "columns": "The header that all files share.",
 }
 CHANGES_MEANING = {
@@ -198,6 +219,10 @@ def _tables(folder: Path) -> dict[str, Iterable[str]]:
         "provider_table": _schema_table({name: table[name] for name in _besides(table)}, PROVIDER_TABLE),
         "npis": _schema_table(parse_npi_list(b"npi\n1234567893\n").npis.schema, NPIS_MEANING),
         "journal": _schema_table(JOURNAL, JOURNAL_MEANING),
+        "not_in_bulk": [_names(NOT_IN_BULK)],
+        "dashes_in_api": [_names(DASHES_IN_API)],
+        "capitals_in_bulk": [_names(CAPITALS_IN_BULK)],
+        "not_carried": [f"- `{column}`: {why}" for column, why in NOT_CARRIED.items()],
     }
 
 
@@ -264,6 +289,10 @@ def _keys_table(content: bytes, meaning: Mapping[str, str]) -> Iterator[str]:
     yield "| key | type | meaning |"
     yield "|---|---|---|"
     yield from (f"| `{key}` | {types[type(keys[key])]} | {said} |" for key, said in meaning.items())
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(f"`{column}`" for column in columns)
 
 
 def _schema_table(schema: Mapping[str, Any], meaning: Mapping[str, str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path as File
 
 import polars as pl
@@ -90,19 +90,30 @@ class Changes:
         )
 
 
+Bodies = Callable[[pl.Series], pl.DataFrame]
+"""From some NPIs, found on both days, to their answers: npi, body (old) and body_new."""
+
+
 def write_changes(
-    old: Iterable[pl.DataFrame], new: Iterable[pl.DataFrame], layout: TableLayout | None, path: File, cells: Cells
+    old: Iterable[pl.DataFrame],
+    new: Iterable[pl.DataFrame],
+    layout: TableLayout | None,
+    path: File,
+    cells: Cells,
+    *,
+    bodies: Bodies | None = None,
 ) -> Changes:
     """Write to ``path`` what changed from ``old`` to ``new``.
 
-    Both are OUTCOME_COLUMNS of a day's compacted journal, in order.
+    Both are OUTCOME_COLUMNS of a day's compacted journal, in order. With ``bodies``, their column body may hold
+    anything that is another one for another answer, and only the answers that differ are fetched.
     ``layout`` is of the registry format of both; with None, fields are not compared. The same outcomes and answers
     give the same bytes. Raises ValueError when an answer cannot be read.
     """
     summary = _Summary()
     digest, size = hashlib.sha256(), 0
     with path.open("wb") as file:
-        for content in _contents(old, new, layout, cells, summary):
+        for content in _contents(_in_step(old, new), layout, cells, summary, bodies):
             file.write(content)
             digest.update(content)
             size += len(content)
@@ -110,13 +121,13 @@ def write_changes(
 
 
 def _contents(
-    old: Iterable[pl.DataFrame],
-    new: Iterable[pl.DataFrame],
+    runs: Iterable[tuple[pl.DataFrame, pl.DataFrame]],
     layout: TableLayout | None,
     cells: Cells,
     summary: _Summary,
+    bodies: Bodies | None,
 ) -> Iterator[bytes]:
-    """The file piece by piece."""
+    """The file piece by piece, of the two days' rows in step."""
 
     def content(differing: _Differing) -> bytes:
         rows = _rows(differing, layout, cells)
@@ -125,7 +136,7 @@ def _contents(
 
     yield BYTE_ORDER_MARK * cells.byte_order_mark + csv_of(_SCHEMA.to_frame(), include_header=True)
     # Mapped: a loop would hold one piece, with all that it is made of, while the next is gathered.
-    yield from map(content, _gathered(_in_step(old, new), compare_bodies=layout is not None))
+    yield from map(content, _gathered(_differing_rows(runs, bodies, compare_bodies=layout is not None)))
 
 
 class _Day:
@@ -188,10 +199,24 @@ class _Differing:
         return self.count >= _GATHERED or self.characters >= _GATHERED_CHARACTERS
 
 
-def _gathered(runs: Iterable[tuple[pl.DataFrame, pl.DataFrame]], *, compare_bodies: bool) -> Iterator[_Differing]:
+def _differing_rows(
+    runs: Iterable[tuple[pl.DataFrame, pl.DataFrame]], bodies: Bodies | None, *, compare_bodies: bool
+) -> Iterator[pl.DataFrame]:
+    """The rows of both days that differ, with their answers."""
+    # Mapped: nothing that has been handed on stays in memory meanwhile.
+    marked = map(functools.partial(_marked, compare_bodies=compare_bodies), runs)
+    if bodies is None:
+        yield from marked
+        return
+    for rows in (some for frame in marked for some in frame.iter_slices(_GATHERED)):
+        answers = bodies(rows.filter("has_other_answer")["npi"])
+        yield rows.drop("body", "body_new").join(answers, on="npi", how="left", maintain_order="left")
+
+
+def _gathered(differing: Iterable[pl.DataFrame]) -> Iterator[_Differing]:
     gathered = [_Differing()]
-    # Mapped and popped: nothing that has been handed on, or was not needed, stays in memory meanwhile.
-    for marked in map(functools.partial(_marked, compare_bodies=compare_bodies), runs):
+    # Popped: nothing that was handed on stays in memory meanwhile.
+    for marked in differing:
         for run in _runs_by_size(marked):
             gathered[0].add(marked[run])
             if gathered[0].is_enough:

@@ -317,6 +317,7 @@ def make(npis: int, *, weeks: int, seed: int, day: dt.date | None, folder: Path)
 @click.option("--npis", default=1_000, type=click.IntRange(1, 5_000_000), show_default=True, help="Size of the list.")
 @click.option("--ui", is_flag=True, help="Open the Dagster UI on the demo, with a few past days missing.")
 @click.option("--deliver", is_flag=True, help="Deliver to a DuckDB file and a lake of Parquet, too, and query them.")
+@click.option("--bulk", is_flag=True, help="Look today up in made-up dissemination files, too, and compare.")
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
 @click.option(
     "--folder",
@@ -325,7 +326,7 @@ def make(npis: int, *, weeks: int, seed: int, day: dt.date | None, folder: Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the demo keeps its files; each demo begins by deleting those of the one before, and no others.",
 )
-def demo(npis: int, *, ui: bool, deliver: bool, port: int, folder: Path) -> None:
+def demo(npis: int, *, port: int, folder: Path, **shown: bool) -> None:
     """Try everything on this machine: an emulated registry, a local S3 server and made-up providers."""
     from npi_pipeline.cli.rendering import show_day_run
     from npi_pipeline.demo import ensure_installed
@@ -333,4 +334,4 @@ def demo(npis: int, *, ui: bool, deliver: bool, port: int, folder: Path) -> None
     ensure_installed()
     from npi_pipeline.demo.session import run_demo
 
-    sys.exit(run_demo(npis=npis, ui=ui, deliver=deliver, port=port, folder=folder, show=show_day_run))
+    sys.exit(run_demo(npis=npis, port=port, folder=folder, show=show_day_run, **shown))

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from npi_pipeline.days.paths import days_with_list
+from npi_pipeline.demo.bulk import FOLDERS, show_files_as_registry
 from npi_pipeline.demo.dagster_ui import dagster_ui, is_free
 from npi_pipeline.demo.deliveries import DATABASE, LAKE, deliver_to, show_answers
 from npi_pipeline.errors import PipelineError
@@ -40,7 +41,7 @@ KEY = "lists/{date:%Y-%m-%d}.txt"
 # Says of a folder that what lies in it is the demo's, to be thrown away by the next one.
 MARKER = ".npi-pipeline-demo"
 _DATA, _HOME = "npi-data", "dagster-home"
-_TAKEN = (_DATA, _HOME, DATABASE, LAKE)
+_TAKEN = (_DATA, _HOME, DATABASE, LAKE, *FOLDERS)
 
 # Of the week before today, the days that the UI shows as missing.
 _MISSING_DAYS_AGO = frozenset({1, 3, 4})
@@ -61,12 +62,20 @@ class DemoFolderError(PipelineError):
 
 
 def run_demo(
-    *, npis: int, ui: bool, port: int, folder: Path, show: Callable[[DayRun], None], deliver: bool = False
+    *,
+    npis: int,
+    ui: bool,
+    port: int,
+    folder: Path,
+    show: Callable[[DayRun], None],
+    deliver: bool = False,
+    bulk: bool = False,
 ) -> int:
     """Run the demo in ``folder``; returns the exit code. With ``ui`` it goes on until Ctrl-C.
 
     Without it, ``show`` is given today's run. With ``deliver`` days are delivered to a DuckDB file and a lake below
-    ``folder``: without ``ui``, yesterday and today.
+    ``folder``: without ``ui``, yesterday and today. With ``bulk`` today is looked up in made-up dissemination files,
+    too.
     No setting of the environment reaches it: a failure of made-up days would be told to the real channel.
     Raises ServerError when a server of it cannot be started, DemoFolderError when the folder holds another's files.
     """
@@ -97,9 +106,11 @@ def run_demo(
             _run(console, registry, days[-2], npis)
         result = _run(console, registry, today, npis)
         show(result)
-        if not (result.ok and deliver):
-            return 0 if result.ok else 1
-        return _deliver(console, folder, days[-2:])
+        if not result.ok:
+            return 1
+        if bulk and (code := show_files_as_registry(console, folder, result, npis + _joining(npis) * len(days))):
+            return code
+        return _deliver(console, folder, days[-2:]) if deliver else 0
 
 
 def _deliver(console: Console, folder: Path, days: Sequence[dt.date]) -> int:
@@ -160,11 +171,16 @@ def _prepare(folder: Path, s3: LocalS3, days: Sequence[dt.date], npis: int) -> N
         with contextlib.suppress(OSError):
             (folder / name).unlink()
     make_home(folder / _HOME, _DAGSTER_YAML)
-    joining = max(1, npis // 50)
+    joining = _joining(npis)
     pool = list(npi_numbers(npis + joining * len(days), seed=0))
     for number, day in enumerate(days):
         first = joining * number
         s3.put_list(BUCKET, KEY.format(date=day), pool[first : first + npis])
+
+
+def _joining(npis: int) -> int:
+    """How many NPIs join the list each day."""
+    return max(1, npis // 50)
 
 
 def _run(console: Console, registry: EmulatedRegistry, day: dt.date, npis: int) -> DayRun:

@@ -6,7 +6,7 @@ Below ``journal/day={day}`` lie whole Parquet files, on either kind of data root
   are in a folder for each registry, named by a digest of its identity: what another registry said counts for nothing.
 - ``compacted/`` holds the rows of the day's list, one each, sorted by NPI, a part for every 5,000 NPIs of the list.
 - ``outcomes/`` holds the same without the bodies, part by part: a few hundredths of the bytes, and all that most
-  readers need.
+  readers need. It is alone where the bodies stand in a snapshot of the registry and are no day's own.
 - ``journal.json`` names the compacted parts and is written after them: its presence says that the journal is compacted.
 - ``refetch.json`` says from which run on NPIs were asked for afresh, for the runs that go on with that one.
 - ``probes.json`` says what a registry in doubt said about NPIs that it had found lately
@@ -17,7 +17,12 @@ Below ``journal/day={day}`` lie whole Parquet files, on either kind of data root
 Whoever writes here holds the day's lock (``days.lock``). Not here: fetching, and what a body means.
 """
 
-from npi_pipeline.journal.compaction import COMPACTED_PART_ROWS, compact_journal, unchanged_journal
+from npi_pipeline.journal.compaction import (
+    COMPACTED_PART_ROWS,
+    compact_journal,
+    keep_snapshot_outcomes,
+    unchanged_journal,
+)
 from npi_pipeline.journal.reader import compacted_parts, read_compacted_journal, read_outcomes, recorded_rows, rows_of
 from npi_pipeline.journal.refetch import first_run_of_refetch
 from npi_pipeline.journal.reuse import reuse_answers
@@ -28,8 +33,10 @@ from npi_pipeline.journal.segments import (
     ForeignJournalError,
     JournalDamagedError,
     JournalError,
+    add_rows,
     load_compacted_journal,
 )
+from npi_pipeline.journal.snapshot_rows import bodies_of, found_records, with_digests
 from npi_pipeline.journal.writer import JournalWriter
 
 __all__ = [
@@ -43,10 +50,14 @@ __all__ = [
     "JournalDamagedError",
     "JournalError",
     "JournalWriter",
+    "add_rows",
+    "bodies_of",
     "compact_journal",
     "compacted_parts",
     "first_run_of_refetch",
+    "found_records",
     "frame_of",
+    "keep_snapshot_outcomes",
     "load_compacted_journal",
     "next_run",
     "read_compacted_journal",
@@ -55,4 +66,5 @@ __all__ = [
     "reuse_answers",
     "rows_of",
     "unchanged_journal",
+    "with_digests",
 ]

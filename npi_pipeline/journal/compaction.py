@@ -5,11 +5,12 @@ Not here: which of several rows stands (``rows.latest``), and how parts are writ
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -44,6 +45,7 @@ _BYTES_IN_MEMORY = 16 << 20
 _FAN_OUT = 16
 # Whoever holds the lock is overtaken by those that have lost it, each at most once.
 _MAX_OVERTAKEN = 3
+_OVERTAKER = "another run that compacts again and again"
 
 
 def compact_journal(
@@ -61,7 +63,28 @@ def compact_journal(
         compacted = _compacted(root, day, npis, held, registry)
         if compacted is not None:
             return compacted
-    raise LockedError("another run that compacts again and again", "just now")
+    raise LockedError(_OVERTAKER, "just now")
+
+
+def keep_snapshot_outcomes(
+    root: DataRoot,
+    day: dt.date,
+    frames: Callable[[], Iterable[pl.DataFrame]],
+    held: HeldLock,
+    *,
+    registry: str,
+) -> CompactedJournal:
+    """Make the rows of ``frames`` the compacted journal of ``day``, in the place of whatever was recorded before.
+
+    For outcomes that stand in a snapshot of the registry, which ``registry`` names: WITHOUT_BODY, in the order of
+    their NPIs, each frame a part. ``held`` is the day's lock. Raises StorageError, LockedError when the lock was lost.
+    """
+    for _ in range(_MAX_OVERTAKEN):
+        before = _Before.of(root, day)
+        kept = _committed(root, _written(root, day, frames(), registry, with_bodies=False), before, held)
+        if kept is not None:
+            return kept
+    raise LockedError(_OVERTAKER, "just now")
 
 
 def _compacted(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, registry: str) -> CompactedJournal | None:
@@ -70,28 +93,56 @@ def _compacted(root: DataRoot, day: dt.date, npis: pl.Series, held: HeldLock, re
     ``journal.json`` is read first and written on the condition that it is what was read. So whatever is listed in
     between is either merged here, or superseded, or a part of somebody who can compact no more: only that is removed.
     """
-    tag = tag_of_compacted_journal(root, day)
-    arrived = {file.path for file in root.list(segments_folder(day))}
+    before = _Before.of(root, day)
     merged = part_paths(root, day, registry)
+    with tempfile.TemporaryDirectory(prefix="npi-journal-") as scratch:
+        standing = _standing(day, read_parts(root, day, merged, list(SCHEMA)), npis, Path(scratch))
+        compacted = _written(root, day, _in_parts(standing), registry, with_bodies=True)
+    return _committed(root, compacted, before, held, merged)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Before:
+    """What there was before anything was merged: the tag of ``journal.json``, and the segments."""
+
+    tag: str | None
+    arrived: frozenset[str]
+
+    @classmethod
+    def of(cls, root: DataRoot, day: dt.date) -> _Before:
+        return cls(
+            tag_of_compacted_journal(root, day), frozenset(file.path for file in root.list(segments_folder(day)))
+        )
+
+
+def _written(
+    root: DataRoot, day: dt.date, frames: Iterable[pl.DataFrame], registry: str, *, with_bodies: bool
+) -> CompactedJournal:
+    """The frames as the parts of a journal, which nothing names yet."""
     stem = new_stem(day)
     parts: list[CompactedPart] = []
     outcomes = {outcome.value: 0 for outcome in Outcome}
-    with tempfile.TemporaryDirectory(prefix="npi-journal-") as scratch:
-        standing = _standing(day, read_parts(root, day, merged, list(SCHEMA)), npis, Path(scratch))
-        for number, part in enumerate(_in_parts(standing)):
-            name = write_part(root, compacted_folder(day), f"{stem}-{number:05}", part)
-            without_bodies = write_part(root, outcomes_folder(day), f"{stem}-{number:05}", part.select(WITHOUT_BODY))
-            parts.append(CompactedPart(name, without_bodies, part.height, part["npi"][0], part["npi"][-1]))
-            for outcome, count in part["outcome"].value_counts().iter_rows():
-                outcomes[outcome] += count
-    compacted = CompactedJournal(day, clock.utc_now(), registry, outcomes, tuple(parts))
+    for number, part in enumerate(frames):
+        name = write_part(root, compacted_folder(day), f"{stem}-{number:05}", part) if with_bodies else None
+        without_bodies = write_part(root, outcomes_folder(day), f"{stem}-{number:05}", part.select(WITHOUT_BODY))
+        parts.append(CompactedPart(name, without_bodies, part.height, part["npi"][0], part["npi"][-1]))
+        for outcome, count in part["outcome"].value_counts().iter_rows():
+            outcomes[outcome] += count
+    return CompactedJournal(day, clock.utc_now(), registry, outcomes, tuple(parts))
+
+
+def _committed(
+    root: DataRoot, compacted: CompactedJournal, before: _Before, held: HeldLock, merged: Iterable[str] = ()
+) -> CompactedJournal | None:
+    """Make the written parts the compacted ones, and remove what they supersede; None when somebody else was faster."""
+    day = compacted.day
     compacted_before = {file.path for of in (compacted_folder, outcomes_folder) for file in root.list(of(day))}
     # After the index was read: whoever takes the lock over from here on changes the index.
     held.ensure_held()
     # From here on the new parts are the compacted ones; until here, what they were made from is.
-    if not save_compacted_journal(root, compacted, tag):
+    if not save_compacted_journal(root, compacted, before.tag):
         return None
-    superseded = compacted_before | arrived | set(merged)
+    superseded = compacted_before | before.arrived | set(merged)
     root.delete(*sorted(superseded.difference(compacted.paths, compacted.outcome_paths)))
     return compacted
 

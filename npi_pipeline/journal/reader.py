@@ -18,6 +18,7 @@ from npi_pipeline.journal.segments import (
     read_parts,
     rows_in,
 )
+from npi_pipeline.journal.snapshot_rows import with_bodies
 from npi_pipeline.storage.data_root import DataRoot
 
 
@@ -56,6 +57,11 @@ def rows_of(
 
     Raises JournalError when a part is damaged or missing, as once the journal was compacted anew, and StorageError.
     """
+    if "body" in columns and compacted.is_of_snapshot:
+        others = [name for name in WITHOUT_BODY if name in {*columns, "npi", "outcome"}]
+        for frame in with_bodies(root, compacted, rows_of(root, compacted, others)):
+            yield frame.select(columns)
+        return
     for path, content in contents(root, compacted.paths if "body" in columns else compacted.outcome_paths):
         if content is None or not is_whole(path, content):
             raise JournalError(

@@ -60,9 +60,10 @@ class CompactedPart:
     """One compacted part: its name below ``compacted/``, how many rows, and its first and last NPI.
 
     ``outcomes`` is the name below ``outcomes/`` of the same rows without the bodies, which are nearly all of the bytes.
+    ``name`` is None where no bodies are kept: what was found stands in the registry's own files (``snapshot_rows``).
     """
 
-    name: str
+    name: str | None
     outcomes: str
     rows: int
     first: str
@@ -90,12 +91,20 @@ class CompactedJournal:
     @property
     def digest(self) -> str:
         """Tells the rows from any others: the same rows have the same digest, however often they are compacted."""
-        return _digest("".join(part.name.rpartition("-")[2] for part in self.parts).encode())
+        of_parts = "".join((part.name or part.outcomes).rpartition("-")[2] for part in self.parts)
+        # Of rows without bodies the registry tells which they are.
+        return _digest((self.registry + of_parts if self.is_of_snapshot else of_parts).encode())
+
+    @property
+    def is_of_snapshot(self) -> bool:
+        """Whether the bodies stand in a snapshot of the registry, which ``registry`` names, and not here."""
+        return any(part.name is None for part in self.parts)
 
     @property
     def paths(self) -> list[str]:
-        """The paths of the parts below the data root."""
-        return [f"{compacted_folder(self.day)}/{part.name}" for part in self.parts]
+        """The paths of the parts below the data root; of a snapshot's, those without the bodies."""
+        folder, without_bodies = compacted_folder(self.day), outcomes_folder(self.day)
+        return [f"{folder}/{part.name}" if part.name else f"{without_bodies}/{part.outcomes}" for part in self.parts]
 
     @property
     def outcome_paths(self) -> list[str]:
@@ -136,6 +145,11 @@ def write_part(root: DataRoot, folder: str, stem: str, rows: pl.DataFrame) -> st
     name = f"{stem}-{_digest(content)}.parquet"
     root.write(f"{folder}/{name}", content)
     return name
+
+
+def add_rows(root: DataRoot, day: dt.date, registry: str, rows: pl.DataFrame) -> None:
+    """Add rows (SCHEMA) to those that arrived for ``day`` from ``registry``. Raises StorageError."""
+    write_part(root, segments_folder(day, registry), new_stem(day), rows)
 
 
 def part_paths(root: DataRoot, day: dt.date, registry: str = "") -> list[str]:

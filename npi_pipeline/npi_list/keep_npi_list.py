@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+import polars as pl
 
 from npi_pipeline.npi_list import ListUnreadableError, NpiList, parse_npi_list
 from npi_pipeline.npi_list.kept_list import KeptListError, KeptSource, keep_list, read_kept_list, read_kept_source
@@ -33,9 +37,35 @@ def keep_npi_list(root: DataRoot, day: dt.date, client: S3Client, settings: List
     S3 errors may pass.
     """
     listed = _list_of_day(root, day, client, settings)
-    where = f"the NPI list s3://{listed.bucket}/{listed.key}"
+    return listed, _kept(root, day, listed, settings.list_column)
+
+
+def keep_list_of_registry(
+    root: DataRoot, day: dt.date, npis: Iterable[pl.Series], registry: str, as_of: dt.date
+) -> tuple[ListObject, NpiList]:
+    """Keep every NPI of a registry's own files as the list of ``day``: the numbers ``npis``, sorted, some at a time.
+
+    ``registry`` names the files, ``as_of`` is the day that they are of. Raises ListUnavailableError if there is none.
+    """
+    # As a text like any other list: what it means is proven from these bytes.
+    body = b"".join([b"NPI\n", *(some.to_frame().write_csv(include_header=False).encode() for some in npis)])
+    listed = ListObject(
+        bucket="",
+        key=registry,
+        version_id=None,
+        etag=hashlib.sha256(body).hexdigest(),
+        last_modified=dt.datetime.combine(as_of, dt.time(), dt.timezone.utc),
+        selection=ListSelection.registry,
+        body=body,
+    )
+    return listed, _kept(root, day, listed, "")
+
+
+def _kept(root: DataRoot, day: dt.date, listed: ListObject, column: str) -> NpiList:
+    """The NPIs of the list, which is kept with them. Raises ListUnavailableError when it is none."""
+    where = f"the NPI list {listed.where}"
     try:
-        parsed = parse_npi_list(listed.body, settings.list_column)
+        parsed = parse_npi_list(listed.body, column)
     except ListUnreadableError as error:
         raise ListUnavailableError(f"{where} {error}; {error.remedy}") from error
     if parsed.invalid == parsed.npis.height:
@@ -44,9 +74,9 @@ def keep_npi_list(root: DataRoot, day: dt.date, client: S3Client, settings: List
             f"{where} holds no valid NPI in {parsed.column_name}, e.g. {example}; "
             "put a list with one NPI of ten digits a line there, or correct NPI_LIST_KEY or NPI_LIST_COLUMN"
         )
-    keep_npis(root, day, parsed, listed.sha256, settings.list_column)
-    keep_list(root, day, listed, settings.list_column)
-    return listed, parsed
+    keep_npis(root, day, parsed, listed.sha256, column)
+    keep_list(root, day, listed, column)
+    return parsed
 
 
 def _list_of_day(root: DataRoot, day: dt.date, client: S3Client, settings: ListSettings) -> ListObject:

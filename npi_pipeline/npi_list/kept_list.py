@@ -57,7 +57,7 @@ def read_kept_list(root: DataRoot, day: dt.date) -> ListObject:
     if source.sha256 != hashlib.sha256(body).hexdigest():
         raise KeptListError(
             f"{root.uri(list_path(day))} is damaged: its {len(body):,} bytes are not those that were read from "
-            f"s3://{source.bucket}/{source.key} (SHA-256 differs); materialise npi_list of that day again"
+            f"{source.where} (SHA-256 differs); materialise npi_list of that day again"
         )
     return ListObject(**{field.name: getattr(source, field.name) for field in dataclasses.fields(FoundList)}, body=body)
 

@@ -74,17 +74,19 @@ class ListSelection(str, enum.Enum):
 
     ``dated_key``: the key names the day. ``current``: the object that lies there. ``version``: one that was written
     over since. ``kept``: one from before the day ended that an earlier run kept, for the bucket has none so near to it.
+    ``registry``: no object, but every NPI that the registry's own files hold.
     """
 
     dated_key = "dated_key"
     current = "current"
     version = "version"
     kept = "kept"
+    registry = "registry"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FoundList:
-    """Which object is the list of a day.
+    """Which object is the list of a day; for every NPI of a registry, ``bucket`` is empty and ``key`` names that.
 
     ``etag`` is without quotes; ``version_id`` is None for an object that the bucket gave none. ``ambiguity``, on one
     line with the remedy, says why it may be another day's list; None when it is certain.
@@ -97,6 +99,11 @@ class FoundList:
     last_modified: dt.datetime
     selection: ListSelection
     ambiguity: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it lies, for a person."""
+        return f"s3://{self.bucket}/{self.key}" if self.bucket else f"every NPI of {self.key}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

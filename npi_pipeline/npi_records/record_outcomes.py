@@ -33,7 +33,9 @@ from npi_pipeline.npi_list import NpiList
 from npi_pipeline.npi_records.credibility import is_credible, not_credible, suspect_answers
 from npi_pipeline.npi_records.credibility_monitor import CredibilityMonitor
 from npi_pipeline.npi_records.registry_probe import Probe, read_probes
+from npi_pipeline.npi_records.take_from_snapshot import take_from_snapshot
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
+from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import CheckSettings, FetchMode, FetchSettings
 from npi_pipeline.storage.data_root import DataRoot
@@ -45,7 +47,8 @@ logger = logging.getLogger(__name__)
 class RecordedDay:
     """What a run did for its day: the compacted journal, and how the asking went.
 
-    ``asked``: NPIs that the registry was asked for. ``reused``: NPIs whose answer another day had lately.
+    ``asked``: NPIs that the registry was asked for. ``reused``: NPIs whose answer another day had lately. ``taken``:
+    NPIs whose answer stood in the registry's own files.
     ``probed``: NPIs found lately that it was asked for besides, because its answers were in doubt. ``is_unchanged``:
     the journal was compacted already, for this list, and nothing came since; it is left as it is.
     """
@@ -56,6 +59,7 @@ class RecordedDay:
     probed: int
     report: FetchReport
     is_unchanged: bool = False
+    taken: int = 0
 
 
 def record_outcomes(
@@ -67,6 +71,7 @@ def record_outcomes(
     *,
     checks: CheckSettings | None = None,
     asking: str | None = None,
+    snapshot: Snapshot | None = None,
     stop: threading.Event | None = None,
     on_progress: Callable[[FetchProgress], None] | None = None,
 ) -> RecordedDay:
@@ -76,11 +81,13 @@ def record_outcomes(
     registry counts for nothing. Interrupted at any moment, the journal keeps what arrived and the next call goes on
     from there. For that the modes that ask afresh need to know which calls go on with one another: what an earlier call
     of the same ``asking`` settled is not asked for again in any mode.
+    With a ``snapshot`` of the registry's own files, what stands in it is not asked for (see ``take_from_snapshot``).
     What a registry says that seems to know nobody (see ``credibility``, and ``checks`` for the limit) is kept and not
     believed: then RegistryDownError is raised, and the next call asks for it again.
     Raises DayLockedError, RegistryDownError, StorageError, and JournalError when an NPI is left without an outcome.
     """
-    limit = (checks or CheckSettings()).not_found_share_limit
+    checks = checks or CheckSettings()
+    limit = checks.not_found_share_limit
     npis = npi_list.npis
     with day_lock(root, day) as held:
         probes = read_probes(root, day, registry.identity)
@@ -89,6 +96,20 @@ def record_outcomes(
         if asking is not None and settings.fetch_mode is not FetchMode.missing:
             since_run = first_run_of_refetch(root, day, registry.identity, asking, next_run(known))
         to_ask = npis_to_ask(npis, known, settings.fetch_mode, since_run)
+        taken = 0
+        if snapshot is not None and settings.fetch_mode is FetchMode.missing:
+            taken = take_from_snapshot(
+                root,
+                day,
+                to_ask,
+                snapshot,
+                registry=registry.identity,
+                age_limit_days=checks.bulk_age_limit_days,
+                known=known,
+            )
+        if taken:
+            known = read_outcomes(root, day, registry.identity)
+            to_ask = npis_to_ask(npis, known, settings.fetch_mode, since_run)
         reused = _reuse(root, day, to_ask, registry, settings, known=known, limit=limit)
         if reused:
             known = read_outcomes(root, day, registry.identity)
@@ -117,6 +138,7 @@ def record_outcomes(
         journal=compacted,
         asked=to_ask.len(),
         reused=reused,
+        taken=taken,
         probed=doubts.probed,
         report=fetching.report,
         is_unchanged=unchanged is not None,

@@ -13,10 +13,12 @@ from collections.abc import Mapping
 import dagster as dg
 
 from npi_pipeline.delivery.destinations import check_destinations
-from npi_pipeline.orchestration.assets.npi_list import npi_list_asset
+from npi_pipeline.orchestration.assets.npi_list import npi_list_asset, npi_list_of_registry_asset
 from npi_pipeline.orchestration.assets.npi_records import npi_records_asset
+from npi_pipeline.orchestration.assets.npi_records_of_snapshot import npi_records_of_snapshot_asset
 from npi_pipeline.orchestration.assets.provider_changes import provider_changes_asset
 from npi_pipeline.orchestration.assets.providers import providers_asset
+from npi_pipeline.orchestration.assets.registry_snapshot import registry_snapshot_asset
 from npi_pipeline.orchestration.assets.state_files import state_files_asset
 from npi_pipeline.orchestration.checks import asset_checks
 from npi_pipeline.orchestration.daily_job import daily_job
@@ -33,7 +35,7 @@ from npi_pipeline.orchestration.schedules import audit_schedule, daily_schedule
 from npi_pipeline.orchestration.sensors import failed_run_sensor, late_list_sensor, orphaned_run_sensor
 from npi_pipeline.orchestration.table_io import TABLES, table_io_manager
 from npi_pipeline.providers.flatten_records import pinned_widths
-from npi_pipeline.registries.registry import Registry
+from npi_pipeline.registries import FORMATS
 from npi_pipeline.settings import Settings, unknown_variables
 
 logger = logging.getLogger(__name__)
@@ -50,21 +52,25 @@ def build_definitions(
     """
     settings = settings or _from_environment()
     # `providers` would refuse them too, but only once the day is fetched.
-    pinned_widths(settings.files, Registry.from_settings(settings.registry).format.layout)
+    pinned_widths(settings.files, FORMATS[settings.registry.registry_format.value].layout)
     sinks = settings.deliveries.sinks
     check_destinations(sinks)
     days = daily_partitions(settings.days.start_date)
+    has_snapshot = settings.registry.has_snapshot
     return dg.Definitions(
         assets=[
-            npi_list_asset(days),
-            npi_records_asset(days, settings.fetch, settings.checks),
+            *_first_assets(settings, days),
             providers_asset(days),
             state_files_asset(days, settings.monitoring),
             provider_changes_asset(days),
             *(delivery_asset(sink, days) for sink in sinks),
         ],
-        asset_checks=[*asset_checks(settings.checks), *map(delivery_checks, sinks)],
-        jobs=[daily_job(), audit_job(settings), *([deliveries_job(sinks)] if sinks else [])],
+        asset_checks=[*asset_checks(settings.checks, has_snapshot=has_snapshot), *map(delivery_checks, sinks)],
+        jobs=[
+            daily_job(has_snapshot=has_snapshot),
+            audit_job(settings),
+            *([deliveries_job(sinks)] if sinks else []),
+        ],
         schedules=[daily_schedule(settings), audit_schedule(settings)],
         sensors=[
             late_list_sensor(settings),
@@ -83,6 +89,16 @@ def build_definitions(
         executor=dg.in_process_executor,
         loggers=loggers,
     )
+
+
+def _first_assets(settings: Settings, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The list and the outcomes: of a registry that is asked, or of one that is files."""
+    registry = settings.registry
+    if not registry.is_bulk:
+        npi_records = npi_records_asset(days, settings.fetch, settings.checks, bulk_first=registry.bulk_first)
+        return [*([registry_snapshot_asset(days)] if registry.bulk_first else []), npi_list_asset(days), npi_records]
+    npi_list = npi_list_of_registry_asset(days) if settings.is_list_of_registry else npi_list_asset(days)
+    return [registry_snapshot_asset(days), npi_list, npi_records_of_snapshot_asset(days)]
 
 
 def _from_environment() -> Settings:

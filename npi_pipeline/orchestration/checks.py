@@ -16,12 +16,13 @@ import dagster as dg
 
 from npi_pipeline.findings import Finding
 from npi_pipeline.orchestration.resources import DayStorage
-from npi_pipeline.proofs import npi_list, npi_records, provider_changes, providers, state_files
+from npi_pipeline.proofs import npi_list, npi_records, provider_changes, providers, registry_snapshot, state_files
 from npi_pipeline.settings import CheckSettings
 
 Result = TypeVar("Result")
 
 _SHOWN_DAYS = 20
+_SNAPSHOT = registry_snapshot.__name__.rpartition(".")[2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,16 @@ class _Claim:
 
 _WARN = dg.AssetCheckSeverity.WARN
 _CLAIMS = (
+    _Claim(
+        registry_snapshot.snapshot_is_recent,
+        "The files of the registry are not much older than the day.",
+        _WARN,
+    ),
+    _Claim(
+        registry_snapshot.no_file_is_missing,
+        "No weekly file is missing between those that there are.",
+        _WARN,
+    ),
     _Claim(
         npi_list.list_is_of_its_day,
         "The list is the one that was there when the day ended, not a later one.",
@@ -145,10 +156,10 @@ _CLAIMS = (
 )
 
 
-def asset_checks(settings: CheckSettings) -> list[dg.AssetChecksDefinition]:
-    """All checks, with the limits of ``settings``."""
+def asset_checks(settings: CheckSettings, *, has_snapshot: bool = False) -> list[dg.AssetChecksDefinition]:
+    """All checks, with the limits of ``settings``; those of ``registry_snapshot`` where there is one."""
     assets = dict.fromkeys(claim.asset for claim in _CLAIMS)
-    return [_checks_of(asset, settings) for asset in assets]
+    return [_checks_of(asset, settings) for asset in assets if has_snapshot or asset != _SNAPSHOT]
 
 
 def _checks_of(asset: str, settings: CheckSettings) -> dg.AssetChecksDefinition:

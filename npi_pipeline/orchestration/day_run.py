@@ -70,7 +70,7 @@ def run_days(settings: Settings, days: Sequence[dt.date], *, log_level: str = "I
     partition, or when no bucket is set.
     """
     _refuse_other_days(settings, days)
-    if not settings.npi_list.list_bucket:
+    if not settings.npi_list.list_bucket and not settings.is_list_of_registry:
         raise SettingsError(NO_BUCKET)
     job = build_definitions(settings, loggers={"terminal": terminal_logger}).resolve_job_def(JOB_NAME)
     with open_instance() as instance:

@@ -12,6 +12,8 @@ import dagster as dg
 from pydantic import model_validator
 
 from npi_pipeline.npi_list.source import no_client
+from npi_pipeline.registries import FORMATS, RegistryFormat
+from npi_pipeline.registries.nppes_bulk.files import open_bulk_files
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FileSettings, ListSettings, RegistrySettings
 from npi_pipeline.storage.data_root import DataRoot
@@ -44,11 +46,19 @@ class ProviderRegistry(dg.ConfigurableResource[None], RegistrySettings):
 
     @model_validator(mode="after")
     def _names_a_registry(self) -> ProviderRegistry:
-        self.registry()
+        if self.has_snapshot:
+            open_bulk_files(self.bulk_files)
+        if not self.is_bulk:
+            self.registry()
         return self
 
+    @property
+    def format(self) -> RegistryFormat:
+        """How its records look."""
+        return FORMATS[self.registry_format.value]
+
     def registry(self) -> Registry:
-        """The registry as the core knows it. Raises SettingsError."""
+        """The registry that is asked over HTTP, as the core knows it. Raises SettingsError."""
         return Registry.from_settings(self)
 
 

@@ -20,6 +20,7 @@ _WHY_CERTAIN = {
     ListSelection.current: "it lay there when the day ended, or lies there today",
     ListSelection.version: "it lay there when the day ended, and was written over since",
     ListSelection.kept: "an earlier run kept it from before the day ended, the bucket has none so near to it any more",
+    ListSelection.registry: "it is of the registry's files as of the day",
 }
 _PUT_AFTER = "it was put there after the day had ended; materialise npi_list of that day again"
 _EXAMPLES_OF_A_REASON = 3
@@ -32,7 +33,7 @@ def list_is_of_its_day(root: DataRoot, day: dt.date) -> Finding:
     holds = is_certain(source, day)
     why = _WHY_CERTAIN[source.selection] if holds else source.ambiguity or _PUT_AFTER
     version = f"version {source.version_id} " if source.version_id else ""
-    line = f"s3://{source.bucket}/{source.key} {version}of {source.last_modified:%Y-%m-%d %H:%M:%S} UTC"
+    line = f"{source.where} {version}of {source.last_modified:%Y-%m-%d %H:%M:%S} UTC"
     return Finding(
         holds=holds,
         line=f"{line}: {why}",

@@ -170,6 +170,45 @@ def read_declared(bodies: Sequence[str], layout: TableLayout, pinned: Mapping[st
         return _read(bodies, plan, fit_all=True)
 
 
+def rows_of_records(records: pl.DataFrame, layout: TableLayout, pinned: Mapping[str, int]) -> Rows:
+    """The rows of records that are in the declared columns of ``layout`` already, with their lists whole.
+
+    As of ``read_declared``, but that nothing is unknown: the items beyond a list's width go to ``beyond``.
+    """
+    widths = layout.widths(pinned)
+    counts = {name: records[name].list.len().fill_null(0).to_list() for name in widths}
+    practice_lists = {addresses.path[0] for addresses in layout.practice_addresses} & widths.keys()
+    columns = {
+        (part.name, field.name): records[column_name(part.name, field)]
+        for part in layout.objects_of_columns()
+        for field in part.fields
+    }
+    for name in practice_lists:
+        items = records[name].explode(empty_as_null=False, keep_nulls=False).struct.unnest()
+        columns |= {(name, field): items[field] for field in items.columns}
+    names = [column_name(part.name, field) for part in layout.objects_of_columns() for field in part.fields]
+    return Rows(
+        frame=records.select(*names, *(pl.col(name).list.head(width) for name, width in widths.items())),
+        rest=_beyond(records, counts, widths),
+        practice=_practice(columns, counts, layout, records.height),
+        widths={name: min(max(of, default=0), widths[name]) for name, of in counts.items()},
+    )
+
+
+def _beyond(records: pl.DataFrame, counts: Mapping[str, list[int]], widths: Mapping[str, int]) -> list[Rest]:
+    """What the lists of each record have beyond their ``widths``."""
+    rest = [NO_REST] * records.height
+    places = {place for name, of in counts.items() for place, count in enumerate(of) if count > widths[name]}
+    for place in sorted(places):
+        beyond: dict[Path, Any] = {
+            (name, width + position): {key: value for key, value in item.items() if value is not None}
+            for name, width in widths.items()
+            for position, item in enumerate((records[name][place] or [])[width:])
+        }
+        rest[place] = rest_of({}, beyond)
+    return rest
+
+
 def _read(bodies: Sequence[str], plan: _Plan, *, fit_all: bool) -> Rows:
     texts: dict[str, list[pl.Series]] = {name: [] for name in plan.texts}
     booleans: dict[tuple[str, str], list[bool | None]] = {key: [] for key in plan.boolean_of}

@@ -14,7 +14,7 @@ import polars as pl
 from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import PROVIDER_TABLE
-from npi_pipeline.journal import read_compacted_journal, rows_of
+from npi_pipeline.journal import CompactedJournal, found_records, read_compacted_journal, rows_of
 from npi_pipeline.providers.kept_table import TableError, keep_provider_table, parts_of, read_kept_table
 from npi_pipeline.providers.provider_table import (
     OUTCOME_COLUMNS,
@@ -22,7 +22,9 @@ from npi_pipeline.providers.provider_table import (
     ProviderTable,
     refuse_unknown_lists,
     write_provider_table,
+    write_table_of_records,
 )
+from npi_pipeline.registries.nppes_bulk.store_schema import RECORD_COLUMNS
 from npi_pipeline.schema.columns import TableLayout
 from npi_pipeline.settings import FileSettings, SettingsError
 from npi_pipeline.storage.data_root import DataRoot
@@ -37,12 +39,22 @@ def flatten_records(root: DataRoot, day: dt.date, layout: TableLayout, list_widt
     # Before anything is read: so whoever is slower cannot put an older table in the place of a newer one.
     with day_lock(root, day, PROVIDER_TABLE) as held, tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         journal = read_compacted_journal(root, day)
-        read_outcomes = functools.partial(rows_of, root, journal, OUTCOME_COLUMNS)
-        table = write_provider_table(read_outcomes, layout, Path(scratch), list_widths=list_widths)
+        table = _written(root, journal, layout, Path(scratch), list_widths)
         table = dataclasses.replace(table, preview=_preview(Path(scratch)), journal_digest=journal.digest)
         table = dataclasses.replace(table, input_digest=_input_digest(table, layout, list_widths))
         keep_provider_table(root, day, Path(scratch), table, held)
     return table
+
+
+def _written(
+    root: DataRoot, journal: CompactedJournal, layout: TableLayout, folder: Path, list_widths: Mapping[str, int]
+) -> ProviderTable:
+    if not journal.is_of_snapshot:
+        read_outcomes = functools.partial(rows_of, root, journal, OUTCOME_COLUMNS)
+        return write_provider_table(read_outcomes, layout, folder, list_widths=list_widths)
+    outcomes = rows_of(root, journal, [name for name in OUTCOME_COLUMNS if name != "body"])
+    found = found_records(root, journal, outcomes, RECORD_COLUMNS)
+    return write_table_of_records(found, layout, folder, list_widths=list_widths)
 
 
 def _preview(folder: Path) -> tuple[dict[str, Cell], ...]:

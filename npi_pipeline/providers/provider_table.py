@@ -19,7 +19,7 @@ import polars as pl
 
 from npi_pipeline.journal import JournalDamagedError
 from npi_pipeline.providers.answers import UnreadableAnswerError
-from npi_pipeline.providers.declared import read_declared
+from npi_pipeline.providers.declared import read_declared, rows_of_records
 from npi_pipeline.providers.inferred import (
     MAX_PATHS,
     TooManyPathsError,
@@ -181,34 +181,56 @@ def write_provider_table(
     pinned = dict(list_widths or {})
     refuse_unknown_lists(layout, pinned)
     try:
-        return _written(_found(read_outcomes()), layout, folder, pinned)
+        return _written(_flattened(_found(read_outcomes()), layout, pinned), layout, folder, pinned)
     except TooManyPathsError:
         for part in folder.glob("part-*.parquet"):
             part.unlink()
     bodies = (body for found in _found(read_outcomes()) for body in found["body"].to_list())
     columns = most_common_columns(bodies, pinned)
-    return _written(_found(read_outcomes()), layout, folder, pinned, columns)
+    return _written(_flattened(_found(read_outcomes()), layout, pinned, columns), layout, folder, pinned)
+
+
+def write_table_of_records(
+    found: Iterable[pl.DataFrame],
+    layout: TableLayout,
+    folder: File,
+    *,
+    list_widths: Mapping[str, int] | None = None,
+) -> ProviderTable:
+    """As ``write_provider_table``, of records that are in the declared columns already.
+
+    ``found`` has the columns of the found NPIs' outcomes and, after them, the declared ones with their lists whole.
+    Raises ValueError when a list of ``list_widths`` does not exist.
+    """
+    pinned = dict(list_widths or {})
+    refuse_unknown_lists(layout, pinned)
+    pairs = ((frame, rows_of_records(frame, layout, pinned)) for frame in found if not frame.is_empty())
+    return _written(pairs, layout, folder, pinned)
 
 
 def _written(
+    parts: Iterable[tuple[pl.DataFrame, Rows]], layout: TableLayout, folder: File, pinned: Mapping[str, int]
+) -> ProviderTable:
+    """Write the parts, each given as the outcomes of its NPIs and their rows."""
+    summary = _Summary(layout, pinned)
+    for number, (found, rows) in enumerate(parts):
+        part = folder / f"part-{number:05d}.parquet"
+        _with_internals(found, rows).write_parquet(part, compression="zstd", compression_level=1)
+        summary.add(found["npi"].to_list(), rows)
+    return summary.table()
+
+
+def _flattened(
     frames: Iterable[pl.DataFrame],
     layout: TableLayout,
-    folder: File,
     pinned: Mapping[str, int],
     columns: Collection[str] | None = None,
-) -> ProviderTable:
-    summary = _Summary(layout, pinned)
-    number = 0
+) -> Iterator[tuple[pl.DataFrame, Rows]]:
     for found in frames:
         start = 0
         for rows in _read(found, layout, pinned, columns):
-            leading = found.slice(start, len(rows.practice))
-            part = folder / f"part-{number:05d}.parquet"
-            _with_internals(leading, rows).write_parquet(part, compression="zstd", compression_level=1)
-            summary.add(leading["npi"].to_list(), rows)
-            start += leading.height
-            number += 1
-    return summary.table()
+            yield found.slice(start, len(rows.practice)), rows
+            start += len(rows.practice)
 
 
 def _found(outcomes: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from npi_pipeline.registries.affiliated_practices import AFFILIATED_PRACTICES
 from npi_pipeline.registries.nppes_api import NPPES
+from npi_pipeline.registries.nppes_bulk.bulk_format import NPPES_BULK
 from npi_pipeline.registries.registry_format import RegistryFormat
 
-FORMATS: dict[str, RegistryFormat] = {format_.name: format_ for format_ in (NPPES, AFFILIATED_PRACTICES)}
+FORMATS: dict[str, RegistryFormat] = {format_.name: format_ for format_ in (NPPES, AFFILIATED_PRACTICES, NPPES_BULK)}
 
 __all__ = ["FORMATS", "RegistryFormat"]

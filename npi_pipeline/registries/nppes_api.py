@@ -29,7 +29,9 @@ REQUEST_IS_WRONG = frozenset({"03", "04", "07", "09"})
 _MAX_NUMBER_LENGTH = 10**15
 _NPI = re.compile(r"(?<!\d)\d{10}(?!\d)", re.ASCII)
 _FOUND = Verdict(Outcome.found)
-_NOT_FOUND = Verdict(Outcome.not_found, "the registry does not know this NPI")
+NOT_FOUND = "the registry does not know this NPI"
+"""The reason of every `not_found`, whichever way the registry was read."""
+_NOT_FOUND = Verdict(Outcome.not_found, NOT_FOUND)
 
 
 def judge(npi: str, body: bytes) -> Verdict:

@@ -43,6 +43,8 @@ class Registry:
     def from_settings(cls, settings: RegistrySettings) -> Registry:
         """The registry that the settings name. Raises SettingsError for a missing URL."""
         format_ = FORMATS[settings.registry_format.value]
+        if settings.is_bulk:
+            raise SettingsError(f"the registry format {format_.name} has no URL: nobody is asked, its files are read")
         url = settings.registry_url or format_.default_url
         if not url:
             raise SettingsError(f"the registry format {format_.name} has no public URL; set NPI_REGISTRY_URL")

@@ -163,7 +163,7 @@ class TableLayout:
 LEADING = (
     Column("npi", ColumnType.string, "National Provider Identifier, ten digits."),
     Column("outcome", ColumnType.string, "What became of the NPI: found, not_found, deactivated, invalid or failed."),
-    Column("reason", ColumnType.string, "Why the outcome is not found, on one line."),
+    Column("reason", ColumnType.string, "Why the outcome is not found; or which file of the registry a row is from."),
     Column("fetched_on", ColumnType.date, "Day (UTC) on which the registry was asked."),
 )
 TRAILING = (

@@ -43,3 +43,10 @@ class CheckSettings(SettingsGroup):
         le=1,
         description="Warn when more than this share of the list's distinct NPIs is invalid.",
     )
+    bulk_age_limit_days: int = Field(
+        default=14,
+        ge=1,
+        le=366,
+        description="Warn when what the dissemination files say is more than so many days older than the day "
+        "(`nppes_bulk`; CMS publishes a file each week).",
+    )

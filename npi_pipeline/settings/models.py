@@ -35,6 +35,11 @@ class Settings(BaseModel):
     monitoring: MonitoringSettings = MonitoringSettings()
     deliveries: DeliverySettings = DeliverySettings()
 
+    @property
+    def is_list_of_registry(self) -> bool:
+        """Whether no list is named, and the list of a day is every NPI that the registry's own files hold."""
+        return self.registry.is_bulk and not self.npi_list.list_bucket
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], /, **overrides: object) -> Settings:
         """Settings from the ``NPI_`` variables of ``environment``; ``overrides`` are by setting name and win.

@@ -19,7 +19,8 @@ class ListSettings(SettingsGroup):
 
     list_bucket: str = Field(
         default="",
-        description="S3 bucket that holds the NPI list. Required.",
+        description="S3 bucket that holds the NPI list. Required, but for `nppes_bulk`: without it, every NPI of the "
+        "registry's files is looked up.",
     )
     list_key: str = Field(
         default="npi_list.txt",

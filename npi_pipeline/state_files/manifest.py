@@ -44,7 +44,8 @@ class Manifest:
     ``npi_list.kept_list.source_of`` does; ``columns`` is the header that the files of found NPIs share. ``list_sha256``
     is of the list's bytes, in hex, ``journal_digest`` is that of the journal that the files were made from, and
     ``input_digest`` that of all that shows in them and of the manifest itself. ``folder`` is where the files lie, below
-    the manifest's own folder; on a local root beside it ("").
+    the manifest's own folder; on a local root beside it (""). ``registry_files`` are the files that the registry is,
+    where it is files: of each its name, kind, date, size and SHA-256.
     """
 
     day: dt.date
@@ -57,6 +58,7 @@ class Manifest:
     journal_digest: str
     input_digest: str = ""
     folder: str = ""
+    registry_files: tuple[Mapping[str, Any], ...] = ()
 
     def path_of(self, file: StateFile) -> str:
         """Where one of the files lies, from the manifest's own place."""
@@ -75,6 +77,7 @@ class Manifest:
             "folder": self.folder,
             "npis": sum(self.outcomes.values()),
             "outcomes": dict(sorted(self.outcomes.items())),
+            "registry_files": list(map(dict, self.registry_files)),
             "files": [dataclasses.asdict(file) for file in sorted(self.files, key=lambda file: file.name)],
             "columns": list(self.columns),
         }

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import STATE_FILES, state_file_name
-from npi_pipeline.journal import WITHOUT_BODY, JournalError, read_compacted_journal, rows_of
+from npi_pipeline.journal import WITHOUT_BODY, CompactedJournal, JournalError, read_compacted_journal, rows_of
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_list.kept_list import read_kept_source, source_of
 from npi_pipeline.providers.kept_table import TableError, parts_of, read_kept_table
 from npi_pipeline.providers.provider_table import ProviderTable
+from npi_pipeline.registries.nppes_bulk.snapshot import load_snapshot
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.manifest import Manifest, ManifestError
 from npi_pipeline.state_files.publish import publish, read_manifest
@@ -72,6 +74,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
             files=tuple(written),
             list_sha256=source.sha256,
             journal_digest=journal.digest,
+            registry_files=_registry_files(root, journal),
         )
         manifest = dataclasses.replace(manifest, input_digest=_input_digest(manifest, table, files))
         return publish(root, files.state_files_dir, Path(scratch), manifest, held)
@@ -96,6 +99,17 @@ def unchanged_publication(root: DataRoot, day: dt.date, files: FileSettings) -> 
     if manifest.input_digest != _input_digest(manifest, table, files):
         return None
     return None if verify_published(root, files.state_files_dir, day) else manifest
+
+
+def _registry_files(root: DataRoot, journal: CompactedJournal) -> tuple[Mapping[str, Any], ...]:
+    """The files in which the day was looked up, where the registry is files."""
+    if not journal.is_of_snapshot:
+        return ()
+    files = load_snapshot(root, journal.registry).files
+    return tuple(
+        {"name": file.name, "kind": file.kind, "date": file.date.isoformat(), "size": file.size, "sha256": file.sha256}
+        for file in files
+    )
 
 
 def _input_digest(manifest: Manifest, table: ProviderTable, files: FileSettings) -> str:

@@ -70,7 +70,7 @@ def test_the_environment_sets_and_what_is_given_wins() -> None:
         ("NPI_THREADS", "many", "valid integer"),
         ("NPI_LIST_KEY", "lists/{day}.txt", "only `{date:...}` may stand in braces"),
         ("NPI_FAILED_NAME", "None", "the name of the file of providers without a state"),
-        ("NPI_REGISTRY_FORMAT", "hl7", "should be 'nppes' or 'affiliated_practices'"),
+        ("NPI_REGISTRY_FORMAT", "hl7", "should be 'nppes', 'affiliated_practices' or 'nppes_bulk'"),
         ("NPI_DATE_FORMAT", "%Y/%m/%d", "no slash"),
         ("NPI_DATE_FORMAT", "%Y-%m", "tell two days apart"),
         ("NPI_FILE_PREFIX", "../x", "pattern"),

@@ -1,16 +1,21 @@
-"""The asset ``npi_list``: the day's object from S3, kept verbatim."""
+"""The asset ``npi_list``: the day's object from S3, kept verbatim, or every NPI of the registry's own files."""
+
+import datetime as dt
 
 import dagster as dg
 import polars as pl
 
 from npi_pipeline.days.paths import list_path
 from npi_pipeline.npi_list import NpiList
-from npi_pipeline.npi_list.keep_npi_list import keep_npi_list
+from npi_pipeline.npi_list.keep_npi_list import keep_list_of_registry, keep_npi_list
 from npi_pipeline.npi_list.source import ListObject, ListSelection
 from npi_pipeline.orchestration.assets.conventions import GROUP, OWNERS, S3_RETRIES, one_line_failures, table
 from npi_pipeline.orchestration.partitions import day_of
 from npi_pipeline.orchestration.resources import DayStorage, NpiListSource
 from npi_pipeline.orchestration.s3_resource import S3
+from npi_pipeline.registries.nppes_bulk.day_snapshot import snapshot_of_day
+from npi_pipeline.registries.nppes_bulk.snapshot import slices
+from npi_pipeline.storage.data_root import DataRoot
 
 _PREVIEW_ROWS = 5
 
@@ -23,6 +28,11 @@ The object is kept **byte for byte**, with its ETag, version and digest, and par
 header, and the column with the NPIs are found (or set with `NPI_LIST_COLUMN`), repetitions are kept once, NPIs with a
 wrong check digit are set aside as `invalid`. A check warns of what was not clear.
 Everything after it is proven against this list."""
+
+DESCRIPTION_OF_REGISTRY = """Every NPI that the registry's files hold as of this day, deactivated ones too.
+
+No list is named (`NPI_LIST_BUCKET`), so everybody is looked up. The NPIs are kept as a list like any other, and
+everything after it is proven against this list."""
 
 
 def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -41,38 +51,67 @@ def npi_list_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         day = day_of(context)
         root = day_storage.open()
-        bucket, key = npi_list_source.list_bucket, npi_list_source.key_of(day)
         with one_line_failures():
             listed, parsed = keep_npi_list(root, day, npi_list_source.client(s3), npi_list_source)
-        distinct = parsed.npis.height
-        where = f"s3://{bucket}/{key}{_which(listed)}"
-        context.log.info(
-            f"{distinct:,} distinct NPIs in {where}, {parsed.invalid:,} of them invalid; read from {parsed.column_name}"
-        )
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/partition_row_count": distinct,
-                "dagster/uri": root.uri(list_path(day)),
-                "where": dg.MetadataValue.path(root.uri(list_path(day))),
-                "source": f"s3://{bucket}/{key}",
-                "lines": parsed.lines,
-                "header": parsed.header or "none",
-                "column": parsed.column_name,
-                "title_lines": parsed.title_lines,
-                "duplicates": parsed.duplicates,
-                "empty_lines": parsed.empty_lines,
-                "invalid": parsed.invalid,
-                **_invalid_npis(parsed),
-                "selection": listed.selection.value,
-                "last_modified": dg.MetadataValue.timestamp(listed.last_modified),
-                "bytes": len(listed.body),
-                "etag": listed.etag,
-                **({"version_id": listed.version_id} if listed.version_id else {}),
-                "preview": table(parsed.npis.select("npi", "line", "occurrences").head(_PREVIEW_ROWS)),
-            }
-        )
+        return _result(context, root, day, listed, parsed)
 
     return npi_list
+
+
+def npi_list_of_registry_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset where no list is named: every NPI of the day's snapshot of the registry."""
+
+    @dg.asset(
+        name="npi_list",
+        partitions_def=days,
+        deps=["registry_snapshot"],
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"text"},
+        description=DESCRIPTION_OF_REGISTRY,
+    )
+    def npi_list(context: dg.AssetExecutionContext, day_storage: DayStorage) -> dg.MaterializeResult[None]:
+        day = day_of(context)
+        root = day_storage.open()
+        with one_line_failures():
+            snapshot = snapshot_of_day(root, day)
+            npis = (rows["npi"] for rows in slices(root, snapshot, ("npi",)))
+            listed, parsed = keep_list_of_registry(root, day, npis, snapshot.identity, snapshot.as_of)
+        return _result(context, root, day, listed, parsed)
+
+    return npi_list
+
+
+def _result(
+    context: dg.AssetExecutionContext, root: DataRoot, day: dt.date, listed: ListObject, parsed: NpiList
+) -> dg.MaterializeResult[None]:
+    distinct = parsed.npis.height
+    context.log.info(
+        f"{distinct:,} distinct NPIs in {listed.where}{_which(listed)}, {parsed.invalid:,} of them invalid; read from "
+        f"{parsed.column_name}"
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": distinct,
+            "dagster/uri": root.uri(list_path(day)),
+            "where": dg.MetadataValue.path(root.uri(list_path(day))),
+            "source": listed.where,
+            "lines": parsed.lines,
+            "header": parsed.header or "none",
+            "column": parsed.column_name,
+            "title_lines": parsed.title_lines,
+            "duplicates": parsed.duplicates,
+            "empty_lines": parsed.empty_lines,
+            "invalid": parsed.invalid,
+            **_invalid_npis(parsed),
+            "selection": listed.selection.value,
+            "last_modified": dg.MetadataValue.timestamp(listed.last_modified),
+            "bytes": len(listed.body),
+            "etag": listed.etag,
+            **({"version_id": listed.version_id} if listed.version_id else {}),
+            "preview": table(parsed.npis.select("npi", "line", "occurrences").head(_PREVIEW_ROWS)),
+        }
+    )
 
 
 def _which(listed: ListObject) -> str:

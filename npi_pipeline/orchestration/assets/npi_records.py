@@ -1,6 +1,7 @@
 """The asset ``npi_records``: every NPI of the day looked up in the registry, one outcome each."""
 
 import datetime as dt
+from collections.abc import Mapping
 
 import dagster as dg
 import polars as pl
@@ -27,6 +28,7 @@ from npi_pipeline.orchestration.table_io import TABLES
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.proofs.npi_records import failure_reasons
 from npi_pipeline.providers.flatten_records import pinned_widths
+from npi_pipeline.registries.nppes_bulk.day_snapshot import snapshot_of_day
 from npi_pipeline.settings import CheckSettings, FetchSettings
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -50,13 +52,16 @@ as if the registry were down, and what it said is asked for again."""
 
 
 def npi_records_asset(
-    days: dg.DailyPartitionsDefinition, defaults: FetchSettings, checks: CheckSettings
+    days: dg.DailyPartitionsDefinition, defaults: FetchSettings, checks: CheckSettings, *, bulk_first: bool = False
 ) -> dg.AssetsDefinition:
-    """The asset, one partition for each of ``days``; ``defaults`` is what the launchpad starts from."""
+    """The asset, one partition for each of ``days``; ``defaults`` is what the launchpad starts from.
+
+    ``bulk_first``: what stands in the day's snapshot of the registry is taken from there.
+    """
 
     @dg.asset(
         partitions_def=days,
-        deps=["npi_list"],
+        deps=["npi_list", *(["registry_snapshot"] if bulk_first else [])],
         group_name=GROUP,
         owners=OWNERS,
         io_manager_key=TABLES,
@@ -91,6 +96,7 @@ def npi_records_asset(
                 settings,
                 checks=checks,
                 asking=first_run_id(context.instance, context.run),
+                snapshot=snapshot_of_day(root, day) if bulk_first else None,
                 on_progress=lambda progress: context.log.info(str(progress)),
             )
         journal = recorded.journal
@@ -103,10 +109,11 @@ def npi_records_asset(
                 "dagster/partition_row_count": journal.rows,
                 **files_below(root, journal_folder(day)),
                 **journal.outcomes,
-                **(_failure_table(root, day) if journal.outcomes[Outcome.failed.value] else {}),
+                **failure_table(root, day, journal.outcomes),
                 "registry": registry.host,
                 "asked_in_this_run": recorded.asked,
                 "reused_from_other_days": recorded.reused,
+                **({"taken_from_files": recorded.taken} if bulk_first else {}),
                 **({"probed": recorded.probed} if recorded.probed else {}),
                 **_fetch_metadata(recorded.report),
             }
@@ -115,7 +122,10 @@ def npi_records_asset(
     return npi_records
 
 
-def _failure_table(root: DataRoot, day: dt.date) -> dict[str, dg.TableMetadataValue]:
+def failure_table(root: DataRoot, day: dt.date, outcomes: Mapping[str, int]) -> dict[str, dg.TableMetadataValue]:
+    """Why NPIs failed, the most common reasons first; nothing when none did by ``outcomes``."""
+    if not outcomes[Outcome.failed.value]:
+        return {}
     with one_line_failures():
         reasons = failure_reasons(root, day).head(_SHOWN_REASONS)
     in_percent = pl.format("{} %", (100 * pl.col("share")).round(1))

@@ -41,7 +41,7 @@ def providers_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         day = day_of(context)
         root = day_storage.open()
         with one_line_failures():
-            layout = provider_registry.registry().format.layout
+            layout = provider_registry.format.layout
             widths = pinned_widths(day_storage, layout)
             unchanged = unchanged_table(root, day, layout, widths)
             table = unchanged or flatten_records(root, day, layout, widths)
