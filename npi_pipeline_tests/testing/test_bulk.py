@@ -87,8 +87,13 @@ def read(bodies: list[str]) -> pl.DataFrame:
     return read_declared(bodies, NPPES.layout, {}).frame
 
 
-def test_every_cell_of_the_bulk_files_is_that_of_the_api_but_for_what_is_said_to_differ(tmp_path):
-    found = records_in(write_monthly(COUNTRY, tmp_path)).filter(pl.col("number").is_not_null())
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return records_in(write_monthly(COUNTRY, tmp_path_factory.mktemp("country")))
+
+
+def test_every_cell_of_the_bulk_files_is_that_of_the_api_but_for_what_is_said_to_differ(kept):
+    found = kept.filter(pl.col("number").is_not_null())
     answers = [answer(npi, COUNTRY.seed).decode() for npi in found["number"]]
     of_api, of_bulk = read(answers), read(record_bodies(found).to_list())
     assert of_bulk.height > 0.9 * COUNTRY.size
@@ -99,8 +104,7 @@ def test_every_cell_of_the_bulk_files_is_that_of_the_api_but_for_what_is_said_to
     }
 
 
-def test_the_made_up_providers_hold_every_list_and_each_kind_of_outcome(tmp_path):
-    kept = records_in(write_monthly(COUNTRY, tmp_path))
+def test_the_made_up_providers_hold_every_list_and_each_kind_of_outcome(kept):
     filled = {name for name in LISTS if kept[name].count()}
     assert filled == LISTS.keys() - {"other_addresses"}
     assert 0 < kept["deactivated_on"].count() < 0.03 * COUNTRY.size
@@ -175,13 +179,14 @@ def test_files_are_named_as_cms_names_them_and_the_same_every_time(tmp_path):
 
 
 def test_the_deactivation_report_is_a_sheet_of_who_is_out_of_service(tmp_path):
-    path = write_deactivations(COUNTRY, tmp_path)
+    country = Country(size=500)
+    path = write_deactivations(country, tmp_path)
     assert path.name == "NPPES_Deactivated_NPI_Report_080926_V2.zip"
     with zipfile.ZipFile(path) as archive:
         (name,) = archive.namelist()
         assert name == "NPPES Deactivated NPI Report 20260809.xlsx"
         sheet = zipfile.ZipFile(io.BytesIO(archive.read(name))).read("xl/worksheets/sheet1.xml").decode()
-    states = {npi: COUNTRY.state(npi) for npi in COUNTRY.npis()}
+    states = {npi: country.state(npi) for npi in country.npis()}
     gone = {npi: state for npi, state in states.items() if isinstance(state, dt.date)}
     assert gone
     assert sheet.count("<row>") == len(gone) + 2

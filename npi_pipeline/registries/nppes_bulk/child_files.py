@@ -13,7 +13,7 @@ from npi_pipeline.registries.nppes_bulk.columns import CHILD_COLUMNS, FileColumn
 from npi_pipeline.registries.nppes_bulk.records import (
     address_of,
     item_of,
-    lists_by,
+    list_column,
     other_name_type,
     refuse_unusable,
 )
@@ -85,19 +85,17 @@ def with_child_items(records: pl.DataFrame, items: Mapping[str, pl.DataFrame]) -
         if not mine.height:
             continue
         if kind == "othername":
-            once = ~pl.col("npi").is_in(_told_again(records, mine))
-            records = records.with_columns(pl.when(once).then(pl.col(name)).alias(name))
-        records = records.join(lists_by("npi", mine), on="npi", how="left", maintain_order="left")
-        both = pl.concat_list(name, "items")
-        records = records.with_columns(pl.coalesce(both, name, "items").alias(name)).drop("items")
+            mine = pl.concat([_only_in_main(records, mine), mine])
+        merged = list_column(records, "npi", mine, name)
+        records = records.with_columns(pl.coalesce(merged, name))
     return records.select(STORE_SCHEMA.names())
 
 
-def _told_again(records: pl.DataFrame, names: pl.DataFrame) -> list[int]:
-    """The NPIs of the organisations whose other name in the main file is one of ``names``, too."""
-    of_main = records.select("npi", item="other_names").drop_nulls().explode("item").unnest("item")
-    of_child = names.unnest("item")
-    return of_main.join(of_child, on=["npi", "code", "organization_name"], how="semi")["npi"].to_list()
+def _only_in_main(records: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """The other names in the main file, of the NPIs that ``names`` are of, that are none of ``names``."""
+    of_main = records.select("npi", item="other_names").drop_nulls().join(names, on="npi", how="semi").explode("item")
+    same = [pl.col("npi"), *(pl.col("item").struct.field(field) for field in ("code", "organization_name"))]
+    return of_main.join(names, on=same, how="anti")
 
 
 def _text(column: str) -> pl.Expr:

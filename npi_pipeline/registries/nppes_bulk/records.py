@@ -29,7 +29,7 @@ from npi_pipeline.registries.nppes_bulk.columns import (
     FileColumns,
     slot,
 )
-from npi_pipeline.registries.nppes_bulk.store_schema import ITEMS, STORE_SCHEMA
+from npi_pipeline.registries.nppes_bulk.store_schema import ITEMS, RECORD_COLUMNS, STORE_SCHEMA
 
 NOT_IN_BULK: tuple[str, ...] = (
     "created_epoch",
@@ -165,19 +165,19 @@ def records_of(rows: pl.DataFrame, columns: FileColumns) -> pl.DataFrame:
     if CERTIFICATION_DATE not in columns.names:
         named = named.with_columns(pl.lit(None, pl.String).alias(CERTIFICATION_DATE))
     refuse_unusable(named, _DIGITS_ONLY, columns.where)
-    told = named.select(_ROW, *_leading()).with_columns(
-        problem=pl.when(pl.col("deactivated_on").is_null()).then(pl.col("problem"))
+    records = named.select(*_leading(), *_scalars()).with_columns(_lists(named))
+    records = records.with_columns(problem=pl.when(pl.col("deactivated_on").is_null()).then(pl.col("problem")))
+    is_found = pl.col("deactivated_on").is_null() & pl.col("problem").is_null()
+    told = {name for name in RECORD_COLUMNS if name in records.columns}
+    return records.select(
+        "npi",
+        "problem",
+        "deactivated_on",
+        *(
+            (pl.when(is_found).then(pl.col(name)) if name in told else pl.lit(None, STORE_SCHEMA[name])).alias(name)
+            for name in RECORD_COLUMNS
+        ),
     )
-    found = named.filter(told["deactivated_on"].is_null() & told["problem"].is_null())
-    records = found.select(_ROW, *_scalars())
-    for name, items in _lists(found).items():
-        records = records.join(items.rename({"items": name}), on=_ROW, how="left", maintain_order="left")
-    if found.height < named.height:
-        records = told.join(records, on=_ROW, how="left", maintain_order="left")
-    else:
-        records = pl.concat([told, records.drop(_ROW)], how="horizontal")
-    nulls = [pl.lit(None, type_).alias(name) for name, type_ in STORE_SCHEMA.items() if name not in records.columns]
-    return records.with_columns(nulls).select(STORE_SCHEMA.names())
 
 
 def refuse_unusable(rows: pl.DataFrame, digits_only: Collection[str], where: str) -> None:
@@ -280,13 +280,17 @@ def in_words_of_api(text: pl.Expr, table: str) -> pl.Expr:
     return text.str.to_uppercase().replace_strict(code_table(table), default=text, return_dtype=pl.String)
 
 
-def _lists(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The lists that come from the main file: each as columns ``row`` and ``items``, of the rows that have any."""
-    return {
-        "taxonomies": _grouped(_taxonomies(rows), "taxonomies"),
-        "identifiers": _grouped(_identifiers(rows), "identifiers"),
-        "other_names": _grouped(_other_names(rows), "other_names"),
+def _lists(rows: pl.DataFrame) -> list[pl.Series]:
+    """The lists that come from the main file."""
+    items = {
+        "taxonomies": _taxonomies(rows),
+        "identifiers": _identifiers(rows),
+        "other_names": _other_names(rows),
     }
+    return [
+        list_column(rows, _ROW, of_list.select(_ROW, item=item_of(name, of_list.columns)), name)
+        for name, of_list in items.items()
+    ]
 
 
 def _taxonomies(rows: pl.DataFrame) -> pl.DataFrame:
@@ -349,11 +353,6 @@ def _filled(rows: pl.DataFrame, slots: list[dict[str, str]]) -> pl.DataFrame:
     return items.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in items.columns if name != _ROW)
 
 
-def _grouped(items: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Items of the list ``name`` as one list a row, in their order."""
-    return lists_by(_ROW, items.select(_ROW, item=item_of(name, items.columns)))
-
-
 def item_of(name: str, columns: list[str]) -> pl.Expr:
     """An item of the list ``name`` from the ``columns`` that there are of its fields; null in the others."""
     return pl.struct(
@@ -362,9 +361,10 @@ def item_of(name: str, columns: list[str]) -> pl.Expr:
     )
 
 
-def lists_by(key: str, items: pl.DataFrame) -> pl.DataFrame:
-    """``items`` (columns ``key`` and ``item``) as one list for each value of ``key``, in their order."""
-    return items.group_by(key, maintain_order=True).agg(pl.col("item").alias("items"))
+def list_column(rows: pl.DataFrame, key: str, items: pl.DataFrame, name: str) -> pl.Series:
+    """The ``items`` (columns ``key`` and ``item``) as a list for each of ``rows``, in their order; null of no items."""
+    lists = items.group_by(key, maintain_order=True).agg(pl.col("item").alias(name))
+    return rows.select(key).join(lists, on=key, how="left", maintain_order="left")[name]
 
 
 def _text(column: str) -> pl.Expr:

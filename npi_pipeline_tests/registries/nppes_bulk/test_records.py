@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from npi_pipeline.providers.declared import read_declared
 from npi_pipeline.registries.nppes_api import NPPES
@@ -37,6 +39,9 @@ PERSON = {
     "Last Update Date": "12/31/2024",
 }
 ORGANISATION = PERSON | {"Entity Type Code": "2", "Provider Organization Name (Legal Business Name)": "STARLING LLC"}
+
+DIGITS = re.compile("NPI|Entity Type Code|Date$|Postal Code|Telephone|Fax")
+FREE_TEXTS = [name for name in MAIN_COLUMNS if not DIGITS.search(name)]
 
 
 def row(cells: dict[str, str], base: dict[str, str] = PERSON) -> pl.DataFrame:
@@ -95,6 +100,22 @@ def test_real_rows_read_back_from_json_are_the_same_in_every_column():
     assert all(
         NPPES.judge(str(npi), body.encode()).outcome == "found" for npi, body in zip(kept["npi"], bodies, strict=True)
     )
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(FREE_TEXTS), st.text(st.characters(exclude_characters="\0"), max_size=12)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.sampled_from([PERSON, ORGANISATION]),
+)
+def test_whatever_stands_in_a_row_is_read_back_from_json_in_the_same_column(cells, base):
+    kept = records(pl.concat([row(of_row, base) for of_row in cells])).filter(pl.col("number").is_not_null())
+    read = read_declared(record_bodies(kept).to_list(), NPPES.layout, {"identifiers": 50})
+    assert read.frame.equals(kept.select(RECORD_COLUMNS))
+    assert not [rest for rest in read.rest if rest.unknown or rest.beyond]
 
 
 def test_there_is_one_record_for_each_row_in_its_order_and_in_the_stores_schema():
