@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -24,14 +25,18 @@ from npi_pipeline.registries.nppes_bulk.records import (
 from npi_pipeline.registries.nppes_bulk.store_schema import LISTS
 from npi_pipeline.testing.bulk import (
     CHANGED_SHARE,
+    FIRST_DAY,
     Country,
     Event,
     answer_on,
+    rows_of,
     write_deactivations,
+    write_file,
     write_monthly,
     write_weekly,
 )
 from npi_pipeline.testing.providers import answer, npi_numbers
+from npi_pipeline_tests.flattened import RESPONSES
 
 COUNTRY = Country(size=3_000, seed=5)
 
@@ -102,6 +107,17 @@ def test_every_cell_of_the_bulk_files_is_that_of_the_api_but_for_what_is_said_to
     assert {name for name in of_api.columns if not of_api[name].equals(of_bulk[name])} <= {
         name.partition("[*]")[0] for name in (*NOT_IN_BULK, *DASHES_IN_API, *CAPITALS_IN_BULK)
     }
+
+
+def test_a_real_answer_of_today_is_the_same_cells_when_it_is_written_as_cms_writes_it_and_read(tmp_path):
+    bodies = {path.stem: path.read_text() for path in sorted(RESPONSES.glob("*.json"))}
+    real = {npi: json.loads(body)["results"][0] for npi, body in bodies.items()}
+    today = [npi for npi, told in real.items() if isinstance(told["number"], str) and "gender" not in told["basic"]]
+    rows = (rows_of(npi, real[npi]) for npi in today)
+    found = records_in(write_file(tmp_path / "real.zip", FIRST_DAY, COUNTRY.start, rows))
+    assert found["number"].to_list() == today
+    assert len(today) > 100
+    assert not differing(read(record_bodies(found).to_list()), as_in_bulk(read([bodies[npi] for npi in today])))
 
 
 def test_the_made_up_providers_hold_every_list_and_each_kind_of_outcome(kept):
