@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-deliver ui test test-long coverage lint format lock rooms bench clean
+.PHONY: demo demo-deliver demo-bulk ui test test-long coverage lint format lock rooms bench clean
 
 demo: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo
@@ -11,6 +11,9 @@ demo: $(VENV)/demo-installed
 # Today and yesterday in a DuckDB file and a lake of Parquet, with a few queries.
 demo-deliver: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo --deliver
+
+demo-bulk: $(VENV)/demo-installed
+	$(BIN)/npi-pipeline demo --bulk
 
 ui: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo --ui
