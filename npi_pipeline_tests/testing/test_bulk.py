@@ -11,17 +11,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from npi_pipeline.providers.declared import read_declared
 from npi_pipeline.registries.nppes_api import NPPES
 from npi_pipeline.registries.nppes_bulk.bodies import record_bodies
 from npi_pipeline.registries.nppes_bulk.child_files import child_items_of, with_child_items
 from npi_pipeline.registries.nppes_bulk.columns import child_columns, main_columns
-from npi_pipeline.registries.nppes_bulk.records import (
-    CAPITALS_IN_BULK,
-    DASHES_IN_API,
-    NOT_IN_BULK,
-    records_of,
-)
+from npi_pipeline.registries.nppes_bulk.records import CAPITALS_IN_BULK, DASHES_IN_API, NOT_IN_BULK, records_of
 from npi_pipeline.registries.nppes_bulk.store_schema import LISTS
 from npi_pipeline.testing.bulk import (
     CHANGED_SHARE,
@@ -36,6 +30,7 @@ from npi_pipeline.testing.bulk import (
     write_weekly,
 )
 from npi_pipeline.testing.providers import answer, npi_numbers
+from npi_pipeline_tests.bulk_and_api import as_in_bulk, differing, read
 from npi_pipeline_tests.flattened import RESPONSES
 
 COUNTRY = Country(size=3_000, seed=5)
@@ -56,40 +51,6 @@ def records_in(path: Path) -> pl.DataFrame:
     main = files.pop("npidata")
     items = {kind: child_items_of(kind, rows, child_columns(kind, rows.columns, kind)) for kind, rows in files.items()}
     return with_child_items(records_of(main, main_columns(main.columns, path.name)), items)
-
-
-def as_in_bulk(of_api: pl.DataFrame) -> pl.DataFrame:
-    """What the API tells, without that of which it is said that the files do not have it like that."""
-
-    def field(name: str, values: pl.Expr) -> pl.Expr:
-        if name in NOT_IN_BULK:
-            return pl.when(pl.lit(value=False)).then(values)
-        if name in DASHES_IN_API:
-            return pl.when(values != "--").then(values)
-        return values.str.to_uppercase() if name in CAPITALS_IN_BULK else values
-
-    def of_list(name: str) -> pl.Expr:
-        inner = LISTS[name].inner.fields
-        fields = [field(f"{name}[*].{f.name}", pl.element().struct.field(f.name)).alias(f.name) for f in inner]
-        return pl.col(name).list.eval(pl.struct(fields)).alias(name)
-
-    return of_api.select(
-        of_list(name) if name in LISTS else field(name, pl.col(name)).alias(name) for name in of_api.columns
-    )
-
-
-def differing(one: pl.DataFrame, other: pl.DataFrame) -> list[tuple[str, object, object]]:
-    """The first cell of each column that is not the same."""
-    assert one.columns == other.columns
-    return [
-        (name, *next((a, b) for a, b in zip(one[name].to_list(), other[name].to_list(), strict=True) if a != b))
-        for name in one.columns
-        if not one[name].equals(other[name])
-    ]
-
-
-def read(bodies: list[str]) -> pl.DataFrame:
-    return read_declared(bodies, NPPES.layout, {}).frame
 
 
 @pytest.fixture(scope="module")
