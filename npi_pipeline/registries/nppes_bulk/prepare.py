@@ -60,7 +60,7 @@ _TOLD_EACH_SECONDS = 60.0
 _RANGE_ROWS = 16 * PART_ROWS
 _WRITERS = 2
 _PARTS_WAITING = 32
-_MAX_SHARE_OF_STRAYS = 0.01
+_MAX_SHARE_OF_ODD_LINES = 0.01
 # What a row becomes depends on these.
 _CODE = ("store_schema", "columns", "records", "child_files", "csv_blocks", "deactivations", "prepare", "prepared")
 
@@ -142,6 +142,8 @@ class _Preparing:
     on_progress: OnProgress
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     without_provider: dict[str, int] = dataclasses.field(default_factory=dict)
+    incomplete: dict[int, str] = dataclasses.field(default_factory=dict)
+    """NPIs of which a row of another file than the main one cannot be read, with why."""
 
     def run(self) -> PreparedFile:
         file = self.file
@@ -206,13 +208,16 @@ class _Preparing:
                     full = b""
         records.add(_records_in(full, columns, ())[0])
         records.finish()
-        self._refuse_too_many_strays(where, sum(len(npis) for npis in records.npis))
+        # In a week of a small, made-up country nothing may happen.
+        if self.file.kind is FileKind.monthly and not records.npis:
+            raise BulkFileError(f"{where} has no rows: download it again from {DOWNLOADS}")
+        self._refuse_too_much_that_is_odd(where, sum(len(npis) for npis in records.npis))
 
-    def _refuse_too_many_strays(self, where: str, rows: int) -> None:
-        strays = self.counts["strays"]
-        if not rows or strays > rows * _MAX_SHARE_OF_STRAYS:
+    def _refuse_too_much_that_is_odd(self, where: str, rows: int) -> None:
+        odd = self.counts["strays"] + len(self.incomplete)
+        if odd > rows * _MAX_SHARE_OF_ODD_LINES:
             raise BulkFileError(
-                f"{where} has {rows} rows of NPIs and {strays} other lines: it is no file of the registry; download it "
+                f"{where} has {rows} rows of NPIs and {odd} other lines: it is no file of the registry; download it "
                 f"again from {DOWNLOADS}"
             )
 
@@ -223,12 +228,10 @@ class _Preparing:
             for block in self._blocks(stream, content, where):
                 rows = read_block(block, columns.names)
                 items.add(child_items_of(kind, rows.values, columns))
-                if rows.problems or rows.strays:
-                    raise BulkFileError(
-                        f"{where} has {len(rows.problems) + rows.strays} rows that cannot be read, as one of "
-                        f"{rows.problems[:1]}: download it again from {DOWNLOADS}"
-                    )
+                self.counts["strays"] += rows.strays
+                self.incomplete |= {npi: f"in {content.name} {problem}" for npi, problem in rows.problems}
         items.finish()
+        self._refuse_too_much_that_is_odd(where, sum(len(npis) for npis in items.npis))
 
     def _blocks(self, stream: BinaryIO, content: Content, where: str) -> Iterator[bytes]:
         """The blocks of a CSV, unpacked ahead in a thread; how far it got is told now and then."""
@@ -253,9 +256,17 @@ class _Preparing:
                 found = sorter.up_to(last)
                 items[kind] = found.join(once, on="npi", how="semi", maintain_order="left")
                 self.without_provider[kind] += found.height - items[kind].height
-            yield with_child_items(once, items)
+            yield self._without_incomplete(with_child_items(once, items))
         for kind, sorter in children.items():
             self.without_provider[kind] += sorter.up_to(LAST_NPI).height
+
+    def _without_incomplete(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows, with a problem in the place of a record that would lack an item."""
+        here = rows.filter(pl.col("npi").is_in(list(self.incomplete)) & pl.col("number").is_not_null())["npi"]
+        if here.is_empty():
+            return rows
+        problems = _problem_rows([(npi, self.incomplete[npi]) for npi in here])
+        return pl.concat([rows.filter(~pl.col("npi").is_in(here.implode())), problems]).sort("npi")
 
     def _written(self, ranges: Iterator[pl.DataFrame]) -> list[Part]:
         """Write the parts of each range, a few at a time."""
@@ -295,6 +306,8 @@ def _problem_rows(problems: Sequence[tuple[int, str]]) -> pl.DataFrame:
 
 def _range_ends(npis: Sequence[pl.Series]) -> list[int]:
     """The last NPI of each range of so many NPIs."""
+    if not npis:
+        return []
     distinct = pl.concat(npis).unique().sort()
     ends = distinct.gather_every(_RANGE_ROWS, offset=_RANGE_ROWS - 1).to_list()
     return ends if ends and ends[-1] == distinct[-1] else [*ends, int(distinct[-1])]

@@ -203,6 +203,20 @@ def test_a_file_without_practice_locations_is_named(local: LocalRoot, tmp_path: 
     )
 
 
+def test_a_practice_location_that_cannot_be_read_is_told_of_its_npi(local: LocalRoot, tmp_path: Path) -> None:
+    locations = csv_of([practice_location(npi, "ROME") for npi in _NPIS * 100], CHILD_COLUMNS["pl"])
+    short = f'"{_BAD}","1 LOST ST"\n"1999999984","1 LOST ST"\n'.encode()
+    make_monthly(tmp_path / "files", _AUGUST, csv_of(_GOOD), pl=locations + short)
+
+    _, prepared, rows = _prepared(local, tmp_path / "files")
+
+    said = "in pl_pfile_20050523-20260809.csv its row has 2 values where the header has 10"
+    assert rows["npi"].to_list() == _NPIS
+    assert rows["problem"].to_list() == [None, said, None, None]
+    assert rows["practiceLocations"].list.len().to_list() == [100, None, 100, 100]
+    assert prepared.problems == 1
+
+
 # Columns
 
 
@@ -231,7 +245,7 @@ _UNUSABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a column twice": (lambda: csv_of(_GOOD, [*MAIN_COLUMNS, "NPI"]), "the column 'NPI' twice"),
     "nothing": (lambda: b"", "no line of column names"),
-    "no rows": (lambda: csv_of([]), "has 0 rows of NPIs"),
+    "no rows": (lambda: csv_of([]), "has no rows"),
     "a page": (lambda: b"<!DOCTYPE html>\n<html></html>\n", "column names without quotes"),
     "a row without end": (
         lambda: csv_of(_GOOD) + b'"1000000053","' + b"x" * (21 << 20),
