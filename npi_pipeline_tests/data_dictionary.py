@@ -173,6 +173,7 @@ CHANGES_MEANING = {
     "compared_with": "The publication that it is compared with, in the same words; null: none.",
     "skipped": "A line for each published day in between that could not be compared with, if any.",
     "fields_compared": "False when the two days were recorded in different registry formats.",
+    "escape_formulas": "Whether a quote stands before each text in the CSV that a spreadsheet would run as a formula.",
     "counts": "How many NPIs joined, left, changed their outcome, are deactivated now; providers and fields changed.",
     "file": "The CSV: `name`, `rows` (without the header), `bytes`, `sha256`, and its `folder` below this file's, "
     "empty on a local root.",

@@ -233,6 +233,7 @@ def _found(root: DataRoot, manifest: Manifest, files: FileSettings, held: HeldLo
             publication=Publication.of(manifest),
             compared_with=compared_with,
             fields_compared=fields_compared,
+            escape_formulas=files.escape_formulas,
             counts=changes.counts,
             file=changes.file,
             summary=changes.summary(),

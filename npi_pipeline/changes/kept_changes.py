@@ -81,9 +81,9 @@ class KeptChanges:
     """A day's changes.
 
     ``compared_with`` is the complete day right before it, None when there is none. ``fields_compared`` is False when
-    the two days were recorded in different registry formats. ``counts`` and ``summary`` are those of
-    ``write_changes.Changes``, and ``input_digest`` is a digest of all that shows in the file and of the rest of these
-    fields.
+    the two days were recorded in different registry formats; ``escape_formulas`` is what was set when the file was
+    written. ``counts`` and ``summary`` are those of ``write_changes.Changes``, and ``input_digest`` is a digest of all
+    that shows in the file and of the rest of these fields.
     ``skipped`` has a line for each published day in between that could not be compared with: why, and the remedy.
     """
 
@@ -92,6 +92,7 @@ class KeptChanges:
     compared_with: Publication | None
     skipped: tuple[str, ...] = ()
     fields_compared: bool
+    escape_formulas: bool = True
     counts: Mapping[str, int]
     file: ChangesFile
     input_digest: str = ""

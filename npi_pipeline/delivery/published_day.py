@@ -104,7 +104,7 @@ class PublishedDay:
         """
         digest = hashlib.sha256()
         for rows in _batches(csv_rows(_hashed(self.root.chunks(self.kept_changes.path), digest))):
-            yield unescape_formulas(rows) if self.files.escape_formulas else rows
+            yield unescape_formulas(rows) if self.kept_changes.escape_formulas else rows
         if digest.hexdigest() != self.kept_changes.file.sha256:
             raise DeliveryError(
                 f"{self.root.uri(self.kept_changes.path)} is damaged: materialise provider_changes for {self.day} again"

@@ -48,6 +48,17 @@ def test_cells_of_changes_are_as_the_registry_gave_them(root: LocalRoot, cell: s
     assert changes.filter(field="basic.last_name")["new"].to_list() == [cell]
 
 
+@pytest.mark.parametrize("escaped", [True, False])
+def test_cells_of_changes_are_read_as_they_were_written_whatever_is_set_today(root: LocalRoot, escaped: bool) -> None:
+    npi = "1000000004"
+    of_that_day = FILES.model_copy(update={"escape_formulas": escaped})
+    of_today = FILES.model_copy(update={"escape_formulas": not escaped})
+    make_day(root, FIRST, {npi: nppes_body(npi)}, of_that_day)
+    make_day(root, SECOND, {npi: nppes_body(npi, basic={"last_name": "'=1+1"})}, of_that_day)
+    (changes,) = open_published_day(root, of_today, SECOND).changes()
+    assert changes.filter(field="basic.last_name")["new"].to_list() == ["'=1+1"]
+
+
 def test_what_has_no_old_value_is_null_and_not_empty(root: LocalRoot) -> None:
     make_day(root, FIRST, {"1000000004": Outcome.not_found})
     make_day(root, SECOND, {"1000000004": Outcome.not_found, "1000000012": Outcome.not_found})
