@@ -10,6 +10,7 @@ import pytest
 
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.delivery.days_to_deliver import HALF_A_MONTH, World, make_day
+from npi_pipeline_tests.delivery.mariadb import is_installed, mariadb_server
 from npi_pipeline_tests.delivery.postgresql import postgresql_server
 
 
@@ -33,6 +34,15 @@ def made_days(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgresql_url() -> Iterator[str]:
     """A PostgreSQL server's first database."""
     with postgresql_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    """A MariaDB server's first database; skips where there is none."""
+    if not is_installed():
+        pytest.skip("mariadbd is not installed (Debian: mariadb-server), so nothing is tried on it")
+    with mariadb_server() as url:
         yield url
 
 

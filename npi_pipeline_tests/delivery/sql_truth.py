@@ -26,7 +26,8 @@ class Reader:
     def rows(self, query: str, **values: object) -> Rows:
         with self._database.transaction() as connection:
             if self._database.schema:
-                connection.execute(sa.text(f"set search_path to {self._database.schema}"))
+                use = "use" if self._database.kind == "mysql" else "set search_path to"
+                connection.execute(sa.text(f"{use} {self._database.schema}"))
             return [tuple(map(_plain, row)) for row in connection.execute(sa.text(query), values)]
 
 

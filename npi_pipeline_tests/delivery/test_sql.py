@@ -6,19 +6,24 @@ import datetime as dt
 import itertools
 import json
 import random
+import re
 import signal
 import socket
 import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from npi_pipeline.delivery.deliver import deliver
-from npi_pipeline.delivery.destinations import sink_of
+from npi_pipeline.delivery.destinations import check_destinations, sink_of
 from npi_pipeline.delivery.published_day import open_published_day
 from npi_pipeline.delivery.sink import DeliveryError
+from npi_pipeline.delivery.sql import database as sql_database
+from npi_pipeline.delivery.sql import digests as sql_digests
+from npi_pipeline.delivery.sql import loading as sql_loading
 from npi_pipeline.outcomes import Outcome
-from npi_pipeline.settings import SinkUrl
+from npi_pipeline.settings import SettingsError, SinkUrl
 from npi_pipeline.settings.deliveries import sink_urls
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import Outcomes
@@ -32,15 +37,23 @@ from npi_pipeline_tests.sudden_death import running
 _schemas = itertools.count()
 
 
-@pytest.fixture(params=["postgresql", "duckdb", "sqlite"])
+@pytest.fixture(params=["postgresql", "duckdb", "sqlite", pytest.param("mariadb", marks=pytest.mark.long)])
 def sink_url(request: pytest.FixtureRequest, tmp_path: Path) -> SinkUrl:
-    """A fresh database of each kind."""
-    if request.param == "postgresql":
-        url = f"{request.getfixturevalue('postgresql_url')}?schema=npi_{next(_schemas)}"
+    """A fresh database of each kind; MariaDB is one that gets plain SQL alone."""
+    if request.param in {"postgresql", "mariadb"}:
+        url = f"{request.getfixturevalue(f'{request.param}_url')}?schema=npi_{next(_schemas)}"
     else:
         url = f"{request.param}:///{tmp_path}/delivered.db"
     (sink,) = sink_urls(url)
     return sink
+
+
+@pytest.fixture
+def plain_sql_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets every database be one that nothing is known of."""
+    monkeypatch.setattr(sql_database, "KNOWN", frozenset())
+    monkeypatch.setattr(sql_digests, "DIGESTS", {})
+    monkeypatch.setattr(sql_loading, "LOADERS", {})
 
 
 def assert_proven(root: LocalRoot, sink_url: SinkUrl, day: dt.date) -> None:
@@ -48,6 +61,54 @@ def assert_proven(root: LocalRoot, sink_url: SinkUrl, day: dt.date) -> None:
     assert len(findings) == 3
     for claim, finding in findings.items():
         assert finding.holds, (claim, finding.line)
+
+
+@pytest.mark.usefixtures("plain_sql_alone")
+def test_plain_sql_alone_leaves_the_same_in_a_database_that_nothing_is_known_of(
+    world: World, days_root: LocalRoot, tmp_path: Path
+) -> None:
+    (sink_url,) = sink_urls(f"sqlite:///{tmp_path}/delivered.db")
+    first, late, third, newest = world.days[:4]
+    delivered = {day: world.of_day[day] for day in (first, third, newest, late)}
+    for day in delivered:
+        deliver(days_root, FILES, day, sink_of(sink_url))
+    delivered[third] = world.repaired(third, seed=1)
+    make_day(days_root, third, delivered[third])
+    deliver(days_root, FILES, third, sink_of(sink_url))
+    deliver(days_root, FILES, newest, sink_of(sink_url), again=True)
+    assert_holds(Reader(sink_url), delivered)
+    for day in delivered:
+        assert_proven(days_root, sink_url, day)
+    assert Reader(sink_url).rows("select npi from npi_listed") == []
+    with sqlite3.connect(tmp_path / "delivered.db") as connection:
+        connection.execute("update provider_addresses_history set city = 'ELSEWHERE' where position = 0")
+    findings = dict(sink_of(sink_url).findings(open_published_day(days_root, FILES, newest)))
+    assert re.search(r"provider_addresses has \d+ rows, but not the same", findings["rows_agree"].line)
+
+
+@pytest.mark.usefixtures("plain_sql_alone")
+def test_a_database_without_transactions_is_refused_in_one_line(
+    days_root: LocalRoot, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit_each_statement(engine: sa.Engine) -> None:
+        sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+
+    monkeypatch.setattr(sql_database, "_make_transactions_whole", commit_each_statement)
+    (sink_url,) = sink_urls(f"warehouse=sqlite:///{tmp_path}/delivered.db")
+    with pytest.raises(DeliveryError, match=r"the sink warehouse \(sqlite at .*\) has no transactions, so") as refused:
+        deliver(days_root, FILES, world.days[0], sink_of(sink_url))
+    assert not refused.value.retryable
+    assert Reader(sink_url).rows("select npi from npi_listed union all select npi from providers") == []
+
+
+def test_schemes_that_cannot_be_used_and_clients_that_are_missing_are_told_in_one_line() -> None:
+    for scheme in ("postgress", "mysql+nothing", "postgresql+asyncpg"):
+        with pytest.raises(SettingsError, match=f"the sink a has the scheme {re.escape(scheme)}, and there are "):
+            check_destinations(sink_urls(f"a={scheme}://me:5ecret@host/npi"))
+    (sink_url,) = sink_urls("a=mysql+mysqldb://me:5ecret@host/npi")
+    check_destinations([sink_url])
+    with pytest.raises(DeliveryError, match="the sink a needs MySQLdb, which is not installed"):
+        sink_of(sink_url)
 
 
 @pytest.mark.parametrize("world", NUMBERS_OF_DAYS, indirect=True)
@@ -111,7 +172,8 @@ def test_a_database_that_vanishes_in_mid_delivery_is_told_in_one_line_and_delive
     (direct,) = sink_urls(f"{postgresql_url}?schema={schema}")
     with vanishing_proxy(int(host.rpartition(":")[2])) as proxy:
         (by_proxy,) = sink_urls(f"{postgresql_url.replace(host, f'127.0.0.1:{proxy.port}')}?schema={schema}")
-        for sent in (0, 20_000, 60_000):
+        # At once, while tables are made (36 KB are sent for that), and while rows are (42 KB).
+        for sent in (0, 20_000, 38_000):
             proxy.vanish_after(sent)
             with pytest.raises(DeliveryError, match=r"the sink postgresql \(postgresql at 127.*\) says: Oper") as told:
                 deliver(days_root, FILES, first, sink_of(by_proxy))

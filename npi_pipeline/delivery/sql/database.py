@@ -21,7 +21,10 @@ from npi_pipeline.settings import SettingsError, SinkUrl
 CONNECT_SECONDS = 10
 # A database that vanishes without a word is given up after this long.
 SILENT_SECONDS = 60
+KNOWN = frozenset({"postgresql", "duckdb", "sqlite"})
+"""Databases whose own ways are used where they have some; to any other, days are delivered by plain SQL alone."""
 _DRIVERS = {"postgresql": "postgresql+psycopg"}
+_SERIALIZABLE = "SERIALIZABLE"
 _MAX_LINE = 300
 _IN_A_FILE = frozenset({"duckdb", "sqlite"})
 
@@ -40,16 +43,21 @@ class Database:
             ) from None
         schema = url.query.get("schema")
         self.schema = schema if isinstance(schema, str) and schema else None
-        self.kind = sink.scheme
+        self.kind = url.get_backend_name()
         self.name = sink.name
         self.place = f"{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}".removeprefix("/")
-        if sink.scheme in _IN_A_FILE and url.database:
+        if self.kind in _IN_A_FILE and url.database:
             # Of a path SQLAlchemy leaves it as it is.
             url = url.set(database=urllib.parse.unquote(url.database))
         url = url.difference_update_query(["schema"]).set(drivername=_DRIVERS.get(sink.scheme, sink.scheme))
-        self._engine = sa.create_engine(url, poolclass=NullPool, **_options(sink.scheme))
-        if sink.scheme == "sqlite":
+        self._engine = sa.create_engine(url, poolclass=NullPool, **_options(url))
+        if self.kind == "sqlite":
             _make_transactions_whole(self._engine)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is one of KNOWN."""
+        return self.kind in KNOWN
 
     def is_there(self) -> bool:
         """False for a database in a file that is not there: to connect would make it."""
@@ -73,7 +81,10 @@ class Database:
             raise self._error(cause, retryable=isinstance(error, _PASSING)) from error
         except Exception as error:
             # Of a client, before SQLAlchemy takes it for its own: as DuckDB says that a file is open elsewhere.
-            if type(error).__module__.partition(".")[0] not in _CLIENTS:
+            if type(error).__module__.partition(".")[0] not in {
+                "_duckdb",
+                self._engine.dialect.loaded_dbapi.__name__.partition(".")[0],
+            }:
                 raise
             raise self._error(error, retryable=True) from error
 
@@ -89,8 +100,18 @@ _PASSING = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError
 _CLIENTS = frozenset({"_duckdb", "duckdb", "psycopg", "sqlite3"})
 
 
-def _options(scheme: str) -> dict[str, Any]:
-    if scheme != "postgresql":
+def is_spoken(scheme: str) -> bool:
+    """Whether SQLAlchemy has a dialect for URLs of that scheme, as it is installed, and no asynchronous one."""
+    try:
+        return not sa.URL.create(scheme).get_dialect().is_async
+    except (sa.exc.NoSuchModuleError, sa.exc.ArgumentError):
+        return False
+
+
+def _options(url: sa.URL) -> dict[str, Any]:
+    if url.get_backend_name() not in KNOWN:
+        return {"isolation_level": _SERIALIZABLE} if _can_be_serializable(url) else {}
+    if url.drivername != _DRIVERS["postgresql"]:
         return {}
     return {
         "connect_args": {
@@ -102,6 +123,15 @@ def _options(scheme: str) -> dict[str, Any]:
             "options": "-c datestyle=ISO,YMD",
         }
     }
+
+
+def _can_be_serializable(url: sa.URL) -> bool:
+    """Whether of two deliveries at once, from different data roots, one can be made to wait, or be refused."""
+    try:
+        # Which there are, no dialect asks the connection.
+        return _SERIALIZABLE in url.get_dialect()().get_isolation_level_values(None)  # type: ignore[arg-type]
+    except NotImplementedError:
+        return False
 
 
 def _make_transactions_whole(engine: sa.Engine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 import sqlalchemy as sa
@@ -25,23 +25,36 @@ _PERIODS = pl.Schema(
 )
 
 
+def make_tables(connection: sa.Connection, tables: Tables) -> None:
+    """Make the tables that are missing, and the columns that they lack.
+
+    In a transaction of its own: to some databases it is the end of one, and some know a new table only after that.
+    """
+    schema = tables.metadata.schema
+    if schema and not sa.inspect(connection).has_schema(schema):
+        connection.execute(sa.schema.CreateSchema(schema))
+    tables.metadata.create_all(connection)
+    for table in tables.lasting:
+        result = connection.execute(sa.select(sa.text("*")).select_from(table).limit(0))
+        there = set(result.keys())
+        # DuckDB takes no rows while a result is unfinished.
+        result.all()
+        for column in table.columns:
+            if column.name not in there:
+                clause = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                name = connection.dialect.identifier_preparer.format_table(table)
+                connection.exec_driver_sql(f"ALTER TABLE {name} ADD {clause}")
+
+
 def deliver_day(connection: sa.Connection, tables: Tables, published: PublishedDay) -> Receipt:
     """Make the tables hold the day, with its receipt. One that they hold already is put in anew, every row of it."""
-    _make_tables(connection, tables)
-    following = _next_delivered(connection, tables, published.day)
-    rows = _list_npis(connection, tables, published)
-    history.note_affected(connection, tables, published.day)
-    # Before anything is cut out: of a version that is known, the items of its lists are there already.
-    known = _versions_of_affected(connection, tables)
-    history.cut_out(connection, tables, published.day, following)
-    _put_in(connection, tables, published, _periods_of_affected(connection, tables, published, following), known)
-    history.join_neighbours(connection, tables, published.day, following)
-    if _is_held(connection, tables, published):
-        periods = pl.DataFrame(history.take_out_listed(connection, tables), schema=_PERIODS, orient="row")
-        _put_in(connection, tables, published, periods, pl.DataFrame(schema=_VERSIONS))
-    history.drop_unused_lists(connection, tables)
-    history.refresh_newest(connection, tables)
-    if following is None:
+    _begin(connection, tables)
+    receipts = list(read_receipts(connection, tables))
+    if receipts:
+        rows = _put_in_among_others(connection, tables, published, receipts)
+    else:
+        rows = _put_in_as_first(connection, tables, published)
+    if all(receipt.day <= published.day for receipt in receipts):
         _replace_outcomes(connection, tables, published)
     _replace_changes(connection, tables, published)
     receipt = Receipt.of(published, {**published.rows, **rows})
@@ -56,36 +69,65 @@ def read_receipts(connection: sa.Connection, tables: Tables) -> Iterator[Receipt
         yield from map(Receipt.from_json, connection.scalars(sa.select(deliveries.c.receipt)).all())
 
 
-def _is_held(connection: sa.Connection, tables: Tables, published: PublishedDay) -> bool:
-    return any(receipt.is_of(published) for receipt in read_receipts(connection, tables))
+def _begin(connection: sa.Connection, tables: Tables) -> None:
+    """See that one delivery is at work at a time, whoever else delivers from another data root; empty ``scratch``.
 
-
-def _make_tables(connection: sa.Connection, tables: Tables) -> None:
-    if tables.metadata.schema:
-        connection.execute(sa.schema.CreateSchema(tables.metadata.schema, if_not_exists=True))
-    tables.metadata.create_all(connection)
-    for table in tables.lasting:
-        result = connection.execute(sa.select(sa.text("*")).select_from(table).limit(0))
-        there = set(result.keys())
-        # DuckDB takes no rows while a result is unfinished.
-        result.all()
-        for column in table.columns:
-            if column.name not in there:
-                clause = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
-                name = connection.dialect.identifier_preparer.format_table(table)
-                connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {clause}")
+    A database in a file is locked; the transactions of one that is not known are serializable.
+    """
     if connection.dialect.name == "postgresql":
-        # One delivery at a time, whoever else delivers, from another data root; the others lock their file.
         name = connection.dialect.identifier_preparer.format_table(tables.deliveries)
         connection.exec_driver_sql(f"LOCK TABLE {name} IN EXCLUSIVE MODE")
-    for temporary in (tables.listed, tables.affected):
-        temporary.create(connection)
+    for table in tables.scratch:
+        table.create(connection, checkfirst=table.metadata is tables.metadata)
+        connection.execute(table.delete())
 
 
-def _next_delivered(connection: sa.Connection, tables: Tables, day: dt.date) -> dt.date | None:
-    """The first day after ``day`` that the database holds."""
-    days = tables.deliveries.c.day
-    return next(iter(connection.scalars(sa.select(days).where(days > day).order_by(days).limit(1)).all()), None)
+def _put_in_as_first(connection: sa.Connection, tables: Tables, published: PublishedDay) -> Counter[str]:
+    """Put the day into tables without a receipt, which are emptied: nothing in them is to be compared with.
+
+    Returns how many rows of providers each table has.
+    """
+    for table in tables.lasting:
+        connection.execute(table.delete())
+    counts: Counter[str] = Counter()
+    for frame in published.providers():
+        of_tables = relational(frame, published.layout)
+        counts.update({table: rows.height for table, rows in of_tables.items()})
+        versions = _versions(of_tables)
+        providers = of_tables.pop(PROVIDERS).with_columns(
+            versions["version"], valid_from=pl.lit(published.day), outcome=pl.lit(_FOUND)
+        )
+        load(connection, tables.history, providers)
+        for name, items in of_tables.items():
+            load(connection, tables.list_history[name], items.join(versions, on="npi", maintain_order="left"))
+    history.fill_newest(connection, tables)
+    for frame in published.outcomes():
+        others = frame.filter(pl.col("outcome") != _FOUND)
+        of_others = others.select("npi", "outcome", version="outcome").with_columns(valid_from=pl.lit(published.day))
+        load(connection, tables.history, of_others)
+    return counts
+
+
+def _put_in_among_others(
+    connection: sa.Connection, tables: Tables, published: PublishedDay, receipts: Sequence[Receipt]
+) -> Counter[str]:
+    """Let history and plain tables say of the day what it says. Returns how many rows of providers each table has."""
+    following = min((receipt.day for receipt in receipts if receipt.day > published.day), default=None)
+    rows = _list_npis(connection, tables, published)
+    history.note_affected(connection, tables, published.day)
+    # Before anything is cut out: of a version that is known, the items of its lists are there already.
+    known = _versions_of_affected(connection, tables)
+    history.cut_out(connection, tables, published.day, following)
+    _put_in(connection, tables, published, _periods_of_affected(connection, tables, published, following), known)
+    history.join_neighbours(connection, tables, published.day, following)
+    if any(receipt.is_of(published) for receipt in receipts):
+        periods = pl.DataFrame(history.take_out_listed(connection, tables), schema=_PERIODS, orient="row")
+        _put_in(connection, tables, published, periods, pl.DataFrame(schema=_VERSIONS))
+    history.drop_unused_lists(connection, tables)
+    history.refresh_newest(connection, tables)
+    for table in tables.scratch:
+        connection.execute(table.delete())
+    return rows
 
 
 def _list_npis(connection: sa.Connection, tables: Tables, published: PublishedDay) -> Counter[str]:
@@ -94,7 +136,7 @@ def _list_npis(connection: sa.Connection, tables: Tables, published: PublishedDa
     for frame in published.providers():
         of_tables = relational(frame, published.layout)
         counts.update({table: rows.height for table, rows in of_tables.items()})
-        load(connection, tables.listed, _versions(of_tables))
+        load(connection, tables.listed, _versions(of_tables).with_columns(outcome=pl.lit(_FOUND)))
     for frame in published.outcomes():
         others = frame.filter(pl.col("outcome") != _FOUND)
         load(connection, tables.listed, others.select("npi", "outcome", version="outcome"))
@@ -102,16 +144,18 @@ def _list_npis(connection: sa.Connection, tables: Tables, published: PublishedDa
 
 
 def _versions(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """``npi``, ``outcome`` and ``version`` of providers by their rows in all tables."""
-    texts = {name: rows.select("npi", text=row_texts(rows)) for name, rows in tables.items()}
-    whole = texts.pop(PROVIDERS)
-    for name in sorted(texts):
-        items = texts[name].group_by("npi").agg(items=pl.lit(f"{name}:") + pl.col("text").str.join(""))
-        joined = whole.join(items, on="npi", how="left", maintain_order="left")
-        # A table without items of theirs changes nothing: so one that is added later does not.
-        whole = joined.select("npi", text=pl.concat_str("text", pl.col("items").fill_null("")))
-    versions = pl.Series("version", list(map(version_of_text, whole["text"])), dtype=pl.String)
-    return whole.select("npi", pl.lit(_FOUND).alias("outcome"), versions)
+    """``npi`` and ``version`` of providers by their rows in all tables, in their order."""
+    whole = tables[PROVIDERS].select("npi", text=row_texts(tables[PROVIDERS]))
+    # A table without items of theirs changes nothing: so one that is added later does not.
+    items = pl.concat(
+        rows.select("npi", items=pl.lit(f"{name}:") + row_texts(rows.drop("npi", "position")))
+        for name, rows in sorted(tables.items())
+        if name != PROVIDERS
+    )
+    of_npis = items.group_by("npi").agg("items").with_columns(pl.col("items").list.join(""))
+    joined = whole.join(of_npis, on="npi", how="left", maintain_order="left")
+    texts = joined.select(pl.concat_str("text", "items", ignore_nulls=True)).to_series()
+    return whole.select("npi", version=pl.Series(map(version_of_text, texts.to_list()), dtype=pl.String))
 
 
 def _versions_of_affected(connection: sa.Connection, tables: Tables) -> pl.DataFrame:

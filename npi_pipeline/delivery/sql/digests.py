@@ -1,23 +1,37 @@
-"""Row counts and digests computed by the database from its own cells, as ``row_digest`` computes them from ours."""
+"""Row counts and digests computed by the database from its own cells, as ``row_digest`` computes them from ours.
+
+A database that is not known to compute the digest hands over the rows, and ``row_digest`` computes it of them, too.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
+import polars as pl
 import sqlalchemy as sa
 
-from npi_pipeline.delivery.row_digest import END
+from npi_pipeline.delivery.row_digest import END, digest_of_texts, row_texts
 from npi_pipeline.delivery.sql.history import holds_on
 from npi_pipeline.delivery.sql.relational import PROVIDERS
 from npi_pipeline.delivery.sql.tables import Tables
 from npi_pipeline.outcomes import Outcome
 
 # The first 32 bits of the MD5 of a text, as a number.
-_DIGEST = {
+DIGESTS = {
     "postgresql": "('x' || substr(md5({text}), 1, 8))::bit(32)::bigint",
     "duckdb": "cast('0x' || substr(md5({text}), 1, 8) as bigint)",
     "sqlite": "npi_row_digest({text})",
+}
+_ROWS_AT_A_TIME = 20_000
+# Of the columns that are no text.
+_TYPES: dict[type[sa.types.TypeEngine[Any]], pl.DataType] = {
+    sa.BigInteger: pl.Int64(),
+    sa.Integer: pl.Int64(),
+    sa.Double: pl.Float64(),
+    sa.Boolean: pl.Boolean(),
+    sa.Date: pl.Date(),
 }
 
 
@@ -46,8 +60,10 @@ def rows_and_digests_on(
 
 
 def _count_and_digest(
-    connection: sa.Connection, rows: sa.Select[tuple[object, ...]], cells: Iterable[sa.ColumnElement[object]]
+    connection: sa.Connection, rows: sa.Select[tuple[object, ...]], cells: Sequence[sa.ColumnElement[object]]
 ) -> tuple[int, int]:
+    if connection.dialect.name not in DIGESTS:
+        return _count_and_digest_as_read(connection, rows, cells)
     subquery = rows.subquery()
     preparer = connection.dialect.identifier_preparer
     parts = []
@@ -56,8 +72,19 @@ def _count_and_digest(
         quoted = preparer.quote(name)
         text = f"cast({quoted} as integer)" if isinstance(cell.type, sa.Boolean) else quoted
         parts.append(f"coalesce('{name}=' || cast({text} as varchar) || '{END}', '')")
-    digest = sa.literal_column(_DIGEST[connection.dialect.name].format(text=" || ".join(parts)), sa.BigInteger)
+    digest = sa.literal_column(DIGESTS[connection.dialect.name].format(text=" || ".join(parts)), sa.BigInteger)
     # The sum is wider than 64 bits in no database: a billion rows have 62.
     query = sa.select(sa.func.count(), sa.func.sum(digest)).select_from(subquery)
     count, total = connection.execute(query).one()
     return int(count), int(total or 0)
+
+
+def _count_and_digest_as_read(
+    connection: sa.Connection, rows: sa.Select[tuple[object, ...]], cells: Sequence[sa.ColumnElement[object]]
+) -> tuple[int, int]:
+    schema = pl.Schema({str(cell.name): _TYPES.get(type(cell.type), pl.String()) for cell in cells})
+    count = digest = 0
+    for some in connection.execute(rows.execution_options(yield_per=_ROWS_AT_A_TIME)).partitions():
+        count += len(some)
+        digest += digest_of_texts(row_texts(pl.DataFrame(map(tuple, some), schema=schema, orient="row")))
+    return count, digest

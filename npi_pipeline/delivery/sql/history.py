@@ -55,38 +55,39 @@ def cut_out(connection: sa.Connection, tables: Tables, day: dt.date, following: 
 def join_neighbours(connection: sa.Connection, tables: Tables, day: dt.date, following: dt.date | None) -> None:
     """Make one of what was put in on ``day`` and what held right before it or from ``following`` on, where the same."""
     history = tables.history
-    one, other = history.alias("one"), history.alias("other")
-
-    def is_same(version: sa.FromClause) -> sa.ColumnElement[bool]:
-        return sa.and_(version.c.npi == history.c.npi, version.c.version == history.c.version)
-
-    def end_of(version: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[object]:
-        return sa.select(version.c.valid_to).where(is_same(version), *where).scalar_subquery()
-
-    is_theirs = is_affected(tables, history)
     if following is not None:
-        goes_on = other.c.valid_from == following
-        is_put_in = one.c.valid_from == day
-        connection.execute(
-            history.update()
-            .where(history.c.valid_from == day, is_theirs, sa.exists().where(is_same(other), goes_on))
-            .values(valid_to=end_of(other, goes_on))
-        )
-        connection.execute(
-            history.delete().where(
-                history.c.valid_from == following, is_theirs, sa.exists().where(is_same(one), is_put_in)
-            )
-        )
-    is_put_in = other.c.valid_from == day
-    connection.execute(
-        history.update()
-        .where(history.c.valid_to == day, is_theirs, sa.exists().where(is_same(other), is_put_in))
-        .values(valid_to=end_of(other, is_put_in))
-    )
-    is_longer = sa.and_(one.c.valid_from < day, sa.or_(one.c.valid_to.is_(None), one.c.valid_to > day))
-    connection.execute(
-        history.delete().where(history.c.valid_from == day, is_theirs, sa.exists().where(is_same(one), is_longer))
-    )
+        _note_neighbours(connection, tables, history.c.valid_from == following)
+        _end_as_neighbours(connection, tables, history.c.valid_from == day)
+        _note_neighbours(connection, tables, history.c.valid_from == day)
+        _drop_like_neighbours(connection, tables, history.c.valid_from == following)
+    _note_neighbours(connection, tables, history.c.valid_from == day)
+    _end_as_neighbours(connection, tables, history.c.valid_to == day)
+    _note_neighbours(connection, tables, history.c.valid_from < day, holds_on(history, day))
+    _drop_like_neighbours(connection, tables, history.c.valid_from == day)
+
+
+def _note_neighbours(connection: sa.Connection, tables: Tables, *where: sa.ColumnElement[bool]) -> None:
+    """Fill ``neighbours`` anew with versions of affected NPIs: MySQL changes no table by what it holds itself."""
+    history, neighbours = tables.history, tables.neighbours
+    connection.execute(neighbours.delete())
+    columns = ("npi", "version", "valid_to")
+    rows = sa.select(*(history.c[name] for name in columns)).where(is_affected(tables, history), *where)
+    connection.execute(neighbours.insert().from_select(columns, rows))
+
+
+def _is_neighbour(tables: Tables) -> sa.ColumnElement[bool]:
+    history, neighbours = tables.history, tables.neighbours
+    return sa.and_(neighbours.c.npi == history.c.npi, neighbours.c.version == history.c.version)
+
+
+def _end_as_neighbours(connection: sa.Connection, tables: Tables, where: sa.ColumnElement[bool]) -> None:
+    history, is_same = tables.history, _is_neighbour(tables)
+    end = sa.select(tables.neighbours.c.valid_to).where(is_same).scalar_subquery()
+    connection.execute(history.update().where(where, sa.exists().where(is_same)).values(valid_to=end))
+
+
+def _drop_like_neighbours(connection: sa.Connection, tables: Tables, where: sa.ColumnElement[bool]) -> None:
+    connection.execute(tables.history.delete().where(where, sa.exists().where(_is_neighbour(tables))))
 
 
 def take_out_listed(connection: sa.Connection, tables: Tables) -> list[tuple[Any, ...]]:
@@ -132,6 +133,15 @@ def refresh_newest(connection: sa.Connection, tables: Tables) -> None:
             is_of = sa.and_(items.c.npi == history.c.npi, items.c.version == history.c.version)
             rows = sa.select(*(items.c[column] for column in columns)).join_from(history, items, is_of).where(holds)
         connection.execute(plain.insert().from_select(columns, rows))
+
+
+def fill_newest(connection: sa.Connection, tables: Tables) -> None:
+    """Fill the plain tables, which are empty, from a history that holds providers of one day, and nothing else."""
+    of_history = {tables.providers: tables.history}
+    of_history |= {plain: tables.list_history[name] for name, plain in tables.lists.items()}
+    for plain, rows in of_history.items():
+        columns = list(plain.c.keys())
+        connection.execute(plain.insert().from_select(columns, sa.select(*(rows.c[name] for name in columns))))
 
 
 def is_affected(tables: Tables, rows: sa.FromClause) -> sa.ColumnElement[bool]:

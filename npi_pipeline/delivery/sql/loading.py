@@ -17,7 +17,7 @@ def load(connection: sa.Connection, table: sa.Table, rows: pl.DataFrame) -> None
     """Append ``rows``, whose columns are some of the table's; the others are null."""
     if rows.is_empty():
         return
-    LOADERS.get(connection.dialect.name, _load_row_by_row)(connection, table, rows)
+    LOADERS.get(connection.dialect.driver, _load_row_by_row)(connection, table, rows)
 
 
 def _load_into_postgresql(connection: sa.Connection, table: sa.Table, rows: pl.DataFrame) -> None:
@@ -63,10 +63,11 @@ def _load_row_by_row(connection: sa.Connection, table: sa.Table, rows: pl.DataFr
 
 
 LOADERS: dict[str, Load] = {
-    "postgresql": _load_into_postgresql,
-    "duckdb": _load_into_duckdb,
-    "sqlite": _load_into_sqlite,
+    "psycopg": _load_into_postgresql,
+    "duckdb_engine": _load_into_duckdb,
+    "pysqlite": _load_into_sqlite,
 }
+"""By the driver's name in SQLAlchemy."""
 
 
 def _name(connection: sa.Connection, table: sa.Table) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from npi_pipeline.delivery.published_day import PublishedDay
 from npi_pipeline.delivery.sink import Receipt, receipt_finding
 from npi_pipeline.delivery.sql.database import Database
-from npi_pipeline.delivery.sql.deliver_day import deliver_day, read_receipts
+from npi_pipeline.delivery.sql.deliver_day import deliver_day, make_tables, read_receipts
 from npi_pipeline.delivery.sql.digests import rows_and_digests_on
 from npi_pipeline.delivery.sql.proofs import content_of, history_finding, rows_finding
 from npi_pipeline.delivery.sql.tables import tables_in
+from npi_pipeline.delivery.sql.usable import ensure_usable
 from npi_pipeline.findings import Finding
 from npi_pipeline.settings import SinkUrl
 
@@ -29,7 +30,7 @@ class SqlSink:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._tables = tables_in(database.schema)
+        self._tables = tables_in(database.schema, scratch_is_temporary=database.is_known)
 
     @property
     def name(self) -> str:
@@ -49,7 +50,11 @@ class SqlSink:
             return {receipt.day: receipt for receipt in read_receipts(connection, self._tables)}
 
     def deliver(self, published: PublishedDay, ensure_current: Callable[[], None]) -> Receipt:
-        """Deliver the day, in one transaction. Raises DeliveryError."""
+        """Deliver the day, in one transaction; the tables are made before that. Raises DeliveryError."""
+        with self._database.transaction() as connection:
+            make_tables(connection, self._tables)
+        if not self._database.is_known and not self.receipts():
+            ensure_usable(self._database, self._tables)
         with self._database.transaction() as connection:
             receipt = deliver_day(connection, self._tables, published)
             ensure_current()
