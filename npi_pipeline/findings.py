@@ -24,11 +24,13 @@ class Finding:
 
 def same_npis(one_name: str, one: pl.DataFrame, other_name: str, other: pl.DataFrame) -> Finding:
     """Whether two frames have the same set of NPIs in their column ``npi``, none of them twice in ``other``."""
-    if other["npi"].n_unique() != other.height:
-        twice = other.filter(other["npi"].is_duplicated()).unique()
+    one, other = in_order(one.select("npi")), in_order(other.select("npi"))
+    repeats = other.filter(pl.col("npi") == pl.col("npi").shift())
+    if not repeats.is_empty():
+        twice = repeats.unique()
         return Finding(holds=False, line=f"{twice.height:,} NPIs are twice in {other_name}: {some_npis(twice)}")
     for have_name, have, lack_name, lack in ((one_name, one, other_name, other), (other_name, other, one_name, one)):
-        missing = have.join(lack, on="npi", how="anti")
+        missing = npis_not_in(lack, have)
         if not missing.is_empty():
             return Finding(
                 holds=False,
@@ -38,6 +40,20 @@ def same_npis(one_name: str, one: pl.DataFrame, other_name: str, other: pl.DataF
     return Finding(
         holds=True, line=f"{one.height:,} NPIs in {one_name}, the same in {other_name}", figures={"npis": one.height}
     )
+
+
+def in_order(npis: pl.DataFrame) -> pl.DataFrame:
+    """The same rows sorted by ``npi``. Those that are so already, as most are, are not copied."""
+    return npis if npis["npi"].is_sorted() else npis.sort("npi")
+
+
+def npis_not_in(other: pl.DataFrame, npis: pl.DataFrame) -> pl.DataFrame:
+    """The rows of ``npis`` whose NPI is not one of ``other``.
+
+    Of two that are the same in the same order, as on most days, it is seen without a join: of nine million that takes
+    ten times the memory.
+    """
+    return npis.clear() if npis["npi"].equals(other["npi"]) else npis.join(other, on="npi", how="anti")
 
 
 def some_npis(npis: pl.DataFrame) -> str:

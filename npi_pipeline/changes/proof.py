@@ -12,7 +12,7 @@ import polars as pl
 
 from npi_pipeline.changes.kept_changes import KeptChanges
 from npi_pipeline.changes.write_changes import COLUMNS
-from npi_pipeline.findings import Finding, same_npis
+from npi_pipeline.findings import Finding, npis_not_in, same_npis
 from npi_pipeline.journal import JournalError, recorded_rows
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_list.kept_list import KeptListError
@@ -41,11 +41,11 @@ def changes_match_the_lists(root: DataRoot, kept: KeptChanges, csv: Iterable[byt
     old_day = kept.compared_with.day
     old, new = (_published_npis(root, of_day, files) for of_day in (old_day, day))
     before, now = old.listed, new.listed
-    deactivated = new.deactivated.join(old.deactivated, on="npi", how="anti")
+    deactivated = npis_not_in(old.deactivated, new.deactivated)
     is_deactivated = pl.col("new") == Outcome.deactivated.value
     truths = (
-        ("joined", "the list but not of the one before", now.join(before, on="npi", how="anti")),
-        ("left", "the list before but not of this one", before.join(now, on="npi", how="anti")),
+        ("joined", "the list but not of the one before", npis_not_in(before, now)),
+        ("left", "the list before but not of this one", npis_not_in(now, before)),
         ("deactivated", "the journal, deactivated now and not before,", deactivated),
     )
     for what, source, truth in truths:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from npi_pipeline.findings import Finding, same_npis, some_npis
+from npi_pipeline.findings import Finding, in_order, same_npis, some_npis
 from npi_pipeline.npi_list.keep_npi_list import npi_list_of_kept_bytes
 from npi_pipeline.providers.provider_table import NO_STATE
 from npi_pipeline.providers.states import STATES as RECOGNISED
@@ -57,7 +57,9 @@ def every_npi_is_accounted_for(
         return Finding(holds=False, line=problem)
     found = [published.npis[file.name] for file in manifest.files if _is_of_found(file)]
     others = [published.npis[file.name] for file in manifest.files if not _is_of_found(file)]
-    in_states, in_failed = pl.concat(found).unique(), pl.concat(others)
+    # Sorted rather than hashed: it takes a third of the memory.
+    of_states, in_failed = in_order(pl.concat(found)), pl.concat(others)
+    in_states = of_states.filter(pl.col("npi").ne_missing(pl.col("npi").shift()))
     both = in_states.join(in_failed, on="npi", how="semi")
     if not both.is_empty():
         return Finding(holds=False, line=f"{both.height:,} NPIs are in a state file and in Failed: {some_npis(both)}")

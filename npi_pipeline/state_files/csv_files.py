@@ -7,11 +7,13 @@ Not here: what the columns are (``schema.columns``), which rows go into which fi
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
 import polars as pl
 
+_ROWS_AT_A_TIME = 100_000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _CELL = rb'(?:"[^"]*(?:""[^"]*)*"|[^,"]*)'
@@ -53,13 +55,24 @@ def csv_rows(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def leading_columns(rows: Iterable[bytes], *names: str) -> pl.DataFrame:
     """The first columns of a CSV file, which have these ``names``, as text. Raises ValueError when they have not."""
     leading = re.compile(rb",".join([_CELL] * len(names)) + rb"(?=,|$)")
-    heads: list[bytes] = []
-    for row in rows:
-        head = leading.match(row)
-        if head is None:
-            raise ValueError(f"row {len(heads)} has fewer than {len(names)} cells")
-        heads.append(head.group())
-    frame = pl.read_csv(b"\n".join([*heads, b""]).removeprefix(BYTE_ORDER_MARK), infer_schema=False)
-    if frame.columns != list(names):
-        raise ValueError(f"the first columns are {', '.join(frame.columns)} instead of {', '.join(names)}")
-    return frame
+
+    def heads() -> Iterator[bytes]:
+        for number, row in enumerate(rows):
+            head = leading.match(row)
+            if head is None:
+                raise ValueError(f"row {number} has fewer than {len(names)} cells")
+            yield head.group()
+
+    of_rows = heads()
+    header = next(of_rows, b"").removeprefix(BYTE_ORDER_MARK)
+    frames = [_frame_of([header])]
+    if frames[0].columns != list(names):
+        raise ValueError(f"the first columns are {', '.join(frames[0].columns)} instead of {', '.join(names)}")
+    # Some at a time: a file may have millions of rows.
+    while some := list(itertools.islice(of_rows, _ROWS_AT_A_TIME)):
+        frames.append(_frame_of([header, *some]))
+    return pl.concat(frames)
+
+
+def _frame_of(lines: list[bytes]) -> pl.DataFrame:
+    return pl.read_csv(b"\n".join([*lines, b""]), infer_schema=False)

@@ -14,6 +14,7 @@ import polars as pl
 from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import STATE_FILES, state_file_name
+from npi_pipeline.findings import npis_not_in
 from npi_pipeline.journal import WITHOUT_BODY, CompactedJournal, JournalError, read_compacted_journal, rows_of
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_list.kept_list import read_kept_source, source_of
@@ -129,7 +130,7 @@ def _telling_npis(frames: Iterable[pl.DataFrame], npis: list[pl.Series]) -> Iter
 def _ensure_same_npis(day: dt.date, listed: pl.Series, recorded: pl.Series) -> None:
     """Raise JournalError unless the journal is of this list."""
     missing, strange = (
-        one.to_frame("npi").join(other.to_frame("npi"), on="npi", how="anti").height
+        npis_not_in(other.to_frame("npi"), one.to_frame("npi")).height
         for one, other in ((listed, recorded), (recorded, listed))
     )
     if missing or strange:
