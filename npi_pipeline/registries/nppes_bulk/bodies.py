@@ -14,6 +14,8 @@ from npi_pipeline.registries.nppes_api import NPPES
 from npi_pipeline.registries.nppes_bulk.store_schema import RECORD_COLUMNS
 
 _PICKED = NPPES.layout.picked
+# Of each column the object of the record that it is of, and its field there; a list is a field of the record.
+_PLACES = [(part, field) for part, _, field in (name.rpartition(".") for name in RECORD_COLUMNS)]
 
 
 def record_bodies(rows: pl.DataFrame) -> pl.Series:
@@ -21,24 +23,20 @@ def record_bodies(rows: pl.DataFrame) -> pl.Series:
 
     There is no member that is null, and none of what is not in the files.
     """
-    bodies = [
-        _body(row) if row["number"] is not None else None for row in rows.select(RECORD_COLUMNS).iter_rows(named=True)
-    ]
+    number = RECORD_COLUMNS.index("number")
+    cells = rows.select(RECORD_COLUMNS).iter_rows()
+    bodies = [_body(row) if row[number] is not None else None for row in cells]
     return pl.Series("body", bodies, dtype=pl.String)
 
 
-def _body(row: dict[str, Any]) -> str:
-    record: dict[str, Any] = {}
-    for name, value in row.items():
-        if value is None:
-            continue
-        part, _, field = name.rpartition(".")
+def _body(row: tuple[Any, ...]) -> str:
+    parts: dict[str, dict[str, Any]] = {"": {}}
+    for (part, field), value in zip(_PLACES, row, strict=True):
         if isinstance(value, list):
-            record[name] = [_without_nulls(item) for item in value]
-        elif part:
-            record.setdefault(part, {})[field] = value
-        else:
-            record[field] = value
+            parts[part][field] = [_without_nulls(item) for item in value]
+        elif value is not None:
+            parts.setdefault(part, {})[field] = value
+    record = parts.pop("") | parts
     if _PICKED:
         picked = [record.pop(name) for _, name in _PICKED.picks if name in record]
         record[_PICKED.name] = [*picked, *record.pop(_PICKED.rest, [])]

@@ -181,8 +181,10 @@ def records_of(rows: pl.DataFrame, columns: FileColumns) -> pl.DataFrame:
 
 
 def refuse_unusable(rows: pl.DataFrame, digits_only: Collection[str], where: str) -> None:
-    """Raise BulkFileError for rows without an NPI, and when a program made numbers of what is ``digits_only``."""
-    numbers = rows.select(pl.col(digits_only).str.contains(_MADE_A_NUMBER).any())
+    """Raise BulkFileError for rows without an NPI, and when a program made numbers of all that is ``digits_only``."""
+    is_number = pl.col(digits_only).str.contains(_MADE_A_NUMBER)
+    # Of one cell somebody may have typed it so.
+    numbers = rows.select(is_number.any() & (is_number | (pl.col(digits_only) == "")).all())
     for name, found in zip(numbers.columns, numbers.row(0), strict=True):
         if found:
             raise BulkFileError(
