@@ -229,16 +229,21 @@ def _of_pandas(main: bytes, **options: object) -> bytes:
 
 
 _ORGANISATION = {**_GOOD[2], "Entity Type Code": "", "NPI Deactivation Date": "01/01/2020"}
-_UNUSABLE: dict[str, tuple[Callable[[], bytes], str]] = {
-    "saved by pandas": (lambda: _of_pandas(csv_of(_GOOD), index=False), "without quotes, which CMS never writes"),
-    "saved by pandas with quotes": (
+_OF_PANDAS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "as it is": (lambda: _of_pandas(csv_of(_GOOD), index=False), "without quotes, which CMS never writes"),
+    "with quotes": (
         lambda: _of_pandas(csv_of([*_GOOD, _ORGANISATION]), index=False, quoting=1),
         "made numbers of texts",
     ),
-    "saved by pandas with its index": (
-        lambda: _of_pandas(csv_of(_GOOD), quoting=1),
-        "a column that is not known",
+    "with its index": (lambda: _of_pandas(csv_of(_GOOD), quoting=1), "a column that is not known"),
+}
+_UNUSABLE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "without quotes": (lambda: csv_of(_GOOD).replace(b'"', b""), "without quotes, which CMS never writes"),
+    "with floats": (
+        lambda: csv_of([*_GOOD, {**_GOOD[0], "Entity Type Code": "1.0"}]),
+        "made numbers of texts (1.0 for 1, in 'Entity Type Code')",
     ),
+    "with an index": (lambda: csv_of(_GOOD, ["", *MAIN_COLUMNS]), "a column that is not known"),
     "a column missing": (
         lambda: csv_of(_GOOD, [name for name in MAIN_COLUMNS if name != "Entity Type Code"]),
         "no column 'Entity Type Code'",
@@ -263,6 +268,15 @@ def test_a_csv_that_is_not_as_cms_writes_it_is_refused(kind: str, local: LocalRo
 
     assert said in line
     assert f"{monthly_name(_AUGUST)}: {_MAIN_NAME}" in line
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", _OF_PANDAS)
+def test_a_csv_that_pandas_saved_again_is_refused(kind: str, local: LocalRoot, tmp_path: Path) -> None:
+    main, said = _OF_PANDAS[kind]
+    make_monthly(tmp_path / "files", _AUGUST, main())
+
+    assert said in _refusal(local, tmp_path / "files")
 
 
 # Zips

@@ -18,11 +18,10 @@ from npi_pipeline.registries.nppes_bulk import csv_blocks, sorted_rows
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
 from npi_pipeline.registries.nppes_bulk.columns import CHILD_COLUMNS
 from npi_pipeline.registries.nppes_bulk.prepared import load_prepared
-from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot, prepare_snapshot, rows_for, slices
+from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot, prepare_snapshot, slices
 from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.storage.open_root import open_data_root
-from npi_pipeline.testing import bulk
 from npi_pipeline_tests.registries.nppes_bulk.made_files import (
     csv_of,
     make_monthly,
@@ -171,8 +170,8 @@ def test_who_finds_it_in_others_hands_for_too_long_is_told_whose(
     assert held
 
 
-# Killed before the first part is written, between parts, before the index and before the snapshot.
-_MOMENTS = [5, 25, 60]
+# Killed in the month, and in the week after it.
+_MOMENTS = [20, 60]
 
 
 @pytest.mark.parametrize("change", _MOMENTS)
@@ -225,39 +224,3 @@ def test_no_room_on_this_machine_is_told_with_what_to_set(
 
     with pytest.raises(BulkFileError, match=rf"cannot write to {tmp_path}/nowhere .*set TMPDIR"):
         prepare_snapshot(LocalRoot(tmp_path / "root"), _AUGUST, str(files))
-
-
-@pytest.fixture(scope="module")
-def country(tmp_path_factory: pytest.TempPathFactory) -> tuple[bulk.Country, Path]:
-    """A small country with three monthly files and the weekly files of ten weeks."""
-    country = bulk.Country(size=60, start=dt.date(2026, 6, 14))
-    folder = tmp_path_factory.mktemp("country")
-    for week in (0, 4, 8):
-        bulk.write_monthly(country, folder, week)
-    for week in range(1, 11):
-        bulk.write_weekly(country, folder, week)
-    return country, folder
-
-
-def test_each_of_forty_days_has_the_world_of_its_date(country: tuple[bulk.Country, Path], tmp_path: Path) -> None:
-    made_up, files = country
-    root = LocalRoot(tmp_path)
-    for offset in range(3, 75, 2):
-        day = made_up.start + dt.timedelta(days=offset)
-        week = min(offset // 7, 10)
-        truth = {int(npi): made_up.state(npi, week) for npi in made_up.npis()}
-
-        snapshot = prepare_snapshot(root, day, str(files))
-        rows = pl.concat(slices(root, snapshot))
-
-        assert snapshot.as_of == made_up.sunday(week)
-        found = rows.filter(pl.col("number").is_not_null())
-        assert set(found["npi"]) == {npi for npi, state in truth.items() if isinstance(state, dict)}, day
-        out = dict(rows.filter(pl.col("deactivated_on").is_not_null()).select("npi", "deactivated_on").iter_rows())
-        assert out == {npi: state for npi, state in truth.items() if isinstance(state, dt.date)}, day
-        updated = dict(found.select("npi", pl.col("basic.last_updated").cast(pl.String)).iter_rows())
-        assert updated == {
-            npi: state["basic"]["last_updated"] for npi, state in truth.items() if isinstance(state, dict)
-        }, day
-        (looked_up,) = rows_for(root, snapshot, rows["npi"])
-        assert looked_up.equals(rows)

@@ -12,6 +12,7 @@ from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
 from npi_pipeline.registries.nppes_bulk.columns import CHILD_COLUMNS
 from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot, load_snapshot, prepare_snapshot, rows_for, slices
 from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.registries.nppes_bulk.made_files import (
     csv_of,
     deactivated,
@@ -25,6 +26,11 @@ from npi_pipeline_tests.registries.nppes_bulk.made_files import (
 _AUGUST = dt.date(2026, 8, 9)
 _WEEK = dt.timedelta(days=7)
 _CHANGED, _KEPT, _OUT, _NEW, _BACK = 1000000004, 1000000012, 1000000020, 1000000038, 1000000046
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalRoot:
+    return LocalRoot(tmp_path / "root")
 
 
 @pytest.fixture
@@ -70,10 +76,10 @@ def test_the_later_file_wins_row_by_row_as_of_each_day(root: DataRoot, files: Pa
         assert looked_up.equals(rows, null_equal=True), day
 
 
-def test_each_row_says_which_file_it_is_from(root: DataRoot, files: Path) -> None:
-    snapshot = prepare_snapshot(root, dt.date(2026, 9, 1), str(files))
+def test_each_row_says_which_file_it_is_from(local: LocalRoot, files: Path) -> None:
+    snapshot = prepare_snapshot(local, dt.date(2026, 9, 1), str(files))
 
-    rows = _all(root, snapshot, [])
+    rows = _all(local, snapshot, [])
 
     names = dict(zip(rows["npi"], (snapshot.files[number].name for number in rows["file"]), strict=True))
     assert names == {
@@ -86,9 +92,9 @@ def test_each_row_says_which_file_it_is_from(root: DataRoot, files: Path) -> Non
     assert rows.columns == ["npi", "file"]
 
 
-def test_a_hash_tells_rows_that_differ_from_those_that_do_not(root: DataRoot, files: Path) -> None:
+def test_a_hash_tells_rows_that_differ_from_those_that_do_not(local: LocalRoot, files: Path) -> None:
     first, second = (
-        dict(_all(root, prepare_snapshot(root, day, str(files)), ["digest"]).select("npi", "digest").iter_rows())
+        dict(_all(local, prepare_snapshot(local, day, str(files)), ["digest"]).select("npi", "digest").iter_rows())
         for day in (_AUGUST, _AUGUST + _WEEK)
     )
 
@@ -96,9 +102,9 @@ def test_a_hash_tells_rows_that_differ_from_those_that_do_not(root: DataRoot, fi
     assert differ == {_CHANGED, _NEW, _BACK, _OUT}
 
 
-def test_a_record_has_the_items_of_its_own_file_in_their_order(root: DataRoot, files: Path) -> None:
+def test_a_record_has_the_items_of_its_own_file_in_their_order(local: LocalRoot, files: Path) -> None:
     month, week = (
-        next(rows_for(root, prepare_snapshot(root, day, str(files)), pl.Series([_CHANGED])))
+        next(rows_for(local, prepare_snapshot(local, day, str(files)), pl.Series([_CHANGED])))
         for day in (_AUGUST, _AUGUST + _WEEK)
     )
 
@@ -106,18 +112,18 @@ def test_a_record_has_the_items_of_its_own_file_in_their_order(root: DataRoot, f
     assert week["practiceLocations"].item() is None
 
 
-def test_a_snapshot_is_found_by_its_identity(root: DataRoot, files: Path) -> None:
-    one, other = (prepare_snapshot(root, day, str(files)) for day in (_AUGUST, _AUGUST + _WEEK))
+def test_a_snapshot_is_found_by_its_identity(local: LocalRoot, files: Path) -> None:
+    one, other = (prepare_snapshot(local, day, str(files)) for day in (_AUGUST, _AUGUST + _WEEK))
 
-    assert load_snapshot(root, one.identity) == one
-    assert load_snapshot(root, other.identity) == other
+    assert load_snapshot(local, one.identity) == one
+    assert load_snapshot(local, other.identity) == other
     assert one.identity.startswith("nppes_bulk 2026-08-09 ")
     with pytest.raises(BulkFileError, match=r"registry_snapshots/0000\.json is not there: materialise"):
-        load_snapshot(root, "nppes_bulk 2026-08-09 0000")
+        load_snapshot(local, "nppes_bulk 2026-08-09 0000")
 
 
 def test_many_rows_come_in_slices_and_each_npi_once(
-    root: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: LocalRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("snapshot.SLICE_ROWS", "prepared.PART_ROWS", "prepare.PART_ROWS"):
         monkeypatch.setattr(f"npi_pipeline.registries.nppes_bulk.{name}", 10)
@@ -126,26 +132,26 @@ def test_many_rows_come_in_slices_and_each_npi_once(
     make_monthly(tmp_path, _AUGUST, csv_of(person(npi, city="OLD") for npi in reversed(npis)))
     make_weekly(tmp_path, _AUGUST + _WEEK, csv_of(person(npi, city="NEW") for npi in weekly))
     truth = dict.fromkeys(npis, "OLD") | dict.fromkeys(weekly, "NEW")
-    snapshot = prepare_snapshot(root, dt.date(2026, 9, 1), str(tmp_path))
+    snapshot = prepare_snapshot(local, dt.date(2026, 9, 1), str(tmp_path))
 
-    parts = list(slices(root, snapshot))
+    parts = list(slices(local, snapshot))
     assert len(parts) == 10
     assert _cities(pl.concat(parts)) == truth
     assert pl.concat(parts)["npi"].to_list() == sorted(truth)
     for step in (1, 2, 30):
         sought = sorted(truth)[::step]
-        found = pl.concat(rows_for(root, snapshot, pl.Series(sought, dtype=pl.UInt32)))
+        found = pl.concat(rows_for(local, snapshot, pl.Series(sought, dtype=pl.UInt32)))
         assert found["npi"].to_list() == sought
         assert _cities(found) == {npi: truth[npi] for npi in sought}
 
 
-def test_an_npi_that_is_in_no_file_has_no_row(root: DataRoot, files: Path) -> None:
-    snapshot = prepare_snapshot(root, _AUGUST, str(files))
+def test_an_npi_that_is_in_no_file_has_no_row(local: LocalRoot, files: Path) -> None:
+    snapshot = prepare_snapshot(local, _AUGUST, str(files))
 
-    assert list(rows_for(root, snapshot, pl.Series([1999999984], dtype=pl.UInt32))) == []
-    assert list(rows_for(root, snapshot, pl.Series([], dtype=pl.UInt32))) == []
+    assert list(rows_for(local, snapshot, pl.Series([1999999984], dtype=pl.UInt32))) == []
+    assert list(rows_for(local, snapshot, pl.Series([], dtype=pl.UInt32))) == []
 
 
-def test_a_column_that_no_snapshot_has_is_refused(root: DataRoot, files: Path) -> None:
+def test_a_column_that_no_snapshot_has_is_refused(local: LocalRoot, files: Path) -> None:
     with pytest.raises(ValueError, match="no column 'colour'"):
-        next(slices(root, prepare_snapshot(root, _AUGUST, str(files)), ["colour"]))
+        next(slices(local, prepare_snapshot(local, _AUGUST, str(files)), ["colour"]))
