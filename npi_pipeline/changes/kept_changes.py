@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -53,7 +52,7 @@ class Publication:
     @classmethod
     def of(cls, manifest: Manifest) -> Publication:
         """The publication that ``manifest`` is of."""
-        return cls(manifest.day, manifest.published_at, hashlib.sha256(manifest.to_json()).hexdigest())
+        return cls(manifest.day, manifest.published_at, manifest.sha256)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

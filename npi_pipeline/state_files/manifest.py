@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -59,6 +60,12 @@ class Manifest:
     input_digest: str = ""
     folder: str = ""
     registry_files: tuple[Mapping[str, Any], ...] = ()
+    _read_from: bytes = dataclasses.field(default=b"", init=False, compare=False, repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of ``manifest.json``, in hex: as it was read, whichever release wrote it."""
+        return hashlib.sha256(self._read_from or self.to_json()).hexdigest()
 
     def path_of(self, file: StateFile) -> str:
         """Where one of the files lies, from the manifest's own place."""
@@ -92,9 +99,11 @@ class Manifest:
                 raise ManifestError(
                     f"the manifest has version {content['version']}, this release reads version {VERSION}"
                 )
-            return _DECODER.decode(data)
+            manifest = _DECODER.decode(data)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ManifestError(f"the manifest cannot be understood: {type(error).__name__} {error}") from error
+        object.__setattr__(manifest, "_read_from", data)
+        return manifest
 
 
 # Made here, once: msgspec 0.22 ends the process when two threads meet a class for the first time at once.

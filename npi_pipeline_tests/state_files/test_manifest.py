@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
 import json
 
 import pytest
@@ -37,6 +38,17 @@ def test_a_manifest_is_the_same_bytes_whatever_the_order_of_its_parts() -> None:
         files=tuple(reversed(MANIFEST.files)),
     )
     assert other.to_json() == MANIFEST.to_json()
+
+
+def test_a_manifest_of_another_release_is_named_by_its_own_bytes() -> None:
+    content = json.loads(MANIFEST.to_json())
+    del content["registry_files"]
+    data = json.dumps(content).encode()
+    read = Manifest.from_json(data)
+    assert read.sha256 == hashlib.sha256(data).hexdigest()
+    assert MANIFEST.sha256 == Manifest.from_json(MANIFEST.to_json()).sha256 != read.sha256
+    moved = dataclasses.replace(read, folder="elsewhere")
+    assert moved.sha256 == hashlib.sha256(moved.to_json()).hexdigest()
 
 
 def test_a_manifest_counts_the_npis_of_all_outcomes() -> None:
