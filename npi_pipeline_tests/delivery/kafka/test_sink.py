@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from npi_pipeline.changes.find_changes import find_changes
@@ -25,6 +26,7 @@ from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing.providers import affiliated_practices_answer, npi_numbers
 from npi_pipeline_tests.complete_days import complete
 from npi_pipeline_tests.delivery.days_to_deliver import FILES, NUMBERS_OF_DAYS, World, make_day
+from npi_pipeline_tests.delivery.first_queries import first_query
 from npi_pipeline_tests.delivery.kafka_broker import ends, kafka_broker, messages
 from npi_pipeline_tests.delivery.kafka_kills import deliver_and_die
 from npi_pipeline_tests.delivery.kafka_truth import assert_holds, providers
@@ -256,6 +258,16 @@ def test_the_reader_of_the_documentation_has_the_changes_that_count(
     assert true > 10
     assert len(names["changes"]) == true  # type: ignore[arg-type]
     assert len(list(messages(broker, f"{prefix}.changes"))) > true
+
+
+def test_the_first_query_of_the_readme_gives_a_receipt(
+    root: LocalRoot, broker: str, prefix: str, sink_url: SinkUrl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_day(root, FIRST, {NPI: nppes_body(NPI)})
+    deliver(root, FILES, FIRST, sink_of(sink_url))
+    query = first_query("Kafka: ").replace("broker:9092", broker).replace("npi.", f"{prefix}.")
+    exec(query, {"Consumer": Consumer, "TopicPartition": TopicPartition})
+    assert f'"day":"{FIRST}"' in capsys.readouterr().out
 
 
 def _section(title: str) -> str:

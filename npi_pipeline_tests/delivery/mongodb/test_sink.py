@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from npi_pipeline.settings import SettingsError, SinkUrl
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import Outcomes
 from npi_pipeline_tests.delivery.days_to_deliver import FILES, NUMBERS_OF_DAYS, World, found, make_day
+from npi_pipeline_tests.delivery.first_queries import first_query
 from npi_pipeline_tests.delivery.mongodb.conftest import Store
 from npi_pipeline_tests.deployment import free_port
 from npi_pipeline_tests.flattened import nppes_body
 
+PROJECT = Path(__file__).parents[3]
 NPI = "1000000004"
 FIRST, SECOND = World(npis=4, days=2).days
 
@@ -143,6 +146,25 @@ def test_a_delivery_that_is_broken_off_at_any_write_leaves_no_receipt_and_the_ne
         assert_holds(store, root, world.of_day)
     assert write > 5
     assert_proven(store, root, SECOND)
+
+
+def test_the_queries_of_the_documentation_give_what_was_known(root: LocalRoot, store: Store) -> None:
+    world = World(npis=20, days=2)
+    for day in world.days:
+        make_day(root, day, world.of_day[day])
+        deliver(root, FILES, day, store.sink)
+    changes = next(open_published_day(root, FILES, SECOND).changes())
+    npi, (state, *_) = changes["npi"][0], store.database["providers"].find_one()["states"]
+    page = (PROJECT / "docs/deliveries.md").read_text().partition("\n## MongoDB\n")[2]
+    (queries,) = re.findall(r"```python\nfrom pymongo import MongoClient\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {"MongoClient": lambda _url: {"npi": store.database}}
+    asked_for = {"1124642624": npi, "2026-11-24": str(SECOND), "VT": state}
+    exec(re.sub("|".join(asked_for), lambda found: asked_for[found[0]], queries), names)
+    there = {provider["_id"] for provider in store.database["providers"].find() if state in provider["states"]}
+    assert {provider["_id"] for provider in names["in_vermont"]} == there
+    assert [change["npi"] for change in names["of_npi"]] == [npi] * changes.filter(npi=npi).height
+    assert len(names["of_day"]) == changes.height
+    assert eval(first_query("MongoDB: ").replace("TX", state), names) == len(there)
 
 
 def test_what_others_changed_is_found_and_put_right(root: LocalRoot, store: Store) -> None:
