@@ -57,5 +57,16 @@ def registry_snapshot_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefi
 
 
 def _files(snapshot: Snapshot) -> pl.DataFrame:
-    columns = ("name", "kind", "date", "size", "sha256")
-    return pl.DataFrame({column: [str(getattr(file, column)) for file in snapshot.files] for column in columns})
+    """The files for a person, in the order in which they are laid on top of each other."""
+    return pl.DataFrame(
+        [
+            {
+                "date": file.date.isoformat(),
+                "kind": file.kind.value,
+                "name": file.name,
+                "bytes": file.size,
+                "sha256": file.sha256,
+            }
+            for file in snapshot.files
+        ]
+    )
