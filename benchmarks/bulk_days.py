@@ -4,9 +4,9 @@
     python benchmarks/bulk_days.py --npis 1000000 --keep /tmp/country     the files of benchmarks/bulk.py, used again
 
 The files are prepared first and not counted (``benchmarks/bulk.py`` measures that). Each day is a process of its own,
-as ``npi-pipeline run`` is: CPU seconds are user and system time with imports, memory is the peak resident set. ``next`` is
-the day after everybody's, on which a weekly file has come: its changes are of everybody. ``api`` days ask the emulated
-registry, another process, which bears so many requests a second.
+as ``npi-pipeline run`` is: CPU seconds are user and system time with imports, memory is the peak resident set. ``next``
+is the day after everybody's, on which a weekly file has come: its changes are of everybody. ``api`` days ask the
+emulated registry, another process, which bears so many requests a second.
 """
 
 from __future__ import annotations

@@ -11,12 +11,15 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from npi_pipeline.changes.kept_changes import read_kept_changes
 from npi_pipeline.demo.bulk import differing_state_files
 from npi_pipeline.journal import compacted_parts, read_compacted_journal
 from npi_pipeline.npi_records.registry_probe import PROBED_NPIS
+from npi_pipeline.orchestration.build import build_definitions
+from npi_pipeline.orchestration.daily_job import JOB_NAME, SNAPSHOT
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.proofs.state_files import every_npi_is_accounted_for
 from npi_pipeline.providers.declared import read_declared
@@ -177,6 +180,22 @@ def test_a_weekly_file_that_is_missing_ends_the_registry_before_the_gap_and_is_n
     assert any("snapshot_is_recent" in line for line in run.warnings)
     (source,) = pipeline.manifest(dt.date(2026, 11, 20))["registry_files"]
     assert source["kind"] == "monthly"
+
+
+def test_the_page_of_the_snapshot_names_its_files(tmp_path: Path, files: Path) -> None:
+    write_weekly(COUNTRY, files, 1)
+    job = build_definitions(everybody(tmp_path, files).settings).resolve_job_def(JOB_NAME)
+    chosen = {"asset_selection": [SNAPSHOT], "partition_key": "2026-11-09"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, **chosen)
+        (event,) = result.get_asset_materialization_events()
+    page = event.materialization.metadata
+    assert (page["as_of"].value, page["days_before"].value) == ("2026-11-08", 1)
+    shown = [(row.data["date"], row.data["kind"], row.data["name"]) for row in page["files"].records]
+    assert shown == [
+        ("2026-11-01", "monthly", "NPPES_Data_Dissemination_November_2026_V2.zip"),
+        ("2026-11-08", "weekly", "NPPES_Data_Dissemination_110226_110826_Weekly_V2.zip"),
+    ]
 
 
 def test_a_gap_that_is_made_on_purpose_is_found_by_the_checks(tmp_path: Path, files: Path) -> None:
