@@ -19,7 +19,7 @@ import polars as pl
 
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 _MAX_HEADER_BYTES = 1 << 20
 # No row is a tenth as long: 330 columns of at most 300 characters.
 _MAX_ROW_BYTES = 4 << 20

@@ -13,7 +13,7 @@ import polars as pl
 LAST_NPI = 2**32 - 1
 
 # As polars counts them: the memory that is taken is three times as much.
-_RUN_BYTES = 32 << 20
+_RUN_BYTES = 24 << 20
 _CHUNK_BYTES = 384 << 10
 
 
