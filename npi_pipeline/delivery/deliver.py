@@ -50,7 +50,7 @@ def deliver(
     started = time.monotonic()
     with _only_delivery(root, sink, wait_seconds) as held:
         published = open_published_day(root, files, day)
-        receipt = sink.receipts().get(day)
+        receipt = sink.receipt(day)
         if receipt and receipt.is_of(published) and not again:
             return Delivery(receipt, is_unchanged=True, seconds=time.monotonic() - started)
 

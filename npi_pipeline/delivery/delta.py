@@ -66,6 +66,10 @@ class DeltaSink:
         kept = self._kept(self._table(RECEIPTS)).filter("is_finished").sort(DAY)
         return {receipt.day: receipt for receipt in map(Receipt.from_json, kept["receipt"])}
 
+    def receipt(self, day: dt.date) -> Receipt | None:
+        """See Sink. They are in one small table."""
+        return self.receipts().get(day)
+
     def deliver(self, published: PublishedDay, ensure_current: Callable[[], None]) -> Receipt:
         """See Sink. ``ensure_current`` is called before each commit."""
         day = published.day
@@ -93,7 +97,7 @@ class DeltaSink:
     def findings(self, published: PublishedDay) -> Iterator[tuple[str, Finding]]:
         """See Sink."""
         of_day = {table.name: reading(table.batches()) for table in tables_of(published)}
-        receipt = self.receipts().get(published.day)
+        receipt = self.receipt(published.day)
         rows = {table: read.rows for table, read in of_day.items()}
         yield "receipt_is_of_the_publication", receipt_finding(receipt, published, rows)
         of_lake = {table: reading(self._rows(table, published.day)) for table in TABLES}

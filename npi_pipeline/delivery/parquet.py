@@ -80,13 +80,18 @@ class ParquetSink:
 
         def read(path: str) -> None:
             with contextlib.suppress(FileNotFoundError):
-                kept = self._understood(path, self.root.read(path))
-                if kept.is_finished:
-                    found[kept.receipt.day] = kept.receipt
+                receipt = _finished(self._understood(path, self.root.read(path)))
+                if receipt:
+                    found[receipt.day] = receipt
 
         with as_error_of(self.name):
             in_threads(read, [file.path for file in self.root.list(RECEIPTS)])
         return dict(sorted(found.items()))
+
+    def receipt(self, day: dt.date) -> Receipt | None:
+        """See Sink."""
+        with as_error_of(self.name):
+            return _finished(self._kept(day)[0])
 
     def deliver(self, published: PublishedDay, ensure_current: Callable[[], None]) -> Receipt:
         """See Sink. The files are made in a local folder first."""
@@ -129,9 +134,8 @@ class ParquetSink:
         of_day = {table.name: reading(table.batches()) for table in tables}
         with as_error_of(self.name):
             kept = self._kept(published.day)[0]
-            receipt = kept.receipt if kept and kept.is_finished else None
             rows = {table: read.rows for table, read in of_day.items()}
-            yield "receipt_is_of_the_publication", receipt_finding(receipt, published, rows)
+            yield "receipt_is_of_the_publication", receipt_finding(_finished(kept), published, rows)
             yield "rows_agree", self._rows_agree(published.day, kept, tables, of_day)
 
     def _rows_agree(
@@ -266,6 +270,10 @@ def _write(table: LakeTable, folder: Path, delivery: str) -> int:
         partitions.add(frame)
     partitions.close()
     return partitions.rows
+
+
+def _finished(kept: KeptDelivery | None) -> Receipt | None:
+    return kept.receipt if kept and kept.is_finished else None
 
 
 def _receipt_path(day: dt.date) -> str:

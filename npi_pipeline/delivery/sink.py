@@ -98,6 +98,9 @@ class Sink(Protocol):
     def receipts(self) -> Mapping[dt.date, Receipt]:
         """The receipts of all days that it holds; none of a sink that was never delivered to."""
 
+    def receipt(self, day: dt.date) -> Receipt | None:
+        """That of ``day`` alone: without reading all of them, where the sink can tell."""
+
     def deliver(self, published: PublishedDay, ensure_current: Callable[[], None]) -> Receipt:
         """Make the sink hold this publication of the day, in the place of what it held of it, and leave the receipt.
 

@@ -145,6 +145,17 @@ def test_a_schema_that_grows_stops_no_delivery(lake: SinkUrl, tmp_path: Path) ->
     assert read["list[1]"].to_list() == [None, None, "two"]
 
 
+def test_a_delivery_reads_the_receipt_of_its_own_day_alone(world: World, days_root: LocalRoot, tmp_path: Path) -> None:
+    (lake,) = sink_urls(f"parquet://{tmp_path}/lake")
+    first, second = world.days[:2]
+    deliver(days_root, FILES, first, sink_of(lake))
+    (tmp_path / f"lake/deliveries/{first}.json").write_text("{")
+    deliver(days_root, FILES, second, sink_of(lake))
+    assert deliver(days_root, FILES, second, sink_of(lake)).is_unchanged
+    with pytest.raises(DeliveryError, match=rf"{first}.json cannot be understood .*: remove it, and deliver its day"):
+        deliver(days_root, FILES, first, sink_of(lake))
+
+
 def test_of_two_deliveries_that_know_nothing_of_each_other_one_is_refused_and_leaves_nothing(
     world: World, days_root: LocalRoot, lake_on_s3: SinkUrl
 ) -> None:

@@ -37,6 +37,8 @@ _SILENT.disabled = True
 _TOO_LARGE = "MSG_SIZE_TOO_LARGE"
 
 Headers = list[tuple[str, bytes]]
+Offsets = Mapping[int, int]
+"""By partition of a topic."""
 TopicSettings = Mapping[str, str]
 
 # Errors by the names that librdkafka gives them.
@@ -92,29 +94,26 @@ class Cluster:
                 policy = settings["cleanup.policy"].value if settings and "cleanup.policy" in settings else None
                 self._check_policy(resource.name, policy, wanted[resource.name])
 
-    def messages(self, topic: str) -> Iterator[Message]:
-        """The committed messages of a topic up to its end as it is now; none of one that is missing."""
+    def messages(self, topic: str, beginning: Offsets | None = None) -> Iterator[Message]:
+        """The committed messages of a topic up to its end as it is now; none of one that is missing.
+
+        ``beginning`` says from where on; of partitions that it does not name, and offsets that are gone, all.
+        """
         partitions = self.topics().get(topic, [])
         if not partitions:
             return
-        with self._telling():
-            consumer = Consumer(
-                {
-                    **self._settings(),
-                    "error_cb": self._remember,
-                    "group.id": "npi-pipeline",
-                    "enable.auto.commit": False,
-                    "enable.partition.eof": True,
-                    "isolation.level": "read_committed",
-                    # Of a topic whose first messages are gone. (Asking for the first offset takes half a second.)
-                    "auto.offset.reset": "earliest",
-                    "fetch.wait.max.ms": 10,
-                    "queued.max.messages.kbytes": 16_384,
-                }
-            )
-            with contextlib.closing(consumer):
-                consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-                yield from self._up_to_the_ends(consumer, topic, set(partitions))
+        with self._telling(), contextlib.closing(self._consumer()) as consumer:
+            offsets = beginning or {}
+            consumer.assign([TopicPartition(topic, number, offsets.get(number, 0)) for number in partitions])
+            yield from self._up_to_the_ends(consumer, topic, set(partitions))
+
+    def ends(self, topic: str) -> Offsets:
+        """By partition, the offset before which all committed messages of a topic lie."""
+        with self._telling(), contextlib.closing(self._consumer()) as consumer:
+            return {
+                number: consumer.get_watermark_offsets(TopicPartition(topic, number), _PATIENCE_SECONDS)[1]
+                for number in self.topics().get(topic, [])
+            }
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -149,6 +148,22 @@ class Cluster:
             except BaseException:
                 _undo(producer)
                 raise
+
+    def _consumer(self) -> Consumer:
+        return Consumer(
+            {
+                **self._settings(),
+                "error_cb": self._remember,
+                "group.id": "npi-pipeline",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                # Of a topic whose first messages are gone. (Asking for the first offset takes half a second.)
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 10,
+                "queued.max.messages.kbytes": 16_384,
+            }
+        )
 
     def _settings(self) -> dict[str, Any]:
         return {

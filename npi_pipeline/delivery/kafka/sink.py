@@ -10,14 +10,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 
+import msgspec
+
 from npi_pipeline.delivery.kafka.address import Address, address_of
-from npi_pipeline.delivery.kafka.cluster import Cluster, Transaction
+from npi_pipeline.delivery.kafka.cluster import Cluster, Offsets, Transaction
 from npi_pipeline.delivery.kafka.messages import changes_of, headers_of, providers_of, version_of
 from npi_pipeline.delivery.published_day import PublishedDay
 from npi_pipeline.delivery.sink import Receipt, receipt_finding
 from npi_pipeline.findings import Finding
 from npi_pipeline.settings import SinkUrl
 
+BEGINNING = "changes_from"
+"""A header of a receipt: by partition, the offset in the topic of changes from which on those of the delivery lie."""
+_OFFSETS = msgspec.json.Decoder(dict[int, int])
 _KEPT = {"cleanup.policy": "delete", "retention.ms": "-1"}
 _COMPACTED = {"cleanup.policy": "compact"}
 
@@ -38,10 +43,11 @@ class KafkaSink:
 
     def receipts(self) -> Mapping[dt.date, Receipt]:
         """See Sink."""
-        messages = self._cluster.messages(self._topics.deliveries)
-        contents = {message.key(): message.value() for message in messages}
-        receipts = [Receipt.from_json(content) for content in contents.values() if content is not None]
-        return {receipt.day: receipt for receipt in receipts}
+        return {day: receipt for day, (receipt, _) in self._receipts_and_beginnings().items()}
+
+    def receipt(self, day: dt.date) -> Receipt | None:
+        """See Sink. They are in one small topic."""
+        return self.receipts().get(day)
 
     def deliver(self, published: PublishedDay, ensure_current: Callable[[], None]) -> Receipt:
         """See Sink."""
@@ -55,22 +61,34 @@ class KafkaSink:
             if published.day >= max(self.receipts(), default=published.day):
                 self._send_providers(published, transaction)
             headers = headers_of(published)
+            beginning = self._cluster.ends(topics.changes)
             for npi, change in changes_of(published):
                 transaction.send(topics.changes, npi, change, headers)
             transaction.flush()
             ensure_current()
             receipt = Receipt.of(published, _rows(published))
-            transaction.send(topics.deliveries, str(receipt.day), receipt.to_json(), headers)
+            of_receipt = [*headers, (BEGINNING, msgspec.json.encode(beginning))]
+            transaction.send(topics.deliveries, str(receipt.day), receipt.to_json(), of_receipt)
         return receipt
 
     def findings(self, published: PublishedDay) -> Iterator[tuple[str, Finding]]:
         """See Sink."""
-        receipts = self.receipts()
-        yield (
-            "receipt_is_of_the_publication",
-            receipt_finding(receipts.get(published.day), published, _rows(published)),
-        )
-        yield "rows_agree", self._rows_agree(published, is_newest=published.day == max(receipts, default=None))
+        receipts = self._receipts_and_beginnings()
+        receipt, beginning = receipts.get(published.day, (None, {}))
+        yield "receipt_is_of_the_publication", receipt_finding(receipt, published, _rows(published))
+        is_newest = published.day == max(receipts, default=None)
+        yield "rows_agree", self._rows_agree(published, beginning, is_newest=is_newest)
+
+    def _receipts_and_beginnings(self) -> dict[dt.date, tuple[Receipt, Offsets]]:
+        """By day, its receipt, and from where on its changes lie in their topic."""
+        messages = {message.key(): message for message in self._cluster.messages(self._topics.deliveries)}
+        found: dict[dt.date, tuple[Receipt, Offsets]] = {}
+        for message in messages.values():
+            if (content := message.value()) is not None:
+                receipt = Receipt.from_json(content)
+                said = dict(message.headers() or ()).get(BEGINNING)
+                found[receipt.day] = (receipt, _OFFSETS.decode(said) if said else {})
+        return found
 
     def _send_providers(self, published: PublishedDay, transaction: Transaction) -> None:
         """Send what the topic lacks of the day's providers, and a tombstone for each that is not found any more."""
@@ -93,14 +111,14 @@ class KafkaSink:
                 held[npi] = version_of(value)
         return held
 
-    def _rows_agree(self, published: PublishedDay, *, is_newest: bool) -> Finding:
+    def _rows_agree(self, published: PublishedDay, beginning: Offsets, *, is_newest: bool) -> Finding:
         lines = []
         if is_newest:
             held = self._providers_held()
             differing = sum(held.pop(npi, None) != version_of(provider) for npi, provider in providers_of(published))
             lines += [f"{differing:,} providers are not there as they are known"] * bool(differing)
             lines += [f"{len(held):,} providers are there who were not found"] * bool(held)
-        changes = self._changes_held(published)
+        changes = self._changes_held(published, beginning)
         lacking = sum(version_of(change) not in changes for _, change in changes_of(published))
         count = published.rows["changes"]
         lines += [f"{lacking:,} of {count:,} changes are not there"] * bool(lacking)
@@ -114,12 +132,12 @@ class KafkaSink:
             figures=_rows(published) if is_newest else {"changes": count},
         )
 
-    def _changes_held(self, published: PublishedDay) -> set[bytes]:
+    def _changes_held(self, published: PublishedDay, beginning: Offsets) -> set[bytes]:
         """The versions of the changes that count of the day: those of this publication, each once."""
         headers = set(headers_of(published))
         return {
             version_of(message.value() or b"")
-            for message in self._cluster.messages(self._topics.changes)
+            for message in self._cluster.messages(self._topics.changes, beginning)
             if headers <= set(message.headers() or ())
         }
 

@@ -75,6 +75,11 @@ class MongoSink:
         with self._connected() as database:
             return _receipts(database)
 
+    def receipt(self, day: dt.date) -> Receipt | None:
+        """See Sink."""
+        with self._connected() as database:
+            return _receipts(database, {"_id": str(day)}).get(day)
+
     def deliver(self, published: PublishedDay, ensure_current: Callable[[], None]) -> Receipt:
         """See Sink."""
         with self._connected() as database:
@@ -129,8 +134,8 @@ class MongoSink:
             client.close()
 
 
-def _receipts(database: Database[Document]) -> dict[dt.date, Receipt]:
-    contents = ({**content, "_id": None} for content in database["deliveries"].find())
+def _receipts(database: Database[Document], of: Document | None = None) -> dict[dt.date, Receipt]:
+    contents = ({**content, "_id": None} for content in database["deliveries"].find(of or {}))
     receipts = [Receipt.from_json(msgspec.json.encode(content)) for content in contents]
     return {receipt.day: receipt for receipt in receipts}
 

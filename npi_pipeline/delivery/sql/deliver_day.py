@@ -62,11 +62,13 @@ def deliver_day(connection: sa.Connection, tables: Tables, published: PublishedD
     return receipt
 
 
-def read_receipts(connection: sa.Connection, tables: Tables) -> Iterator[Receipt]:
-    """The receipts of all days that the tables hold."""
+def read_receipts(connection: sa.Connection, tables: Tables, day: dt.date | None = None) -> Iterator[Receipt]:
+    """The receipts of all days that the tables hold, or of ``day`` alone."""
     deliveries = tables.deliveries
+    query = sa.select(deliveries.c.receipt)
     if sa.inspect(connection).has_table(deliveries.name, schema=deliveries.schema):
-        yield from map(Receipt.from_json, connection.scalars(sa.select(deliveries.c.receipt)).all())
+        of_day = query if day is None else query.where(deliveries.c.day == day)
+        yield from map(Receipt.from_json, connection.scalars(of_day).all())
 
 
 def _begin(connection: sa.Connection, tables: Tables) -> None:

@@ -44,10 +44,11 @@ class SqlSink:
 
     def receipts(self) -> Mapping[dt.date, Receipt]:
         """The receipts of all days that it holds. Raises DeliveryError."""
-        if not self._database.is_there():
-            return {}
-        with self._database.transaction() as connection:
-            return {receipt.day: receipt for receipt in read_receipts(connection, self._tables)}
+        return self._receipts()
+
+    def receipt(self, day: dt.date) -> Receipt | None:
+        """See Sink."""
+        return self._receipts(day).get(day)
 
     def deliver(self, published: PublishedDay, ensure_current: Callable[[], None]) -> Receipt:
         """Deliver the day, in one transaction; the tables are made before that. Raises DeliveryError."""
@@ -73,3 +74,9 @@ class SqlSink:
             whole = history_finding(connection, self._tables, receipts)
         yield "rows_agree", rows_finding(published.day, content.rows, content.sums, counts, digests)
         yield "history_is_whole", whole
+
+    def _receipts(self, day: dt.date | None = None) -> dict[dt.date, Receipt]:
+        if not self._database.is_there():
+            return {}
+        with self._database.transaction() as connection:
+            return {receipt.day: receipt for receipt in read_receipts(connection, self._tables, day)}

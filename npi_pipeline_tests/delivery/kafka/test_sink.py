@@ -8,10 +8,11 @@ import io
 import json
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from npi_pipeline.changes.find_changes import find_changes
@@ -258,6 +259,29 @@ def test_the_reader_of_the_documentation_has_the_changes_that_count(
     assert true > 10
     assert len(names["changes"]) == true  # type: ignore[arg-type]
     assert len(list(messages(broker, f"{prefix}.changes"))) > true
+
+
+def test_a_proof_reads_the_changes_from_where_its_delivery_began(
+    root: LocalRoot, sink_url: SinkUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(npis=20, days=4)
+    for day in world.days:
+        make_day(root, day, world.of_day[day])
+        deliver(root, FILES, day, sink_of(sink_url))
+    read: list[Message] = []
+    all_messages = cluster.Cluster.messages
+
+    def noted(self: cluster.Cluster, topic: str, *beginning: cluster.Offsets) -> Iterator[Message]:
+        for message in all_messages(self, topic, *beginning):
+            read.extend([message] * topic.endswith(".changes"))
+            yield message
+
+    monkeypatch.setattr(cluster.Cluster, "messages", noted)
+    for newest_first in (0, 1):
+        read.clear()
+        assert_proven(root, sink_url, world.days[-1 - newest_first])
+        days = world.days[-1 - newest_first :]
+        assert len(read) == sum(open_published_day(root, FILES, day).rows["changes"] for day in days) > 0
 
 
 def test_the_first_query_of_the_readme_gives_a_receipt(
