@@ -167,7 +167,7 @@ def main() -> None:
         make_files(folder, options.npis)
         size = {file.name: file.stat().st_size for file in sorted((folder / "files").iterdir())}
         print(f"{options.npis:,} NPIs: " + ", ".join(f"{name} {bytes_ / 1e6:.1f} MB" for name, bytes_ in size.items()))
-        inflated = 0.0
+        inflated, csv_bytes = 0.0, 0
         for name in options.only:
             if name.startswith("duckdb"):
                 unpack(folder)
@@ -177,11 +177,13 @@ def main() -> None:
                 print(f"{name:16} failed: {done.stderr.strip().splitlines()[-1:]}")
                 continue
             got = json.loads(done.stderr.strip().splitlines()[-1])
-            inflated = got["cpu"] if name == "inflate" else inflated
-            ratio = f", {got['cpu'] / inflated:.1f} x inflate" if inflated and name.startswith("prepare") else ""
+            if name == "inflate":
+                inflated, csv_bytes = got["cpu"], got["count"]
+            rate = f", {csv_bytes / 1e6 / got['wall']:.0f} MB/s" if name in {"inflate", "prepare"} else ""
+            ratio = f", {got['cpu'] / inflated:.1f} x inflate" if inflated and name == "prepare" else ""
             print(
                 f"{name:16} wall {got['wall']:7.2f} s  cpu {got['cpu']:7.2f} s  peak {got['peak']:5.0f} MB  "
-                f"{got['count']:,}{ratio}",
+                f"{got['count']:,}{rate}{ratio}",
                 flush=True,
             )
 

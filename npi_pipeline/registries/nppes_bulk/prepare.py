@@ -58,7 +58,8 @@ OnProgress = Callable[[str], object]
 _PATIENCE_SECONDS = 2 * 3600.0
 _TOLD_EACH_SECONDS = 60.0
 _RANGE_ROWS = 16 * PART_ROWS
-_WRITERS = 2
+# To S3, most of the time is spent waiting.
+_WRITERS = 4
 _PARTS_WAITING = 32
 _MAX_SHARE_OF_ODD_LINES = 0.01
 # What a row becomes depends on these.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 
@@ -29,6 +30,8 @@ FILE = "file"
 """The column that says which file of the snapshot a row is from: its place in ``Snapshot.files``."""
 
 SLICE_ROWS = 50_000
+_PARTS_AT_ONCE = 16
+_MANY = 0.25
 _NAME = "nppes_bulk"
 
 
@@ -201,12 +204,28 @@ def _latest(rows: list[pl.DataFrame]) -> pl.DataFrame:
 
 def _rows_of(root: DataRoot, file: PreparedFile, sought: pl.Series, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     """The rows of ``file`` that are of NPIs sought, which are sorted."""
+    waiting: list[pl.DataFrame] = []
     for frame in read_parts(root, file.prepared, _parts_with(file.parts, sought), columns):
         first, last = frame["npi"][0], frame["npi"][-1]
         start, end = int(sought.search_sorted(first)), int(sought.search_sorted(last, side="right"))
         here = frame.filter(pl.col("npi").is_in(sought.slice(start, end - start).implode()))
-        if here.height:
+        if here.height > frame.height * _MANY:
             yield here
+            continue
+        waiting.append(here)
+        if len(waiting) == _PARTS_AT_ONCE:
+            yield _freed(pl.concat(waiting))
+            waiting = []
+    if waiting:
+        yield _freed(pl.concat(waiting))
+
+
+def _freed(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same rows in memory of their own: rows that polars filters out of a part keep all of it in memory."""
+    buffer = io.BytesIO()
+    rows.write_ipc(buffer)
+    buffer.seek(0)
+    return pl.read_ipc(buffer)
 
 
 def _parts_with(parts: Sequence[Part], sought: pl.Series) -> list[Part]:
