@@ -158,17 +158,19 @@ def sweep(data_root: str, pauses: int, npis: list[str], url: str, seed: int = 1)
     )
     keep_list(root, DAY, ListObject(**vars(found), body=listed(npis)))
     runs = Runs(data_root, npis, url)
-    length = runs.whole()
+    # The second one: the first finds nothing imported yet, and no day to be compared with.
+    length = [runs.whole() for _ in range(2)][-1]
     rng = random.Random(seed)
     ended: collections.Counter[str] = collections.Counter()
     with reading(data_root) as seen:
-        for _ in range(pauses):
+        while ended.total() < pauses:
             with runs.begun() as paused:
                 paused.join(rng.uniform(0.0, length))
-                if paused.exitcode is not None:
-                    ended["over before it was paused"] += 1
+                try:
+                    os.kill(paused.pid or 0, signal.SIGSTOP)
+                except ProcessLookupError:
+                    # It was over before.
                     continue
-                os.kill(paused.pid or 0, signal.SIGSTOP)
                 runs.whole()
                 os.kill(paused.pid or 0, signal.SIGCONT)
                 paused.join(120)

@@ -8,6 +8,7 @@ cell, ``unknown_fields``. Not here: which answers are compared (``changes``).
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import polars as pl
@@ -62,10 +63,11 @@ def changed_fields(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> 
 
 def _changed_declared(bodies: Sequence[str], layout: TableLayout, cells: Cells) -> pl.DataFrame:
     rows = read_declared(bodies, layout, cells.list_widths)
+    declared = (_changed_columns(*block, escape=cells.escape_formulas) for block in _blocks(rows, layout))
     changed = [
         frame.with_columns(block=pl.lit(number, pl.Int32))
-        for number, block in enumerate(_blocks(rows, layout))
-        for frame in _changed_columns(*block, escape=cells.escape_formulas)
+        for number, block in enumerate(itertools.chain(declared, [_changed_rest(rows)]))
+        for frame in block
     ]
     if not changed:
         return pl.DataFrame(schema=SCHEMA)
@@ -73,7 +75,7 @@ def _changed_declared(bodies: Sequence[str], layout: TableLayout, cells: Cells) 
 
 
 def _blocks(rows: Rows, layout: TableLayout) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, str]]:
-    """The columns of old and new answers, by turns in ``rows``, block by block: see ``_changed_columns``."""
+    """The declared columns of old and new answers, by turns in ``rows``, block by block: see ``_changed_columns``."""
     old, new = rows.frame.gather_every(2), rows.frame.gather_every(2, 1)
     lists = [part.name for part in layout.lists_of_columns()]
     pairs = pl.DataFrame({"pair": pl.int_range(old.height, dtype=pl.UInt32, eager=True)})
@@ -83,8 +85,6 @@ def _blocks(rows: Rows, layout: TableLayout) -> Iterator[tuple[pl.DataFrame, pl.
         old_items, new_items = _items(pairs, old[name], "old"), _items(pairs, new[name], "new")
         items = old_items.join(new_items, on=["pair", "position"], how="full", coalesce=True)
         yield items, items["old"].struct.unnest(), items["new"].struct.unnest(), f"{name}[{{}}].{{}}"
-    unknown = _unknown_column(rows).to_frame()
-    yield nowhere, unknown.gather_every(2), unknown.gather_every(2, 1), _PLAIN
 
 
 def _items(pairs: pl.DataFrame, lists: pl.Series, name: str) -> pl.DataFrame:
@@ -118,6 +118,26 @@ def _changed_columns(
         )
         texts = ("old", "new") if old.schema[column] == pl.String and escape else ()
         yield pl.concat([changed, escape_formulas(values, texts)], how="horizontal")
+
+
+def _changed_rest(rows: Rows) -> Iterator[pl.DataFrame]:
+    """The differing cells of what no column holds, shaped as those of ``_changed_columns``.
+
+    Few records have any, but one may be as long as an answer: compared as columns it would be copied again and again.
+    """
+    texts = [rest.text for rest in rows.rest]
+    by_pair = enumerate(zip(texts[::2], texts[1::2], strict=True))
+    differing = [(pair, old, new) for pair, (old, new) in by_pair if (old or "") != (new or "")]
+    if differing:
+        yield pl.DataFrame(differing, schema=["pair", "old", "new"], orient="row").select(
+            pl.col("pair").cast(pl.UInt32),
+            position=pl.lit(0, pl.Int64),
+            place=pl.lit(0, pl.Int32),
+            field=pl.lit(UNKNOWN_FIELDS),
+            # Of an object, which no spreadsheet takes for a formula.
+            old=pl.col("old").cast(pl.String),
+            new=pl.col("new").cast(pl.String),
+        )
 
 
 def _differs(column: str, dtype: pl.DataType) -> pl.Expr:

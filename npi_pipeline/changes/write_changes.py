@@ -184,9 +184,10 @@ class _Differing:
 
     def add(self, marked: pl.DataFrame) -> None:
         self.outcomes.append(marked.filter("has_other_outcome").select("npi", old="outcome", new="outcome_new"))
+        answers = marked.filter("has_other_answer")
+        self.npis += answers["npi"].to_list()
         # As Python's strings: a filtered column keeps all the bodies of its part in memory.
-        for npi, *bodies in marked.filter("has_other_answer").select("npi", "body", "body_new").iter_rows():
-            self.npis.append(npi)
+        for bodies in zip(answers["body"], answers["body_new"], strict=True):
             self.bodies += bodies
             self.characters += sum(map(len, bodies))
 
@@ -228,13 +229,22 @@ def _gathered(differing: Iterable[pl.DataFrame]) -> Iterator[_Differing]:
 
 def _marked(run: tuple[pl.DataFrame, pl.DataFrame], *, compare_bodies: bool) -> pl.DataFrame:
     """The rows of both days that differ, and in what."""
-    old, new = run
+    # Joined and sorted without the answers, of which each step would make a copy.
+    old, new = (day.select("npi", "outcome", row=pl.int_range(pl.len(), dtype=pl.UInt32)) for day in run)
     both = old.join(new, on="npi", how="full", coalesce=True, suffix="_new").sort("npi")
-    has_other_answer = (pl.col("outcome") == _FOUND) & (pl.col("body") != pl.col("body_new"))
+    answers = _answers(both, run)
+    has_other_answer = (pl.col("outcome") == _FOUND) & (answers["body"] != answers["body_new"])
     marked = both.with_columns(has_other_outcome=pl.col("outcome").ne_missing(pl.col("outcome_new"))).with_columns(
         has_other_answer=~pl.col("has_other_outcome") & has_other_answer & pl.lit(compare_bodies)
     )
-    return marked.filter(pl.col("has_other_outcome") | pl.col("has_other_answer"))
+    differing = marked.filter(pl.col("has_other_outcome") | pl.col("has_other_answer"))
+    return differing.with_columns(_answers(differing, run)).drop("row", "row_new")
+
+
+def _answers(both: pl.DataFrame, run: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
+    """The answers in the rows of ``run`` that ``both`` names; null where a day has none."""
+    old, new = run
+    return pl.DataFrame({"body": old["body"].gather(both["row"]), "body_new": new["body"].gather(both["row_new"])})
 
 
 def _runs_by_size(marked: pl.DataFrame) -> Iterator[slice]:

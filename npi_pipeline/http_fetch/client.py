@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
+import functools
 import http
 import http.client
 import re
@@ -35,6 +36,7 @@ from requests.utils import urldefragauth
 
 import npi_pipeline
 from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.body_memory import BodyMemory, BodyShare
 from npi_pipeline.http_fetch.connection import Connection
 from npi_pipeline.http_fetch.content_coding import TOO_LARGE, TOO_MANY_CODINGS, BodyError, decoded
 from npi_pipeline.http_fetch.network import Network
@@ -45,7 +47,7 @@ from npi_pipeline.settings import FetchSettings
 
 _PLACEHOLDER_IN_URL = urllib.parse.quote(PLACEHOLDER)
 _REFUSING = frozenset({403, 429})
-_MAX_SKIPPED = 65_536
+_PIECE_BYTES = _MAX_SKIPPED = 64 << 10
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})\b")
 _CLIENT_ERROR = 4
 _RETRYABLE_4XX = frozenset({403, 407, 408, 425, 429})
@@ -72,14 +74,18 @@ class Client:
         timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
         self._connection = Connection(request, network, timeout, seconds_to_send_again)
 
-    def ask(self, npi: str) -> Answer:
-        """Ask the registry about one NPI. Never raises for what a network or a registry can do."""
+    def ask(self, npi: str, share: BodyShare | None = None) -> Answer:
+        """Ask the registry about one NPI. Never raises for what a network or a registry can do.
+
+        ``share`` counts the answer's body, and is to be let go by whoever has had it.
+        """
+        share = share or BodyShare(BodyMemory())
         started = time.monotonic()
         status = None
         try:
             response = self._connection.get(self._url.replace(_PLACEHOLDER_IN_URL, urllib.parse.quote(npi, safe="")))
             status = response.status
-            answer = self._answer_of(npi, response)
+            answer = self._answer_of(npi, response, share)
         except BodyError as error:
             answer = _failed_answer(str(error), status)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
@@ -89,6 +95,7 @@ class Client:
             # Whatever was read, it may be cut short in a way that looks whole.
             self._connection.drop()
             answer = _failed_answer("the answer took longer than a request may take")
+        share.shrink(len(answer.body or ""))
         return dataclasses.replace(answer, seconds=time.monotonic() - started)
 
     def abort(self) -> None:
@@ -99,28 +106,28 @@ class Client:
         """Close the connection."""
         self._connection.close()
 
-    def _answer_of(self, npi: str, response: urllib3.BaseHTTPResponse) -> Answer:
+    def _answer_of(self, npi: str, response: urllib3.BaseHTTPResponse, share: BodyShare) -> Answer:
         if response.status not in _ANSWERING:
             self._pass_over_body(response)
             return _not_ok(response)
-        text = self._text_of(response)
-        verdict = self._judge(npi, text.encode())
+        body = self._body_of(response, functools.partial(share.take, is_aborted=self._is_aborted))
+        with share.parsing():
+            text = _text_of(body, response)
+            verdict = self._judge(npi, text.encode())
         if verdict.outcome is Outcome.failed:
             return Answer(verdict, Signal.error, response.status)
         return Answer(verdict, Signal.good, response.status, text)
 
-    def _text_of(self, response: urllib3.BaseHTTPResponse) -> str:
-        """The text of an answer, decompressed. Raises BodyError when there is none, or too much."""
-        body = _read(response, self._body_limit + 1)
+    def _is_aborted(self) -> bool:
+        return self._connection.is_aborted
+
+    def _body_of(self, response: urllib3.BaseHTTPResponse, take: Callable[[int], None]) -> bytes | bytearray:
+        """The body of an answer, decompressed. Raises BodyError when there is none, or too much."""
+        body = _read(response, self._body_limit + 1, take)
         if len(body) > self._body_limit:
             self._connection.drop()
             raise BodyError(TOO_LARGE)
-        headers = response.headers
-        body = decoded(body, headers.get("Content-Encoding", ""), self._body_limit)
-        try:
-            return text_of(body, headers.get("Content-Type", ""))
-        except UnicodeDecodeError as error:
-            raise BodyError("the answer is not UTF-8") from error
+        return decoded(body, response.headers.get("Content-Encoding", ""), self._body_limit, take)
 
     def _pass_over_body(self, response: urllib3.BaseHTTPResponse) -> None:
         """Read what nobody looks at, so that the connection can be kept; a status counts without its body too."""
@@ -132,14 +139,21 @@ class Client:
             self._connection.drop()
 
 
-def _read(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, most: int, take: Callable[[int], None] = lambda _: None) -> bytearray:
     """The body as it is on the wire, to its end or up to ``most`` bytes. Raises when it is cut short."""
-    parts: list[bytes] = []
+    body = bytearray()
     # Not only as much as is there: only the end shows that an answer was cut short.
-    while most and (part := response.read(most, decode_content=False)):
-        parts.append(part)
-        most -= len(part)
-    return b"".join(parts)
+    while len(body) < most and (piece := response.read(min(most - len(body), _PIECE_BYTES), decode_content=False)):
+        body += piece
+        take(len(piece))
+    return body
+
+
+def _text_of(body: bytes | bytearray, response: urllib3.BaseHTTPResponse) -> str:
+    try:
+        return text_of(body, response.headers.get("Content-Type", ""))
+    except UnicodeDecodeError as error:
+        raise BodyError("the answer is not UTF-8") from error
 
 
 def _prepared(registry: Registry) -> requests.PreparedRequest:

@@ -17,6 +17,7 @@ outcomes (``journal``).
 from __future__ import annotations
 
 import datetime as dt
+import math
 import random
 import threading
 import time
@@ -132,7 +133,7 @@ class Fetch:
                 pause = min(2 * pause, _MAX_SILENCE_SECONDS)
                 show_at = now + pause
                 self._show_progress(scheduler)
-            step = scheduler.next(now)
+            step = math.inf if workers.are_held_up else scheduler.next(now)
             if step is None:
                 return
             if isinstance(step, NpiOutcome):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from npi_pipeline.http_fetch.answer import Answer
 from npi_pipeline.http_fetch.attempt import Attempt
+from npi_pipeline.http_fetch.body_memory import BodyMemory, BodyShare
 from npi_pipeline.http_fetch.client import Client
 from npi_pipeline.http_fetch.network import Network
 from npi_pipeline.registries.registry import Registry
@@ -39,13 +40,19 @@ class Workers:
         self._seconds_to_send_again = seconds_to_send_again
         self._network = Network.from_environment(registry)
         self._to_make: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
-        self._made: queue.SimpleQueue[tuple[Attempt, Answer | BaseException]] = queue.SimpleQueue()
+        self._made: queue.SimpleQueue[tuple[Attempt, BodyShare, Answer | BaseException]] = queue.SimpleQueue()
         self._in_flight: dict[Attempt, None] = {}
+        self._bodies = BodyMemory()
         self._asking: dict[Attempt, Client] = {}
         # Held while one is broken off, so that it is still that one: its client may be at the next one otherwise.
         self._asking_lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._is_stopped = False
+
+    @property
+    def are_held_up(self) -> bool:
+        """Whether bodies that were read already have to be taken before more are asked for."""
+        return self._bodies.is_used_up
 
     def make(self, attempt: Attempt) -> None:
         """Have an idle thread make the attempt; start one if there is none."""
@@ -58,16 +65,20 @@ class Workers:
         self._to_make.put(attempt)
 
     def answers(self, until: float) -> Iterator[tuple[Attempt, Answer]]:
-        """The answers that are there, or the first that comes before the time ``until``, or none."""
+        """The answers that are there, or the first that comes before the time ``until``, or none.
+
+        The body of an answer counts as taken when the next one is asked for.
+        """
         wait = min(until - time.monotonic(), _TICK)
         try:
             made = self._made.get(timeout=wait) if wait > 0 else self._made.get_nowait()
             while True:
-                attempt, answer = made
+                attempt, share, answer = made
                 del self._in_flight[attempt]
                 if isinstance(answer, BaseException):
                     raise answer
                 yield attempt, answer
+                share.shrink(0)
                 made = self._made.get_nowait()
         except queue.Empty:
             return
@@ -79,6 +90,7 @@ class Workers:
                 client = self._asking.get(attempt)
                 if client is not None:
                     client.abort()
+        self._bodies.wake()
 
     def stop(self) -> None:
         """Break off the requests in flight and end the threads; within a second, whatever the registry does."""
@@ -91,6 +103,7 @@ class Workers:
                 # Again and again: a request may just have begun when the others were broken off.
                 for client in tuple(self._asking.values()):
                     client.abort()
+                self._bodies.wake()
                 thread.join(_SECONDS_TO_JOIN)
 
     def _new_client(self) -> Client:
@@ -99,14 +112,15 @@ class Workers:
     def _work(self) -> None:
         client: Client | None = None
         while (attempt := self._to_make.get()) is not None and not self._is_stopped:
+            share = BodyShare(self._bodies)
             try:
                 client = client or self._new_client()
                 self._asking[attempt] = client
-                answer: Answer | BaseException = client.ask(attempt.npi)
+                answer: Answer | BaseException = client.ask(attempt.npi, share)
             except BaseException as error:  # noqa: BLE001 - a defect of ours: the consumer must see it, not wait
                 answer = error
             with self._asking_lock:
                 self._asking.pop(attempt, None)
-            self._made.put((attempt, answer))
+            self._made.put((attempt, share, answer))
         if client is not None:
             client.close()

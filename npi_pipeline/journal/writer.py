@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 _PART_SECONDS = 1.0
 _PART_BYTES = 8 << 20
 # When the root is slower than the registry, the fetch is held up rather than the memory filled.
-_WAITING_BYTES = 32 << 20
+_WAITING_BYTES = 16 << 20
 # After an interrupt the last part has this long to be written.
 _INTERRUPTED_SECONDS = 5.0
 # So many small parts become one, else a slow registry leaves thousands an hour to be read again.

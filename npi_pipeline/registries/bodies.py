@@ -30,7 +30,7 @@ def retryable(reason: str) -> Verdict:
     return Verdict(Outcome.failed, reason, retryable=True)
 
 
-def text_of(body: bytes, content_type: str) -> str:
+def text_of(body: bytes | bytearray, content_type: str) -> str:
     """The JSON text that ``body`` is, with nothing in it that UTF-8 cannot hold. Raises UnicodeDecodeError.
 
     JSON is UTF-8 (RFC 8259); UTF-16 and UTF-32, which it could be until then, show in the first bytes. A body that is
@@ -44,7 +44,7 @@ def text_of(body: bytes, content_type: str) -> str:
     return text
 
 
-def _decoded(body: bytes, content_type: str) -> str:
+def _decoded(body: bytes | bytearray, content_type: str) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
 import itertools
 import json
 import shutil
@@ -24,6 +25,7 @@ from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.publish import read_manifest
 from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline_tests.complete_days import Outcomes, assert_complete, complete
 from npi_pipeline_tests.flattened import nppes_body
 
@@ -52,44 +54,46 @@ KINDS = (
 )
 
 
-def truncate(path: Path, _other: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+def truncate(content: bytes, _others: bytes) -> bytes:
+    return content[: len(content) // 2]
 
 
-def flip(path: Path, _other: Path) -> None:
-    content = bytearray(path.read_bytes() or b"x")
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
+def flip(content: bytes, _others: bytes) -> bytes:
+    flipped = bytearray(content or b"x")
+    flipped[len(flipped) // 2] ^= 0xFF
+    return bytes(flipped)
 
 
-def empty(path: Path, _other: Path) -> None:
-    path.write_bytes(b"")
+def empty(_content: bytes, _others: bytes) -> bytes:
+    return b""
 
 
-def swap(path: Path, other: Path) -> None:
-    path.write_bytes(other.read_bytes())
+def swap(_content: bytes, others: bytes) -> bytes:
+    return others
 
 
-def remove(path: Path, _other: Path) -> None:
-    path.unlink()
+def remove(_content: bytes, _others: bytes) -> None:
+    return None
 
 
-def put_a_folder_there(path: Path, _other: Path) -> None:
-    path.unlink()
-    path.mkdir()
+def put_a_folder_there(_content: bytes, _others: bytes) -> None:
+    """Nothing but a folder, which there are none of on S3."""
 
 
+Damage = Callable[[bytes, bytes], bytes | None]
 DAMAGES = (flip, truncate, empty, swap, remove, put_a_folder_there)
 
 
 def every_damage_to_every_kind() -> Iterator[ParameterSet]:
-    """In the ordinary run each kind is flipped, and damaged in one of the other ways, which take turns."""
+    """In the ordinary run each kind is flipped, and damaged in one of the other ways, which take turns; not on S3."""
     in_turn = itertools.cycle(damage for damage in DAMAGES if damage is not flip)
     for kind in KINDS:
         ordinary = (flip, next(in_turn))
         for damage in DAMAGES:
             marks = () if damage in ordinary else (pytest.mark.long,)
-            yield pytest.param(kind, damage, id=f"{kind}-{damage.__name__}", marks=marks)
+            yield pytest.param("local", kind, damage, id=f"local-{kind}-{damage.__name__}", marks=marks)
+            if damage is not put_a_folder_there:
+                yield pytest.param("s3", kind, damage, id=f"s3-{kind}-{damage.__name__}", marks=pytest.mark.long)
 
 
 def run(root: DataRoot, day: dt.date) -> None:
@@ -106,22 +110,48 @@ def two_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def damaged(folder: Path, kind: str, day: dt.date, damage: Callable[[Path, Path], None]) -> Path:
-    """Damage the file of this kind of ``day``; the other day has the one that it may be swapped with."""
-    other = MONDAY if day == TUESDAY else TUESDAY
-    (path,), (others,) = (list(folder.glob(kind.format(day=of)))[:1] for of in (day, other))
-    damage(path, others)
+@pytest.fixture
+def root_with_two_days(request: pytest.FixtureRequest, two_days: Path, tmp_path: Path) -> DataRoot:
+    """A root of either kind with both days, in its own layout."""
+    if request.param == "local":
+        shutil.copytree(two_days, tmp_path / "root")
+        return LocalRoot(tmp_path / "root")
+    root = open_data_root(f"s3://{request.getfixturevalue('bucket')}/root")
+    for day in (MONDAY, TUESDAY):
+        run(root, day)
+    return root
+
+
+def damaged(root: DataRoot, kind: str, damage: Damage) -> str:
+    """Damage the file of this kind of Tuesday; Monday has the one that it may be swapped with. Its path."""
+    paths = [file.path for file in root.list("")]
+    path, others = (fnmatch.filter(paths, kind.format(day=day))[0] for day in (TUESDAY, MONDAY))
+    content = damage(root.read(path), root.read(others))
+    if content is None:
+        root.delete(path)
+    else:
+        root.write(path, content)
+    if damage is put_a_folder_there:
+        Path(root.uri(path)).mkdir()
     return path
 
 
-@pytest.mark.parametrize(("kind", "damage"), list(every_damage_to_every_kind()))
+def move_away(root: DataRoot, path: str) -> None:
+    """Do what the remedy says."""
+    if Path(root.uri(path)).is_dir():
+        Path(root.uri(path)).rmdir()
+    else:
+        root.delete(path)
+
+
+@pytest.mark.parametrize(
+    ("root_with_two_days", "kind", "damage"), list(every_damage_to_every_kind()), indirect=["root_with_two_days"]
+)
 def test_damage_to_yesterdays_files_leaves_today_complete_and_yesterdays_run_heals_it_or_says_how(
-    two_days: Path, tmp_path: Path, kind: str, damage: Callable[[Path, Path], None]
+    root_with_two_days: DataRoot, kind: str, damage: Damage
 ) -> None:
-    folder = tmp_path / "root"
-    shutil.copytree(two_days, folder)
-    root = LocalRoot(folder)
-    path = damaged(folder, kind, TUESDAY, damage)
+    root = root_with_two_days
+    path = damaged(root, kind, damage)
     run(root, WEDNESDAY)
     assert_complete(root, WEDNESDAY)
     try:
@@ -129,9 +159,9 @@ def test_damage_to_yesterdays_files_leaves_today_complete_and_yesterdays_run_hea
     except (StorageError, JournalError) as error:
         line = str(error)
         assert "\n" not in line
-        assert str(path) in line
+        assert root.uri(path) in line
         assert "move" in line
-        shutil.move(path, tmp_path / "moved-away")
+        move_away(root, path)
         run(root, TUESDAY)
     for day in (MONDAY, TUESDAY, WEDNESDAY):
         assert_complete(root, day)
