@@ -23,8 +23,6 @@ SETTING = "NPI_BULK_FILES"
 DOWNLOADS = "https://download.cms.gov/nppes/NPI_Files.html"
 
 _DAY = dt.timedelta(days=1)
-# A monthly file is named by its month; should its own date ever lie in the month before, it is found all the same.
-_MONTH = dt.timedelta(days=31)
 # All monthly files say that they begin here: when the registry did.
 _FIRST_OF_MONTHLY = dt.date(2005, 5, 23)
 
@@ -170,7 +168,7 @@ def _newest_monthly(
             break
         if file.is_dated and file.date > day:
             continue
-        if not file.is_dated and file.date.replace(day=1) - _MONTH > day:
+        if not file.is_dated and file.date.replace(day=1) > day:
             continue
         candidate = file if file.is_dated else dated(file)
         if candidate.date <= day and (best is None or candidate.order > best.order):

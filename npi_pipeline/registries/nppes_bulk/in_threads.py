@@ -1,4 +1,7 @@
-"""Work on a stream of items that goes on in threads while its results are taken, in their order and a few ahead."""
+"""Work on a stream of items that goes on in threads while its results are taken, in their order and a few ahead.
+
+Who takes the results closes the generator: the threads are at rest then.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,7 +20,7 @@ _ITEMS_AHEAD = 2
 _WORKERS = 2
 
 
-def mapped(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+def mapped(function: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made]:
     """What ``function`` makes of each item, in their order; it is at work on two at a time."""
     making: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="registry-read") as pool:
@@ -32,7 +35,7 @@ def mapped(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[
             pool.shutdown(cancel_futures=True)
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
+def ahead(items: Iterator[Item]) -> Generator[Item]:
     """The same items, made in a thread that is a few ahead."""
     made: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(_ITEMS_AHEAD)
     stopped = threading.Event()

@@ -18,7 +18,7 @@ import importlib.resources
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -193,15 +193,16 @@ class _Preparing:
         return Sorter(folder, schema)
 
     def _read_records(self, content: Content, records: Sorter) -> None:
-        with content.open() as stream:
-            where = f"{self.file.name}: {content.name}"
+        where = f"{self.file.name}: {content.name}"
+        strays, full = 0, b""
+        with contextlib.ExitStack() as stack:
+            stream = stack.enter_context(content.open())
             columns = main_columns(read_header(stream, where), where)
-            full = b""
-            for found, rows in mapped(
-                lambda block: _records_in(block, columns, RARELY_FILLED), self._blocks(stream, content, where)
-            ):
+            blocks = stack.enter_context(contextlib.closing(self._blocks(stream, content, where)))
+            convert = functools.partial(_records_in, columns=columns, sparse=RARELY_FILLED)
+            for found, rows in stack.enter_context(contextlib.closing(mapped(convert, blocks))):
                 records.add(found)
-                self.counts["strays"] += rows.strays
+                strays += rows.strays
                 full += rows.full
                 # Few, so they are put together: a small block costs nearly as much as a large one.
                 if len(full) > BLOCK_BYTES:
@@ -212,10 +213,11 @@ class _Preparing:
         # In a week of a small, made-up country nothing may happen.
         if self.file.kind is FileKind.monthly and not records.npis:
             raise BulkFileError(f"{where} has no rows: download it again from {DOWNLOADS}")
-        self._refuse_too_much_that_is_odd(where, sum(len(npis) for npis in records.npis))
+        self.counts["strays"] += strays
+        self._refuse_too_much_that_is_odd(where, records, strays)
 
-    def _refuse_too_much_that_is_odd(self, where: str, rows: int) -> None:
-        odd = self.counts["strays"] + len(self.incomplete)
+    def _refuse_too_much_that_is_odd(self, where: str, sorter: Sorter, odd: int) -> None:
+        rows = sum(len(npis) for npis in sorter.npis)
         if odd > rows * _MAX_SHARE_OF_ODD_LINES:
             raise BulkFileError(
                 f"{where} has {rows} rows of NPIs and {odd} other lines: it is no file of the registry; download it "
@@ -223,34 +225,39 @@ class _Preparing:
             )
 
     def _read_children(self, kind: str, content: Content, items: Sorter) -> None:
-        with content.open() as stream:
-            where = f"{self.file.name}: {content.name}"
+        where = f"{self.file.name}: {content.name}"
+        strays, problems = 0, dict[int, str]()
+        with contextlib.ExitStack() as stack:
+            stream = stack.enter_context(content.open())
             columns = child_columns(kind, read_header(stream, where), where)
-            for block in self._blocks(stream, content, where):
+            for block in stack.enter_context(contextlib.closing(self._blocks(stream, content, where))):
                 rows = read_block(block, columns.names)
                 items.add(child_items_of(kind, rows.values, columns))
-                self.counts["strays"] += rows.strays
-                self.incomplete |= {npi: f"in {content.name} {problem}" for npi, problem in rows.problems}
+                strays += rows.strays
+                problems |= {npi: f"in {content.name} {problem}" for npi, problem in rows.problems}
         items.finish()
-        self._refuse_too_much_that_is_odd(where, sum(len(npis) for npis in items.npis))
+        self.counts["strays"] += strays
+        self.incomplete |= problems
+        self._refuse_too_much_that_is_odd(where, items, strays + len(problems))
 
-    def _blocks(self, stream: BinaryIO, content: Content, where: str) -> Iterator[bytes]:
+    def _blocks(self, stream: BinaryIO, content: Content, where: str) -> Generator[bytes]:
         """The blocks of a CSV, unpacked ahead in a thread; how far it got is told now and then."""
         read = 0
         told = time.monotonic()
-        for block in ahead(raw_blocks(stream, where)):
-            yield block
-            read += len(block)
-            if time.monotonic() - told > _TOLD_EACH_SECONDS:
-                self.on_progress(f"{where}: {read >> 20:,} of {content.size >> 20:,} MB read")
-                told = time.monotonic()
+        with contextlib.closing(ahead(raw_blocks(stream, where))) as blocks:
+            for block in blocks:
+                yield block
+                read += len(block)
+                if time.monotonic() - told > _TOLD_EACH_SECONDS:
+                    self.on_progress(f"{where}: {read >> 20:,} of {content.size >> 20:,} MB read")
+                    told = time.monotonic()
 
     def _merged(self, records: Sorter, children: dict[str, Sorter]) -> Iterator[pl.DataFrame]:
         """The rows of the prepared file, in ranges."""
         self.without_provider = dict.fromkeys(children, 0)
         for last in _range_ends(records.npis):
             rows = records.up_to(last)
-            once = rows.unique("npi", keep="last", maintain_order=True)
+            once = _each_npi_once(rows)
             self.counts["repeated"] += rows.height - once.height
             items = {}
             for kind, sorter in children.items():
@@ -263,11 +270,10 @@ class _Preparing:
 
     def _without_incomplete(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows, with a problem in the place of a record that would lack an item."""
-        here = rows.filter(pl.col("npi").is_in(list(self.incomplete)) & pl.col("number").is_not_null())["npi"]
-        if here.is_empty():
+        if not self.incomplete:
             return rows
-        problems = _problem_rows([(npi, self.incomplete[npi]) for npi in here])
-        return pl.concat([rows.filter(~pl.col("npi").is_in(here.implode())), problems]).sort("npi")
+        here = rows.filter(pl.col("npi").is_in(list(self.incomplete)) & pl.col("number").is_not_null())["npi"]
+        return _with_problems(rows, {npi: self.incomplete[npi] for npi in here})
 
     def _written(self, ranges: Iterator[pl.DataFrame]) -> list[Part]:
         """Write the parts of each range, a few at a time."""
@@ -297,6 +303,22 @@ def _records_in(block: bytes, columns: FileColumns, sparse: Collection[str]) -> 
     there = dataclasses.replace(columns, names=tuple(rows.values.columns))
     found = [records_of(rows.values, there)] if rows.values.height else []
     return pl.concat([*found, _problem_rows(rows.problems)]), rows
+
+
+def _each_npi_once(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row for each NPI. Where its rows differ, nobody knows which is right: its row cannot be read."""
+    once = rows.unique("npi", keep="first", maintain_order=True)
+    if once.height == rows.height:
+        return once
+    differing = rows.select("npi", pl.struct(pl.all().exclude("npi")).hash().alias(DIGEST)).unique()
+    npis = differing.filter(pl.col("npi").is_duplicated())["npi"]
+    return _with_problems(once, dict.fromkeys(npis, "its NPI has rows in the file that differ"))
+
+
+def _with_problems(rows: pl.DataFrame, problems: Mapping[int, str]) -> pl.DataFrame:
+    """The rows, sorted by NPI, with ``problems`` in the place of those of the same NPIs."""
+    others = rows.filter(~pl.col("npi").is_in(list(problems)))
+    return pl.concat([others, _problem_rows(list(problems.items()))]).sort("npi")
 
 
 def _problem_rows(problems: Sequence[tuple[int, str]]) -> pl.DataFrame:

@@ -159,13 +159,18 @@ def test_a_value_in_a_late_slot_is_found(local: LocalRoot, tmp_path: Path) -> No
     assert rows["identifiers"].null_count() == 3
 
 
-def test_an_npi_that_comes_twice_has_its_last_row_and_is_counted(local: LocalRoot, tmp_path: Path) -> None:
-    make_monthly(tmp_path / "files", _AUGUST, csv_of([person(_BAD, city="OLD"), *_GOOD[2:], person(_BAD, city="NEW")]))
+def test_an_npi_with_two_rows_that_differ_cannot_be_read_and_the_same_row_twice_is_one(
+    local: LocalRoot, tmp_path: Path
+) -> None:
+    again = person(_BAD, city="NEW", **{"Other Provider Identifier_50": "X1"})
+    make_monthly(tmp_path / "files", _AUGUST, csv_of([again, *_GOOD[1:], *_GOOD[2:]]))
 
     _, prepared, rows = _prepared(local, tmp_path / "files")
 
-    assert prepared.repeated == 1
-    assert rows["location_address.city"].to_list() == ["NEW", "ATLANTA", "ATLANTA"]
+    assert (prepared.repeated, prepared.problems) == (3, 1)
+    assert rows["npi"].to_list() == _NPIS[1:]
+    assert rows["problem"].to_list() == ["its NPI has rows in the file that differ", None, None]
+    assert rows["location_address.city"].to_list() == [None, "ATLANTA", "ATLANTA"]
 
 
 def test_rows_of_a_practice_location_without_a_provider_are_counted(local: LocalRoot, tmp_path: Path) -> None:
@@ -180,7 +185,9 @@ def test_rows_of_a_practice_location_without_a_provider_are_counted(local: Local
 
 def test_lines_of_no_npi_are_named_and_too_many_of_them_refused(local: LocalRoot, tmp_path: Path) -> None:
     many = [person(1000000000 + number) for number in range(200)]
-    make_monthly(tmp_path / "files", _AUGUST, csv_of([]) + b"what is this\n" + csv_of(many).split(b"\n", 1)[1])
+    children = {kind: csv_of([], columns) for kind, columns in CHILD_COLUMNS.items()}
+    main = csv_of([]) + b"what is this\n" + csv_of(many).split(b"\n", 1)[1]
+    make_monthly(tmp_path / "files", _AUGUST, main, **children)
 
     snapshot, prepared, rows = _prepared(local, tmp_path / "files")
 
@@ -356,7 +363,7 @@ def test_a_zip_that_is_not_whole_is_refused(kind: str, local: LocalRoot, tmp_pat
 
 def test_a_broken_zip_of_a_later_month_is_in_nobodys_way(local: LocalRoot, tmp_path: Path) -> None:
     make_monthly(tmp_path / "files", _AUGUST, csv_of(_GOOD))
-    _cut(make_monthly(tmp_path / "files", dt.date(2026, 10, 11), csv_of(_GOOD)))
+    _cut(make_monthly(tmp_path / "files", dt.date(2026, 9, 13), csv_of(_GOOD)))
 
     assert _prepared(local, tmp_path / "files")[2]["npi"].to_list() == _NPIS
 

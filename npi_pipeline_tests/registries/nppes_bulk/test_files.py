@@ -151,7 +151,7 @@ def test_only_monthly_zips_that_may_be_the_one_are_looked_into() -> None:
     chosen = files_of_day(found, dt.date(2026, 6, 5), dated, place="there")
 
     assert [file.date for file in chosen.files] == [dt.date(2026, 5, 10)]
-    assert looked_into == [monthly_name(month) for month in (months[6], months[5], months[4])]
+    assert looked_into == [monthly_name(month) for month in (months[5], months[4])]
 
 
 @pytest.mark.parametrize("name", ["npidata_pfile_20260803-20260809.csv", "npidata_pfile_nodate.csv"])
