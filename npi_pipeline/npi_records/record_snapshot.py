@@ -30,7 +30,7 @@ from npi_pipeline.storage.data_root import DataRoot
 # So many NPIs of the list are looked up at a time, and are a part of the journal.
 PART_ROWS = 200_000
 
-_LOOKED_UP = ("npi", "problem", "deactivated_on")
+_LOOKED_UP = ("problem", "deactivated_on")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,8 @@ def _outcomes(root: DataRoot, npis: pl.DataFrame, snapshot: Snapshot) -> Iterato
     dates = pl.Series([file.date for file in snapshot.files], dtype=pl.Date)
     for part in npis.iter_slices(PART_ROWS):
         numbers = part.filter(pl.col("reason").is_null())["npi"].cast(pl.UInt32)
-        known = pl.concat([_NOBODY, *(rows.select(_NOBODY.columns) for rows in rows_for(root, snapshot, numbers))])
+        rows = rows_for(root, snapshot, numbers, _LOOKED_UP)
+        known = pl.concat([_NOBODY, *(some.select(_NOBODY.columns) for some in rows)])
         known = known.with_columns(pl.col("npi").cast(pl.String), date=dates.gather(known["file"]))
         yield (
             part.join(known, on="npi", how="left", maintain_order="left")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 import polars as pl
 
 from npi_pipeline.findings import Finding, same_npis
-from npi_pipeline.journal import recorded_rows
+from npi_pipeline.journal import compacted_parts
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.providers.kept_table import provider_parts, read_provider_table
 from npi_pipeline.schema.columns import MAX_COLUMNS
@@ -17,26 +18,41 @@ from npi_pipeline.storage.data_root import DataRoot
 _EXAMPLES = 10
 _SHOWN_CHARACTERS = 200
 _NO_ROWS = pl.DataFrame(schema={"npi": pl.String, UNKNOWN_FIELDS: pl.String, UNRECOGNISED_STATES: pl.List(pl.String)})
+_IS_NOTICED = pl.col(UNKNOWN_FIELDS).is_not_null() | pl.col(UNRECOGNISED_STATES).is_not_null()
 
 
-def read_rows(root: DataRoot, day: dt.date) -> pl.DataFrame:
-    """What the claims about rows are proven from, in one pass over the table: one row each, with what they look at."""
+@dataclasses.dataclass(frozen=True)
+class TableRows:
+    """What the claims about rows are proven from: ``npis`` of all rows, and the rows in which something is noticed."""
+
+    npis: pl.DataFrame
+    noticed: pl.DataFrame
+
+
+def read_rows(root: DataRoot, day: dt.date) -> TableRows:
+    """The rows of the table, in one pass over it."""
+    npis, noticed = [_NO_ROWS.select("npi")], [_NO_ROWS]
     # Shortened at once: such a cell may be as long as an answer.
     cells = pl.col(UNKNOWN_FIELDS).str.head(_SHOWN_CHARACTERS)
-    parts = (pl.read_parquet(part, columns=_NO_ROWS.columns) for part in provider_parts(root, day))
-    return pl.concat([_NO_ROWS, *(part.select(_NO_ROWS.columns).with_columns(cells) for part in parts)])
+    for part in provider_parts(root, day):
+        rows = pl.read_parquet(part, columns=_NO_ROWS.columns).select(_NO_ROWS.columns)
+        npis.append(rows.select("npi"))
+        noticed.append(rows.filter(_IS_NOTICED).with_columns(cells))
+    return TableRows(pl.concat(npis), pl.concat(noticed))
 
 
-def one_row_per_found_npi(root: DataRoot, day: dt.date, reading: pl.DataFrame | None = None) -> Finding:
+def one_row_per_found_npi(root: DataRoot, day: dt.date, reading: TableRows | None = None) -> Finding:
     """The NPIs that the journal has as found and the NPIs of the provider table are the same set, none twice."""
-    found = recorded_rows(root, day, "npi", "outcome").filter(pl.col("outcome") == Outcome.found.value)
-    rows = read_rows(root, day) if reading is None else reading
-    return same_npis("the found NPIs of the journal", found.select("npi"), "the provider table", rows.select("npi"))
+    is_found = pl.col("outcome") == Outcome.found.value
+    parts = (part.filter(is_found).select("npi") for part in compacted_parts(root, day, ("npi", "outcome")))
+    found = pl.concat([_NO_ROWS.select("npi"), *parts])
+    rows = reading or read_rows(root, day)
+    return same_npis("the found NPIs of the journal", found, "the provider table", rows.npis)
 
 
-def no_unknown_fields(root: DataRoot, day: dt.date, reading: pl.DataFrame | None = None) -> Finding:
+def no_unknown_fields(root: DataRoot, day: dt.date, reading: TableRows | None = None) -> Finding:
     """No record holds a field without a column, or more items than its list has columns for."""
-    rows = (read_rows(root, day) if reading is None else reading).drop_nulls(UNKNOWN_FIELDS)
+    rows = (reading or read_rows(root, day)).noticed.drop_nulls(UNKNOWN_FIELDS)
     if rows.is_empty():
         return Finding(holds=True, line="every field has its column", figures={"records": 0})
     examples = "; ".join(f"{npi}: {fields}" for npi, fields, _ in rows.head(3).iter_rows())
@@ -53,9 +69,9 @@ def no_unknown_fields(root: DataRoot, day: dt.date, reading: pl.DataFrame | None
     )
 
 
-def states_are_recognised(root: DataRoot, day: dt.date, reading: pl.DataFrame | None = None) -> Finding:
+def states_are_recognised(root: DataRoot, day: dt.date, reading: TableRows | None = None) -> Finding:
     """Every practice address has a state that is recognised."""
-    rows = read_rows(root, day) if reading is None else reading
+    rows = (reading or read_rows(root, day)).noticed
     texts = rows.explode(UNRECOGNISED_STATES).drop_nulls(UNRECOGNISED_STATES)
     counts = texts[UNRECOGNISED_STATES].value_counts(sort=True).head(_EXAMPLES)
     shown = ", ".join(f"{text!r} ({count:,})" for text, count in counts.iter_rows())

@@ -58,8 +58,8 @@ def every_npi_is_accounted_for(
     found = [published.npis[file.name] for file in manifest.files if _is_of_found(file)]
     others = [published.npis[file.name] for file in manifest.files if not _is_of_found(file)]
     # Sorted rather than hashed: it takes a third of the memory.
-    of_states, in_failed = in_order(pl.concat(found)), pl.concat(others)
-    in_states = of_states.filter(pl.col("npi").ne_missing(pl.col("npi").shift()))
+    in_states, in_failed = in_order(pl.concat(found)), pl.concat(others)
+    in_states = in_states.filter(pl.col("npi").ne_missing(pl.col("npi").shift()))
     both = in_states.join(in_failed, on="npi", how="semi")
     if not both.is_empty():
         return Finding(holds=False, line=f"{both.height:,} NPIs are in a state file and in Failed: {some_npis(both)}")
