@@ -25,6 +25,8 @@ _MAX_HEADER_BYTES = 1 << 20
 _MAX_ROW_BYTES = 4 << 20
 
 _ROW_BEGINS = re.compile(rb'"[12]\d{9}",')
+# A row, by its NPI and the kind of its provider, that follows another one on the same line.
+_ROW_WITHIN = re.compile(rb'"([12]\d{9})","[12]?",')
 _AGAIN = "download it again; a program that saved it anew may have changed it"
 
 
@@ -89,10 +91,11 @@ def read_block(block: bytes, names: Sequence[str], sparse: Collection[str] = ())
     """The rows of a block. A column that is sparse is nothing but time lost where it is empty: it is left out there."""
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")
-    if not _is_plain(block, 2 * len(names) * block.count(b"\n")):
+    lines = block.count(b"\n")
+    if not _is_plain(block, 2 * len(names) * lines):
         return _read_carefully(block, names)
     try:
-        return _read_quickly(block, names, sparse) or _read_carefully(block, names)
+        return _read_quickly(block, lines, names, sparse) or _read_carefully(block, names)
     except pl.exceptions.PolarsError:
         return _read_carefully(block, names)
 
@@ -102,7 +105,7 @@ def _is_plain(data: bytes, quotes: int) -> bool:
     return data.count(b'"') == quotes and b"\0" not in data and _is_utf8(data)
 
 
-def _read_quickly(block: bytes, names: Sequence[str], sparse: Collection[str]) -> Rows | None:
+def _read_quickly(block: bytes, lines: int, names: Sequence[str], sparse: Collection[str]) -> Rows | None:
     """The rows of a block with as many quotes as it should have; None when not each line has a value for each name.
 
     Then a line would have too many values, and polars says so, or too few: a value that is not there is null, and one
@@ -110,15 +113,15 @@ def _read_quickly(block: bytes, names: Sequence[str], sparse: Collection[str]) -
     """
     kept = [name for name in names if name not in sparse]
     values = _parse(block, names, kept)
-    if values.height != block.count(b"\n") or values[names[-1]].null_count():
+    if values.height != lines or values[names[-1]].null_count():
         return None
     if len(kept) == len(names):
         return Rows(values)
-    lines = pl.read_csv(block, has_header=False, schema={"line": pl.String()}, separator="\0", quote_char=None)["line"]
+    line = pl.read_csv(block, has_header=False, schema={"line": pl.String()}, separator="\0", quote_char=None)["line"]
     # What a line has beyond the values that were kept, their quotes and all commas is in the columns that were not.
     length = values.select(pl.sum_horizontal(pl.all().str.len_bytes())).to_series() + 3 * len(names) - 1
-    is_full = lines.str.len_bytes() != length
-    full = [*lines.filter(is_full).to_list(), ""]
+    is_full = line.str.len_bytes() != length
+    full = [*line.filter(is_full).to_list(), ""]
     return Rows(values.filter(~is_full), "\n".join(full).encode())
 
 
@@ -160,7 +163,7 @@ def _read_carefully(block: bytes, names: Sequence[str]) -> Rows:
             strays += bool(line.strip())
     of_text = pl.Schema(dict.fromkeys(names, pl.String()))
     values = _parse(b"\n".join([*quick, b""]), names, names) if quick else of_text.to_frame()
-    read = [_read_row(b"\n".join(lines), len(names)) for lines in odd]
+    read = [row for lines in odd for row in _read_odd(b"\n".join(lines), len(names))]
     good = [row for row in read if isinstance(row, list)]
     if good:
         values = values.vstack(pl.DataFrame(good, schema=values.schema, orient="row"))
@@ -170,6 +173,14 @@ def _read_carefully(block: bytes, names: Sequence[str]) -> Rows:
 def _is_row(line: bytes, width: int) -> bool:
     """Whether a line is a row of ``width`` values in quotes."""
     return line.endswith(b'"') and line.count(b'","') == width - 1 and _is_plain(line, 2 * width)
+
+
+def _read_odd(row: bytes, width: int) -> list[list[str] | tuple[int, str]]:
+    """An odd row; when it cannot be read, the NPIs too of rows that it has swallowed, for an end of a line is lost."""
+    read = _read_row(row, width)
+    if isinstance(read, list):
+        return [read]
+    return [read, *((int(within[1]), "its row is joined to another one") for within in _ROW_WITHIN.finditer(row, 1))]
 
 
 def _read_row(row: bytes, width: int) -> list[str] | tuple[int, str]:
