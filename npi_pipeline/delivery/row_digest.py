@@ -18,11 +18,13 @@ END = "\x1f"
 
 def row_texts(frame: pl.DataFrame) -> pl.Series:
     """The text of each row: booleans as 1 and 0, dates as in ISO 8601. Its columns hold no lists or structs."""
-    cells = [
-        pl.lit(f"{name}=") + _text(name, dtype) + pl.lit(END)
-        for name, dtype in sorted(frame.schema.items())
-        if frame[name].null_count() < frame.height
-    ]
+    cells: list[pl.Expr] = []
+    for name, dtype in sorted(frame.schema.items()):
+        nulls = frame[name].null_count()
+        if nulls < frame.height:
+            start, text, end = pl.lit(f"{name}="), _text(name, dtype), pl.lit(END)
+            # Where any is null, name and end mark are to go with it; else one copy is saved.
+            cells += [start + text + end] if nulls else [start, text, end]
     if not cells:
         return pl.Series("text", [""] * frame.height, dtype=pl.String)
     return frame.select(pl.concat_str(cells, ignore_nulls=True).alias("text"))["text"]
