@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from npi_pipeline.delivery import destinations
 from npi_pipeline.delivery.deliver import deliver
 from npi_pipeline.delivery.destinations import check_destinations, sink_of
 from npi_pipeline.delivery.published_day import open_published_day
@@ -101,7 +102,9 @@ def test_a_database_without_transactions_is_refused_in_one_line(
     assert Reader(sink_url).rows("select npi from npi_listed union all select npi from providers") == []
 
 
-def test_schemes_that_cannot_be_used_and_clients_that_are_missing_are_told_in_one_line() -> None:
+def test_schemes_that_cannot_be_used_and_clients_that_are_missing_are_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for scheme in ("postgress", "mysql+nothing", "postgresql+asyncpg"):
         with pytest.raises(SettingsError, match=f"the sink a has the scheme {re.escape(scheme)}, and there are "):
             check_destinations(sink_urls(f"a={scheme}://me:5ecret@host/npi"))
@@ -109,6 +112,12 @@ def test_schemes_that_cannot_be_used_and_clients_that_are_missing_are_told_in_on
     check_destinations([sink_url])
     with pytest.raises(DeliveryError, match="the sink a needs MySQLdb, which is not installed"):
         sink_of(sink_url)
+    # As of DuckDB's without its extra.
+    monkeypatch.setitem(destinations._MADE_BY, "absent", ("sql.sink", "deliver-absent"))
+    with pytest.raises(
+        DeliveryError, match=r"SQLAlchemy's dialect absent, .* pip install 'npi-pipeline\[deliver-absent"
+    ):
+        sink_of(SinkUrl("a", "absent", "absent:///file"))
 
 
 @pytest.mark.parametrize("world", NUMBERS_OF_DAYS, indirect=True)

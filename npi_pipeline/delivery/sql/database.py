@@ -30,7 +30,10 @@ _IN_A_FILE = frozenset({"duckdb", "sqlite"})
 
 
 class Database:
-    """One database, and the schema in it (the URL's ``schema``) that is delivered to."""
+    """One database, and the schema in it (the URL's ``schema``) that is delivered to.
+
+    Raises SettingsError, and ModuleNotFoundError when its client is not installed.
+    """
 
     def __init__(self, sink: SinkUrl) -> None:
         try:
@@ -50,7 +53,10 @@ class Database:
             # Of a path SQLAlchemy leaves it as it is.
             url = url.set(database=urllib.parse.unquote(url.database))
         url = url.difference_update_query(["schema"]).set(drivername=_DRIVERS.get(sink.scheme, sink.scheme))
-        self._engine = sa.create_engine(url, poolclass=NullPool, **_options(url))
+        try:
+            self._engine = sa.create_engine(url, poolclass=NullPool, **_options(url))
+        except sa.exc.NoSuchModuleError:
+            raise ModuleNotFoundError(name=f"SQLAlchemy's dialect {url.drivername}") from None
         if self.kind == "sqlite":
             _make_transactions_whole(self._engine)
 
