@@ -18,7 +18,6 @@ import contextlib
 import datetime as dt
 import itertools
 import json
-import random
 import subprocess
 import sys
 import tempfile
@@ -96,9 +95,7 @@ def read_all(columns: list[str] | None) -> Callable[[Path], int]:
 
 def sample(folder: Path, count: int | None) -> pl.Series:
     npis = pl.read_parquet(folder / "npis.parquet")["npi"]
-    if count is None:
-        return npis
-    return pl.Series(sorted(random.Random(1).sample(npis.to_list(), min(count, len(npis)))), dtype=pl.UInt32)
+    return npis if count is None else npis.sample(min(count, len(npis)), seed=1).sort()
 
 
 def look_up(count: int | None) -> Callable[[Path], int]:
