@@ -27,7 +27,7 @@ def registry_snapshot_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefi
         partitions_def=days,
         group_name=GROUP,
         owners=OWNERS,
-        kinds={"polars", "parquet"},
+        kinds={"polars"},
         description=DESCRIPTION,
         retry_policy=S3_RETRIES,
     )
