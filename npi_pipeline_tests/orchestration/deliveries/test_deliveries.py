@@ -197,7 +197,7 @@ def test_a_check_that_is_run_alone_is_about_the_newest_day_delivered(deployment:
     [
         ("", [], "there is no sink: set NPI_DELIVER_TO"),
         ("a=sqlite:///x.db", ["b"], "no sink is called b; NPI_DELIVER_TO has a"),
-        ("a=oracle://me:5ecret@h/x", [], "the sink a has the scheme oracle, and there are postgresql, duckdb"),
+        ("a=postgress://me:5ecret@h/x", [], "the sink a has the scheme postgress, and there are postgresql, duckdb"),
     ],
 )
 def test_a_sink_that_there_is_not_is_told_before_the_first_run(sinks: str, to_sinks: list[str], why: str) -> None:
