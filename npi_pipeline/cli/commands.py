@@ -1,4 +1,4 @@
-"""The command line: ``npi-pipeline run | backfill | retry-failed | deliver | status | settings | bulk | demo``.
+"""The command line ``npi-pipeline``.
 
 Thin: ``run`` and ``backfill`` drive the same definitions as the UI, ``status`` reads the same files as the checks.
 Every setting is an option, made from ``settings``. Imports of Dagster stay inside the commands, so that ``--help``
@@ -241,6 +241,34 @@ def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     else:
         show_calendar(statuses, problems)
     show_sinks(sinks)
+
+
+@main.command()
+@date_option
+@click.option("--npi", required=True, metavar="NPI", help="The NPI, as it stands in the list.")
+@json_option
+@setting_options("files")
+def explain(day: dt.date | None, npi: str, *, as_json: bool, **options: Any) -> None:
+    """Tell everything that is known of one NPI on a day (today by default): where it stands in the list, each row of
+    the journal with its answer, its row of the provider table, the files that it is in, what changed about it.
+
+    Exit code 1 when nothing is known of it, or something could not be read or does not go together.
+    """  # noqa: D205
+    from npi_pipeline.cli.npi_rendering import show_explanation
+    from npi_pipeline.explain import explain as explain_npi
+    from npi_pipeline.storage.open_root import open_data_root
+
+    files = _settings(options).files
+    explanation = explain_npi(open_data_root(files.data_root), files, day or _today(), npi.strip())
+    if as_json:
+        click.echo(json.dumps(explanation.as_json(), indent=2, default=_date_as_text))
+    else:
+        show_explanation(explanation)
+    sys.exit(0 if explanation.is_known and not explanation.problems else 1)
+
+
+def _date_as_text(value: dt.date) -> str:
+    return value.isoformat()
 
 
 def _sinks(settings: Settings, days: list[dt.date]) -> list[SinkStatus]:

@@ -1,4 +1,7 @@
-"""How the command line shows days and settings to a person. Not here: the commands (``cli``)."""
+"""How the command line shows days and settings to a person.
+
+Not here: the commands (``commands``), and single NPIs (``npi_rendering``).
+"""
 
 from __future__ import annotations
 
