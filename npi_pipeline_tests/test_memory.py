@@ -35,7 +35,7 @@ ANSWER_BYTES = 8_388_608
 NPIS = list(npi_numbers(24))
 # All of a day in one process, with what an interpreter and polars take by themselves.
 MAX_MB = 600
-MAX_MB_OF_A_FETCH = 400
+MAX_MB_OF_A_FETCH = 450
 DAYS = (dt.date(2026, 11, 23), dt.date(2026, 11, 24))
 
 pytestmark = pytest.mark.skipif(
