@@ -23,9 +23,12 @@ from npi_pipeline.settings import Settings, all_settings, environment_variable, 
 
 if TYPE_CHECKING:
     from npi_pipeline.delivery.delivery_status import SinkStatus
+    from npi_pipeline.outcomes import NpiOutcome
 
 # What a shell says of a command that ended by Ctrl-C.
 _INTERRUPTED = 130
+# A person does not wait as long for a registry that is down as a day does.
+_PATIENCE_SECONDS = 30.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -265,6 +268,58 @@ def explain(day: dt.date | None, npi: str, *, as_json: bool, **options: Any) -> 
     else:
         show_explanation(explanation)
     sys.exit(0 if explanation.is_known and not explanation.problems else 1)
+
+
+@main.command()
+@click.argument("npis", metavar="NPI...", nargs=-1, required=True)
+@json_option
+@setting_options("registry", "fetch", "files")
+def lookup(npis: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
+    """Look NPIs up in the registry that the settings name, and keep nothing of it.
+
+    With NPI_REGISTRY_FORMAT=nppes_bulk it is the newest snapshot that is prepared. Exit code 0 only when each is found.
+    """
+    from npi_pipeline.cli.npi_rendering import show_lookups
+    from npi_pipeline.outcomes import Outcome
+
+    outcomes = _looked_up(_settings(options), [npi.strip() for npi in npis])
+    if as_json:
+        click.echo(json.dumps([_lookup_as_json(outcome) for outcome in outcomes], indent=2))
+    else:
+        show_lookups(outcomes)
+    sys.exit(0 if all(outcome.verdict.outcome is Outcome.found for outcome in outcomes) else 1)
+
+
+def _looked_up(settings: Settings, npis: list[str]) -> list[NpiOutcome]:
+    if settings.registry.is_bulk:
+        from npi_pipeline.npi_records.record_snapshot import lookup_in_snapshot
+        from npi_pipeline.registries.nppes_bulk.day_snapshot import newest_snapshot
+        from npi_pipeline.storage.open_root import open_data_root
+
+        root = open_data_root(settings.files.data_root)
+        return lookup_in_snapshot(root, newest_snapshot(root), npis)
+    from npi_pipeline.http_fetch.lookup import lookup as lookup_npis
+
+    registry = settings.registry
+    patience = {"down_after": min(settings.fetch.down_after, _PATIENCE_SECONDS), "loop_till_done": False}
+    return lookup_npis(
+        npis, registry.registry_format.value, registry.registry_url, settings=settings.fetch.model_copy(update=patience)
+    )
+
+
+def _lookup_as_json(outcome: NpiOutcome) -> dict[str, object]:
+    """The outcome for machines; the record of a found one as JSON and not as text."""
+    verdict = outcome.verdict
+    return {
+        "npi": outcome.npi,
+        "outcome": verdict.outcome.value,
+        "reason": verdict.reason,
+        "retryable": verdict.retryable,
+        "status": outcome.status,
+        "attempts": outcome.attempts,
+        "fetched_at": outcome.fetched_at.isoformat(),
+        "body": json.loads(outcome.body) if verdict.outcome.value == "found" and outcome.body else None,
+    }
 
 
 def _date_as_text(value: dt.date) -> str:

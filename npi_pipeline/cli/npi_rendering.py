@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from npi_pipeline.explain import Explanation
+from npi_pipeline.outcomes import NpiOutcome, Outcome
 
 
 def show_explanation(explanation: Explanation) -> None:
@@ -43,6 +44,18 @@ def show_explanation(explanation: Explanation) -> None:
         _show_cells(console, explanation.provider)
     for line in explanation.problems:
         console.print(f"[yellow]warning[/] {escape(line)}")
+
+
+def show_lookups(outcomes: Iterable[NpiOutcome]) -> None:
+    """The outcome of each NPI, and below it the record of one that was found."""
+    console = Console(highlight=False, soft_wrap=True)
+    for outcome in outcomes:
+        verdict = outcome.verdict
+        status = f"HTTP {outcome.status}" if outcome.status else None
+        told = ", ".join(filter(None, (verdict.outcome.value, verdict.reason, status)))
+        console.print(f"[bold]{escape(outcome.npi)}[/] {escape(told)}")
+        if verdict.outcome is Outcome.found and outcome.body:
+            console.print_json(outcome.body)
 
 
 def _journal_row(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
@@ -22,8 +22,10 @@ from npi_pipeline.journal import (
     rows_of,
 )
 from npi_pipeline.npi_list import NpiList
-from npi_pipeline.outcomes import Outcome
+from npi_pipeline.npi_list.check_digit import why_invalid
+from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.registries.nppes_api import NOT_FOUND
+from npi_pipeline.registries.nppes_bulk.bodies import record_bodies
 from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot, rows_for
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -55,6 +57,34 @@ def record_snapshot(root: DataRoot, day: dt.date, npi_list: NpiList, snapshot: S
             root, day, lambda: _outcomes(root, npis, snapshot), held, registry=snapshot.identity
         )
     return RecordedSnapshot(journal, is_unchanged=False)
+
+
+def lookup_in_snapshot(root: DataRoot, snapshot: Snapshot, npis: Iterable[str]) -> list[NpiOutcome]:
+    """What ``snapshot`` says of a few NPIs, each distinct one once, in the order given.
+
+    Raises BulkFileError when the snapshot is damaged, StorageError.
+    """
+    wanted = list(dict.fromkeys(npis))
+    listed = pl.DataFrame(
+        {"npi": wanted, "reason": list(map(why_invalid, wanted))}, schema={"npi": pl.String, "reason": pl.String}
+    ).sort("npi")
+    rows = pl.concat(_outcomes(root, listed, snapshot))
+    found = rows.filter(pl.col("outcome") == Outcome.found.value)["npi"].cast(pl.UInt32)
+    bodies = {
+        str(npi): body
+        for records in rows_for(root, snapshot, found)
+        for npi, body in zip(records["npi"], record_bodies(records), strict=True)
+    }
+    outcomes = {
+        row["npi"]: NpiOutcome(
+            row["npi"],
+            Verdict(Outcome(row["outcome"]), row["reason"]),
+            row["fetched_at"],
+            body=bodies.get(row["npi"]),
+        )
+        for row in rows.iter_rows(named=True)
+    }
+    return [outcomes[npi] for npi in wanted]
 
 
 def _kept(root: DataRoot, day: dt.date, npis: pl.Series, snapshot: Snapshot) -> CompactedJournal | None:

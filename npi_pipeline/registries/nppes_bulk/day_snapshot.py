@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
 from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot, keep_snapshot, load_snapshot
 from npi_pipeline.storage.data_root import DataRoot
+
+_FOLDER = "registry_snapshot"
+_SNAPSHOT_OF_DAY = re.compile(rf"{_FOLDER}/(\d{{4}}-\d\d-\d\d)\.json", re.ASCII)
 
 
 def keep_snapshot_of_day(root: DataRoot, day: dt.date, snapshot: Snapshot) -> None:
@@ -35,5 +39,16 @@ def snapshot_of_day(root: DataRoot, day: dt.date) -> Snapshot:
     return load_snapshot(root, identity)
 
 
+def newest_snapshot(root: DataRoot) -> Snapshot:
+    """The snapshot of the newest day that has one. Raises BulkFileError, also when there is none, StorageError."""
+    named = (_SNAPSHOT_OF_DAY.fullmatch(file.path) for file in root.list(_FOLDER))
+    newest = max((dt.date.fromisoformat(match[1]) for match in named if match), default=None)
+    if newest is None:
+        raise BulkFileError(
+            f"no snapshot of the registry is prepared in {root.uri()}: materialise registry_snapshot of a day first"
+        )
+    return snapshot_of_day(root, newest)
+
+
 def _path(day: dt.date) -> str:
-    return f"registry_snapshot/{day}.json"
+    return f"{_FOLDER}/{day}.json"
