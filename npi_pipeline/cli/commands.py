@@ -290,6 +290,28 @@ def lookup(npis: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     sys.exit(0 if all(outcome.verdict.outcome is Outcome.found for outcome in outcomes) else 1)
 
 
+@main.command()
+@json_option
+@setting_options()
+def doctor(*, as_json: bool, **options: Any) -> None:
+    """Look whether all is there that a day needs: NPI list, clock, registry, files, data root, Dagster home.
+
+    Each is a line, with its remedy when it is not ok. Exit code 1 when one failed; warnings let a day run.
+    """
+    from npi_pipeline.cli.doctor import State, diagnose
+
+    failed = False
+    told = []
+    for diagnosis in diagnose(_settings(options), _today()):
+        failed |= diagnosis.state is State.failed
+        told.append({"name": diagnosis.name, "state": diagnosis.state.value, "line": diagnosis.line})
+        if not as_json:
+            click.echo(f"{diagnosis.state.value:8} {diagnosis.name}: {diagnosis.line}")
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    sys.exit(1 if failed else 0)
+
+
 def _looked_up(settings: Settings, npis: list[str]) -> list[NpiOutcome]:
     if settings.registry.is_bulk:
         from npi_pipeline.npi_records.record_snapshot import lookup_in_snapshot
