@@ -25,6 +25,7 @@ import functools
 import http
 import http.client
 import re
+import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ class Client:
             # Whatever was read, it may be cut short in a way that looks whole.
             self._connection.drop()
             answer = _failed_answer("the answer took longer than a request may take")
-        share.shrink(len(answer.body or ""))
+        share.shrink(sys.getsizeof(answer.body))
         return dataclasses.replace(answer, seconds=time.monotonic() - started)
 
     def abort(self) -> None:

@@ -92,7 +92,7 @@ class JournalWriter:
             if not self._waiting:
                 self._due = time.monotonic() + _PART_SECONDS
             self._waiting.append(outcome)
-            self._waiting_bytes += len(outcome.body or "")
+            self._waiting_bytes += outcome.body_bytes
             if len(self._waiting) == 1 or self._waiting_bytes >= _PART_BYTES:
                 self._changed.notify_all()
 
@@ -127,7 +127,7 @@ class JournalWriter:
         """Those that have waited longest, up to the size of a part; what is left stays due."""
         count = size = 0
         while count < len(self._waiting) and size < _PART_BYTES:
-            size += len(self._waiting[count].body or "")
+            size += self._waiting[count].body_bytes
             count += 1
         outcomes, self._waiting = self._waiting[:count], self._waiting[count:]
         self._waiting_bytes -= size

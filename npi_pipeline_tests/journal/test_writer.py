@@ -231,13 +231,14 @@ def test_a_run_killed_at_any_point_leaves_whole_parts_without_a_gap(data_root: s
     assert len(set(known)) > 5
 
 
+@pytest.mark.parametrize("body", ["b" * 3_000, "b" * 700 + "\U0001f600"])
 def test_parts_are_bounded_in_bytes_however_fast_answers_arrive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
     monkeypatch.setattr(writer, "_PART_BYTES", 10_000)
     root = WatchedRoot(tmp_path)
     root.may_write.clear()
-    outcomes = [made(number, body="b" * 3_000) for number in range(40)]
+    outcomes = [made(number, body=body) for number in range(40)]
     with JournalWriter(root, DAY, run=1) as journal:
         for outcome in outcomes:
             journal.append(outcome)
