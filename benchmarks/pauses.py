@@ -166,13 +166,15 @@ def sweep(data_root: str, pauses: int, npis: list[str], url: str, seed: int = 1)
         while ended.total() < pauses:
             with runs.begun() as paused:
                 paused.join(rng.uniform(0.0, length))
+                if paused.exitcode is not None:
+                    continue
                 try:
                     os.kill(paused.pid or 0, signal.SIGSTOP)
+                    runs.whole()
+                    os.kill(paused.pid or 0, signal.SIGCONT)
                 except ProcessLookupError:
-                    # It was over before.
+                    # It was just ending, and does not count either.
                     continue
-                runs.whole()
-                os.kill(paused.pid or 0, signal.SIGCONT)
                 paused.join(120)
                 assert paused.exitcode in {0, LOCKED}, f"the paused run ended with {paused.exitcode}"
                 ended["went on" if paused.exitcode == 0 else "told that it was locked out"] += 1
