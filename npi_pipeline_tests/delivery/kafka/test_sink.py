@@ -264,7 +264,7 @@ def test_the_reader_of_the_documentation_has_the_changes_that_count(
 def test_a_proof_reads_the_changes_from_where_its_delivery_began(
     root: LocalRoot, sink_url: SinkUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World(npis=20, days=4)
+    world = World(npis=20, days=3)
     for day in world.days:
         make_day(root, day, world.of_day[day])
         deliver(root, FILES, day, sink_of(sink_url))
