@@ -1,6 +1,6 @@
 """What the command ``doctor`` looks at: is everything there that a day needs, and what is the remedy.
 
-It asks a few small things of the bucket, the registry and the data root, and leaves nothing behind. Not here: how days
+It asks a few small things of the bucket, the registry and the data root, and leaves no file behind. Not here: how days
 stand (``proofs.day_status``).
 """
 
