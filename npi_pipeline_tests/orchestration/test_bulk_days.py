@@ -101,6 +101,7 @@ def test_without_a_list_everybody_in_the_files_is_looked_up_and_accounted_for(tm
     assert (source["kind"], source["date"]) == ("monthly", "2026-11-01")
 
 
+@pytest.mark.long
 def test_the_bodies_of_a_day_are_those_that_the_api_would_give(tmp_path: Path, files: Path) -> None:
     pipeline = everybody(tmp_path, files)
     assert pipeline.run(DAY).ok
@@ -214,6 +215,7 @@ def test_a_gap_that_is_made_on_purpose_is_found_by_the_checks(tmp_path: Path, fi
     assert state_file.read_bytes() == b"".join(lines)
 
 
+@pytest.mark.long
 def test_a_day_that_is_run_again_leaves_everything_as_it_is(tmp_path: Path, files: Path) -> None:
     pipeline = everybody(tmp_path, files)
     assert pipeline.run(DAY).ok
@@ -232,6 +234,7 @@ def written(pipeline: Pipeline) -> dict[Path, int]:
     }
 
 
+@pytest.mark.long
 def test_a_day_that_was_asked_of_the_api_before_is_looked_up_in_the_files_alone(
     tmp_path: Path, files: Path, s3: LocalS3, bucket: str, registry: EmulatedRegistry
 ) -> None:
@@ -249,6 +252,7 @@ def test_a_day_that_was_asked_of_the_api_before_is_looked_up_in_the_files_alone(
     assert registry.stats().answers - before == len(NPIS)
 
 
+@pytest.mark.long
 def test_what_was_prepared_and_is_lost_is_told_in_one_line_and_prepared_again(tmp_path: Path, files: Path) -> None:
     pipeline = everybody(tmp_path, files)
     assert pipeline.run(DAY).ok

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import polars as pl
+import pytest
 
 from npi_pipeline.registries.nppes_bulk.bodies import record_bodies
 from npi_pipeline.registries.nppes_bulk.snapshot import prepare_snapshot, slices
@@ -17,6 +18,7 @@ COUNTRY = Country(size=400, seed=3, start=dt.date(2026, 7, 12))
 DAYS = 62
 
 
+@pytest.mark.long
 def test_days_of_three_monthly_and_eight_weekly_files_each_hold_the_truth_of_their_date(tmp_path):
     files, root = tmp_path / "files", open_data_root(str(tmp_path / "root"))
     files.mkdir()
