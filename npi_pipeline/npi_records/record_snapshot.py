@@ -68,6 +68,8 @@ def lookup_in_snapshot(root: DataRoot, snapshot: Snapshot, npis: Iterable[str]) 
     listed = pl.DataFrame(
         {"npi": wanted, "reason": list(map(why_invalid, wanted))}, schema={"npi": pl.String, "reason": pl.String}
     ).sort("npi")
+    if not wanted:
+        return []
     rows = pl.concat(_outcomes(root, listed, snapshot))
     found = rows.filter(pl.col("outcome") == Outcome.found.value)["npi"].cast(pl.UInt32)
     bodies = {

@@ -195,15 +195,21 @@ def rows_of_records(records: pl.DataFrame, layout: TableLayout, pinned: Mapping[
     )
 
 
+def _items_of(lists: pl.Series, place: int) -> list[dict[str, Any]]:
+    """The items of one record; none where it has no list."""
+    items = lists[place]
+    return [] if items is None else items.to_list()
+
+
 def _beyond(records: pl.DataFrame, counts: Mapping[str, list[int]], widths: Mapping[str, int]) -> list[Rest]:
     """What the lists of each record have beyond their ``widths``."""
     rest = [NO_REST] * records.height
     places = {place for name, of in counts.items() for place, count in enumerate(of) if count > widths[name]}
     for place in sorted(places):
         beyond: dict[Path, Any] = {
-            (name, width + position): {key: value for key, value in item.items() if value is not None}
+            (name, width + position): {key: value for key, value in sorted(item.items()) if value is not None}
             for name, width in widths.items()
-            for position, item in enumerate((records[name][place] or [])[width:])
+            for position, item in enumerate(_items_of(records[name], place)[width:])
         }
         rest[place] = rest_of({}, beyond)
     return rest

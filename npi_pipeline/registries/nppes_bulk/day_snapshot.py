@@ -5,6 +5,7 @@ Not here: what a snapshot is made of (``snapshot``).
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import re
@@ -20,7 +21,9 @@ _SNAPSHOT_OF_DAY = re.compile(rf"{_FOLDER}/(\d{{4}}-\d\d-\d\d)\.json", re.ASCII)
 def keep_snapshot_of_day(root: DataRoot, day: dt.date, snapshot: Snapshot) -> None:
     """Keep ``snapshot``, and that it is the one of ``day``. Raises StorageError."""
     keep_snapshot(root, snapshot)
-    root.write(_path(day), (json.dumps({"snapshot": snapshot.identity}) + "\n").encode())
+    # What is missing is the day's own: days with the same files may differ in what lies behind a gap.
+    kept = {"snapshot": snapshot.identity, "missing": snapshot.missing}
+    root.write(_path(day), (json.dumps(kept) + "\n").encode())
 
 
 def snapshot_of_day(root: DataRoot, day: dt.date) -> Snapshot:
@@ -31,12 +34,14 @@ def snapshot_of_day(root: DataRoot, day: dt.date) -> Snapshot:
     path = _path(day)
     content = root.read(path)
     try:
-        identity = str(json.loads(content)["snapshot"])
+        kept = json.loads(content)
+        identity, missing = str(kept["snapshot"]), kept.get("missing")
     except (ValueError, KeyError, TypeError) as error:
         raise BulkFileError(
             f"{root.uri(path)} cannot be understood ({error}): materialise registry_snapshot of that day again"
         ) from error
-    return load_snapshot(root, identity)
+    snapshot = load_snapshot(root, identity)
+    return snapshot if missing is None else dataclasses.replace(snapshot, missing=tuple(missing))
 
 
 def newest_snapshot(root: DataRoot) -> Snapshot:
