@@ -41,10 +41,17 @@ Offsets = Mapping[int, int]
 """By partition of a topic."""
 TopicSettings = Mapping[str, str]
 
-# Errors by the names that librdkafka gives them.
-_NOT_REACHED = {"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_MSG_TIMED_OUT", "_RESOLVE"}
+# Errors by the names that librdkafka gives them (rdkafka.h, rd_kafka_resp_err_t). Of what its own threads say when a
+# broker goes away, which one comes depends on the moment, and ``retriable()`` is False for all of them.
+_NOT_REACHED = {
+    *("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_TIMED_OUT_QUEUE", "_MSG_TIMED_OUT", "_RESOLVE"),
+    *("_DESTROY_BROKER", "_NODE_UPDATE", "_UNKNOWN_BROKER", "_FAIL"),
+}
 _FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
-_WAITABLE = {"_PURGE_QUEUE", "_PURGE_INFLIGHT", "REQUEST_TIMED_OUT", "NOT_ENOUGH_REPLICAS"}
+_WAITABLE = {
+    *("_PURGE_QUEUE", "_PURGE_INFLIGHT", "_DESTROY", "_WAIT_COORD", "_WAIT_CACHE", "_RETRY", "_OUTDATED", "_INTR"),
+    *("_PARTIAL", "_UNDERFLOW", "_IN_PROGRESS", "_PREV_IN_PROGRESS", "REQUEST_TIMED_OUT", "NOT_ENOUGH_REPLICAS"),
+}
 _NOT_TOLD = {"TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "UNSUPPORTED_VERSION"}
 _REMEDIES = {
     "INVALID_TRANSACTION_TIMEOUT": "add transaction.timeout.ms to the URL, at most the broker's "

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from npi_pipeline.changes.find_changes import find_changes
@@ -188,6 +188,20 @@ def test_a_broker_that_vanishes_in_mid_delivery_is_told_and_caught_up_with(
         deliver(root, FILES, FIRST, sink_of(sink_url))
         assert_proven(root, sink_url, FIRST)
         assert sorted(providers(broker, "npi")) == sorted(world.of_day[FIRST])
+
+
+# What the client says of a broker that goes away depends on which of its threads sees it first.
+@pytest.mark.parametrize("code", [KafkaError._DESTROY_BROKER, KafkaError._TIMED_OUT_QUEUE, KafkaError._WAIT_COORD])
+def test_whatever_the_client_says_of_a_broker_that_goes_away_can_be_tried_again(
+    sink_url: SinkUrl, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def goes_away(_: AdminClient, *__: object, **___: object) -> None:
+        raise KafkaException(KafkaError(code))
+
+    monkeypatch.setattr(AdminClient, "list_topics", goes_away)
+    with pytest.raises(DeliveryError) as vanished:
+        sink_of(sink_url).receipts()
+    assert vanished.value.retryable
 
 
 def test_a_broker_that_is_not_there_is_told_with_its_place_and_without_the_password(
