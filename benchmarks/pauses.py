@@ -1,6 +1,6 @@
 """Runs of a day on S3 that are paused longer than their lease, at random moments, while another run does the day.
 
-    python benchmarks/pauses.py [--quick] [--endpoint http://127.0.0.1:4566]
+    python benchmarks/pauses.py [--quick] [--npis 60] [--endpoint http://127.0.0.1:4566]
 
 Each turn begins a run, stops its process (SIGSTOP) at a random moment, lets another run do the whole day, and then
 lets the first go on (SIGCONT). Meanwhile a reader goes by the manifest again and again: once there is a day it must see
@@ -15,6 +15,7 @@ import collections
 import contextlib
 import dataclasses
 import datetime as dt
+import itertools
 import multiprocessing
 import os
 import random
@@ -178,6 +179,7 @@ def sweep(data_root: str, pauses: int, npis: list[str], url: str, seed: int = 1)
                 paused.join(120)
                 assert paused.exitcode in {0, LOCKED}, f"the paused run ended with {paused.exitcode}"
                 ended["went on" if paused.exitcode == 0 else "told that it was locked out"] += 1
+                print(f"{ended.total()} of {pauses}", file=sys.stderr, flush=True)
             for claim in (every_npi_has_one_outcome, one_row_per_found_npi):
                 assert claim(root, DAY).holds, claim(root, DAY).line
             for proof in (every_npi_is_accounted_for, state_files_match_the_manifest, joins_and_leaves_match_the_lists):
@@ -196,8 +198,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="8 pauses instead of 50")
     parser.add_argument("--endpoint", help="another S3; AWS_ACCESS_KEY_ID and the like say who asks")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    parser.add_argument("--npis", type=int, default=200, help="of the day's list")
     arguments = parser.parse_args()
-    npis = list(npi_numbers(200, seed=4))
+    npis = list(itertools.islice(npi_numbers(200, seed=4), arguments.npis))
     with contextlib.ExitStack() as stack:
         if arguments.endpoint:
             os.environ["AWS_ENDPOINT_URL_S3"] = arguments.endpoint

@@ -11,6 +11,7 @@ import pytest
 
 import npi_pipeline
 from npi_pipeline.outcomes import Outcome
+from npi_pipeline.settings import SettingsError
 from npi_pipeline.testing.providers import another_found_npi
 from npi_pipeline.testing.registry import EmulatedRegistry
 from npi_pipeline_tests.scan_schemas import schema_lists
@@ -57,6 +58,27 @@ def test_a_lookup_gives_each_distinct_npi_its_outcome_in_the_order_given(registr
     assert registry.requests_by_npi() == {FOUND: 1}
     (alone,) = npi_pipeline.lookup(FOUND, url=registry.url)
     assert alone.body == outcomes[0].body
+
+
+@pytest.mark.parametrize(
+    ("registry", "url", "line"),
+    [
+        (
+            "nppes",
+            "http://127.0.0.1:9/?number=1",
+            "NPI_REGISTRY_URL cannot be used: must contain `{npi}` where the NPI goes",
+        ),
+        ("nppes", "http://127.0.0.1:99999/{npi}?key=secret", "NPI_REGISTRY_URL cannot be used: no request can be made"),
+        ("affiliated_practices", None, "the registry format affiliated_practices has no public URL"),
+        ("nppes_bulk", None, "the registry format nppes_bulk has no URL"),
+        ("npes", None, "NPI_REGISTRY_FORMAT='npes' cannot be used: "),
+    ],
+)
+def test_a_registry_that_cannot_be_asked_is_told_on_one_line(registry: str, url: str | None, line: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(line)) as caught:
+        npi_pipeline.lookup(FOUND, registry, url)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_the_page_names_every_public_name_and_no_other() -> None:

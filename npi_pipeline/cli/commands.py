@@ -408,7 +408,7 @@ def make(npis: int, *, weeks: int, seed: int, day: dt.date | None, folder: Path)
     """
     from npi_pipeline.demo import ensure_installed
 
-    ensure_installed()
+    ensure_installed("npi-pipeline bulk make", ("orjson",))
     from npi_pipeline.testing.bulk import Country, write_files
 
     last = day or _today()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 
 from npi_pipeline.errors import PipelineError
 
@@ -14,10 +15,10 @@ class DemoNotInstalledError(PipelineError):
     """The packages that only the demo needs are not all installed."""
 
 
-def ensure_installed() -> None:
+def ensure_installed(what: str = "the demo", packages: Sequence[str] = _EXTRA) -> None:
     """Raise DemoNotInstalledError when a package of the extra ``demo`` is missing; none of them is imported."""
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise DemoNotInstalledError(
-            f"the demo needs packages that are not installed ({', '.join(missing)}): pip install 'npi-pipeline[demo]'"
+            f"{what} needs packages that are not installed ({', '.join(missing)}): pip install 'npi-pipeline[demo]'"
         )

@@ -9,7 +9,7 @@ from npi_pipeline.http_fetch.fetch import fetch
 from npi_pipeline.npi_list.check_digit import why_invalid
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.registries.registry import Registry
-from npi_pipeline.settings import FetchSettings, FormatName, RegistrySettings
+from npi_pipeline.settings import FetchSettings, Settings
 
 
 def lookup(
@@ -22,11 +22,13 @@ def lookup(
     """The outcomes of one NPI or of some, each distinct one once, in the order given.
 
     ``registry`` is the format, ``url`` that of one lookup with ``{npi}`` in it, by default the format's public one.
-    What is no NPI is ``invalid`` and not asked for. Raises SettingsError when the URL cannot be used, ValueError for an
-    unknown format, RegistryDownError.
+    What is no NPI is ``invalid`` and not asked for. Raises SettingsError when the format or the URL cannot be used,
+    RegistryDownError.
     """
     wanted = list(dict.fromkeys([npis] if isinstance(npis, str) else npis))
-    asked = Registry.from_settings(RegistrySettings(registry_format=FormatName(registry), registry_url=url or ""))
+    # Where files would be is not asked for: there is nobody to look up by HTTP then, and that is what is said.
+    named = {"registry_format": registry, "registry_url": url or "", "bulk_files": "."}
+    asked = Registry.from_settings(Settings.from_environment({}, **named).registry)
     reasons = {npi: why_invalid(npi) for npi in wanted}
     now = clock.utc_now()
     outcomes = {

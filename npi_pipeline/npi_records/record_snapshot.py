@@ -26,7 +26,7 @@ from npi_pipeline.npi_list.check_digit import why_invalid
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.registries.nppes_api import NOT_FOUND
 from npi_pipeline.registries.nppes_bulk.bodies import record_bodies
-from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot, rows_for
+from npi_pipeline.registries.nppes_bulk.snapshot import FILE, FILE_TYPE, Snapshot, rows_for
 from npi_pipeline.storage.data_root import DataRoot
 
 # So many NPIs of the list are looked up at a time, and are a part of the journal.
@@ -132,7 +132,7 @@ def _outcomes(root: DataRoot, npis: pl.DataFrame, snapshot: Snapshot) -> Iterato
         )
 
 
-_NOBODY = pl.DataFrame(schema={"npi": pl.UInt32, "problem": pl.String, "deactivated_on": pl.Date, "file": pl.UInt8})
+_NOBODY = pl.DataFrame(schema={"npi": pl.UInt32, "problem": pl.String, "deactivated_on": pl.Date, FILE: FILE_TYPE})
 _CASES = (
     (pl.col("reason").is_not_null(), Outcome.invalid, pl.col("reason")),
     (pl.col("file").is_null(), Outcome.not_found, pl.lit(NOT_FOUND)),

@@ -188,11 +188,16 @@ def rows_of_records(records: pl.DataFrame, layout: TableLayout, pinned: Mapping[
         columns |= {(name, field): items[field] for field in items.columns}
     names = [column_name(part.name, field) for part in layout.objects_of_columns() for field in part.fields]
     return Rows(
-        frame=records.select(*names, *(pl.col(name).list.head(width) for name, width in widths.items())),
+        frame=records.select(*names, *(_first_items(name, width) for name, width in widths.items())),
         rest=_beyond(records, counts, widths),
         practice=_practice(columns, counts, layout, records.height),
         widths={name: min(max(of, default=0), widths[name]) for name, of in counts.items()},
     )
+
+
+def _first_items(name: str, width: int) -> pl.Expr:
+    """The first items of the list ``name``; null, as of no items, where it has no columns."""
+    return pl.when(pl.lit(width > 0)).then(pl.col(name).list.head(width))
 
 
 def _items_of(lists: pl.Series, place: int) -> list[dict[str, Any]]:

@@ -124,6 +124,28 @@ def test_a_demo_without_its_extra_says_what_to_install(
     assert not list(tmp_path.iterdir())
 
 
+def test_made_up_files_without_the_package_they_need_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    said = invoke("bulk", "make", "--folder", str(tmp_path))
+    assert said.exit_code == 2
+    assert said.stderr == (
+        "Error: npi-pipeline bulk make needs packages that are not installed (orjson): "
+        "pip install 'npi-pipeline[demo]'\n"
+    )
+
+
+def test_made_up_files_do_not_need_what_the_demos_servers_are_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("moto", "flask", "duckdb"):
+        monkeypatch.setitem(sys.modules, package, None)
+    said = invoke("bulk", "make", "--npis", "3", "--folder", str(tmp_path))
+    assert said.exit_code == 0
+    assert len(list(tmp_path.glob("*.zip"))) == 2
+
+
 @pytest.mark.parametrize(
     "error", [StorageError("S3 is away", retryable=True), DayLockedError("locked"), ChangesError("damaged")]
 )

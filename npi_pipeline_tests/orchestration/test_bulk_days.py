@@ -183,6 +183,17 @@ def test_a_weekly_file_that_is_missing_ends_the_registry_before_the_gap_and_is_n
     assert source["kind"] == "monthly"
 
 
+def test_a_day_before_the_first_monthly_file_is_told_what_to_download_on_one_line(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    write_monthly(Country(3, start=MONTHLY + dt.timedelta(weeks=1)), tmp_path / "files")
+    run = everybody(tmp_path, tmp_path / "files").run(DAY)
+    assert not run.ok
+    (problem,) = run.problems
+    assert f"no monthly dissemination file of {DAY} or before" in problem
+    assert "download NPPES_Data_Dissemination_<Month>_<Year>_V2.zip from https://" in problem
+    assert "\n" not in problem
+
+
 def test_the_page_of_the_snapshot_names_its_files(tmp_path: Path, files: Path) -> None:
     write_weekly(COUNTRY, files, 1)
     job = build_definitions(everybody(tmp_path, files).settings).resolve_job_def(JOB_NAME)

@@ -30,7 +30,7 @@ def with_sixty_locations(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize("pinned", [{}, {"practiceLocations": 2}, {"taxonomies": 1}])
+@pytest.mark.parametrize("pinned", [{}, {"practiceLocations": 2}, {"taxonomies": 1}, {"practiceLocations": 0}])
 def test_items_beyond_a_lists_width_are_kept_as_of_an_answer_of_the_api(pinned: dict[str, int]) -> None:
     many = pl.concat([records().filter(pl.col("practiceLocations").is_null()), with_sixty_locations(records())])
     asked = read_declared(record_bodies(many).to_list(), NPPES.layout, pinned)

@@ -28,6 +28,7 @@ from npi_pipeline.storage.data_root import DataRoot
 SNAPSHOTS = "registry_snapshots"
 FILE = "file"
 """The column that says which file of the snapshot a row is from: its place in ``Snapshot.files``."""
+FILE_TYPE = pl.UInt16()
 
 SLICE_ROWS = 50_000
 _PARTS_AT_ONCE = 16
@@ -128,7 +129,7 @@ def slices(root: DataRoot, snapshot: Snapshot, columns: Sequence[str] | None = N
     sources = [SortedRows(read_parts(root, file.prepared, file.parts, wanted)) for file in prepared]
     for last in _slice_ends(prepared):
         rows = [
-            frame.with_columns(pl.lit(number, pl.UInt8).alias(FILE))
+            frame.with_columns(pl.lit(number, FILE_TYPE).alias(FILE))
             for number, source in enumerate(sources)
             for frame in source.up_to(last)
         ]
@@ -151,7 +152,7 @@ def rows_for(
         rows: list[pl.DataFrame] = []
         for number in reversed(range(len(prepared))):
             rows += [
-                frame.with_columns(pl.lit(number, pl.UInt8).alias(FILE))
+                frame.with_columns(pl.lit(number, FILE_TYPE).alias(FILE))
                 for frame in _rows_of(root, prepared[number], left, wanted)
             ]
             found = pl.concat([frame["npi"] for frame in rows]) if rows else left.clear()

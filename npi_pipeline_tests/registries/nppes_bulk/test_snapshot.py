@@ -145,6 +145,17 @@ def test_many_rows_come_in_slices_and_each_npi_once(
         assert _cities(found) == {npi: truth[npi] for npi in sought}
 
 
+def test_years_of_weekly_files_make_a_snapshot_like_any_other(local: LocalRoot, files: Path) -> None:
+    month, *_, last = prepare_snapshot(local, dt.date(2026, 9, 1), str(files)).files
+    snapshot = Snapshot((month,) * 300 + (last,), last.date, (), "nppes_bulk of years")
+
+    rows = _all(local, snapshot, ["location_address.city"])
+
+    found = pl.concat(rows_for(local, snapshot, rows["npi"], ["location_address.city"]))
+    assert found.equals(rows)
+    assert dict(rows.select("npi", "file").iter_rows())[_CHANGED] == 300
+
+
 def test_an_npi_that_is_in_no_file_has_no_row(local: LocalRoot, files: Path) -> None:
     snapshot = prepare_snapshot(local, _AUGUST, str(files))
 
