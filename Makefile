@@ -16,7 +16,7 @@ demo-bulk: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo --bulk
 
 ui: $(VENV)/demo-installed
-	$(BIN)/npi-pipeline demo --ui
+	$(BIN)/npi-pipeline demo --ui --deliver
 
 # Where it is set, each of the hundreds of processes that the tests start would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -60,6 +60,7 @@ clean:
 
 $(VENV)/demo-installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what the demo needs into $(VENV): a minute or two, and not again."
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	touch $@
 

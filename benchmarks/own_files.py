@@ -48,7 +48,7 @@ from npi_pipeline.testing.s3 import local_s3
 BUCKET = "npi-benchmark"
 TODAY = dt.datetime.now(dt.timezone.utc).date()
 YESTERDAY = TODAY - dt.timedelta(days=1)
-ASSETS = ("npi_list", "npi_records", "providers", "state_files", "provider_changes")
+ASSETS = ("npi_list", "npi_records", "providers", "state_files", "provider_changes", "day_report")
 CHANGED_SHARE = 0.01
 # What tells one file of a kind from another: the day, digests, numbers and states.
 KINDS = {

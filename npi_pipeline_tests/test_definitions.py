@@ -61,6 +61,7 @@ ASSETS = {
         "retries": 0,
         "checks": {"joins_and_leaves_match_the_lists": "blocking", "no_day_was_skipped": "WARN"},
     },
+    "day_report": {"depends_on": ["provider_changes"], "kinds": ["html", "json"], "retries": 3, "checks": {}},
 }
 
 

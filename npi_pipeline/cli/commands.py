@@ -248,6 +248,37 @@ def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @date_option
+@click.option("--open", "is_opened", is_flag=True, help="Open it in the browser.")
+@click.option("--link", "is_linked", is_flag=True, help="Print a link to it that asks for no credentials, for an hour.")
+@json_option
+@setting_options("files")
+def report(day: dt.date | None, *, is_opened: bool, is_linked: bool, as_json: bool, **options: Any) -> None:
+    """Make the report of a day (today by default) from its files, complete or not, and say where it lies.
+
+    Exit code 0 only when the day is complete and what is claimed of it was proven to hold, warnings aside.
+    """
+    from npi_pipeline.cli.report_rendering import link_to, opened, show_report
+    from npi_pipeline.report.day_report import Verdict
+    from npi_pipeline.report.make_report import json_of, make_report, report_page_path
+    from npi_pipeline.storage.open_root import open_data_root
+
+    files = _settings(options).files
+    root = open_data_root(files.data_root)
+    made = make_report(root, files, day or _today())
+    path = report_page_path(made.day)
+    if as_json:
+        click.echo(json_of(made).decode(), nl=False)
+    else:
+        show_report(made, root.uri(path))
+        if is_linked:
+            click.echo(link_to(root, path))
+    if is_opened:
+        click.launch(opened(root, path))
+    sys.exit(0 if made.verdict in {Verdict.holds, Verdict.warns} else 1)
+
+
+@main.command()
+@date_option
 @click.option("--npi", required=True, metavar="NPI", help="The NPI, as it stands in the list.")
 @json_option
 @setting_options("files")
@@ -423,6 +454,9 @@ def make(npis: int, *, weeks: int, seed: int, day: dt.date | None, folder: Path)
 @click.option("--ui", is_flag=True, help="Open the Dagster UI on the demo, with a few past days missing.")
 @click.option("--deliver", is_flag=True, help="Deliver to a DuckDB file and a lake of Parquet, too, and query them.")
 @click.option("--bulk", is_flag=True, help="Look today up in made-up dissemination files, too, and compare.")
+@click.option(
+    "--days", "past_days", default=14, type=click.IntRange(2, 366), show_default=True, help="So many days in the UI."
+)
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
 @click.option(
     "--folder",
@@ -431,7 +465,7 @@ def make(npis: int, *, weeks: int, seed: int, day: dt.date | None, folder: Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the demo keeps its files; each demo begins by deleting those of the one before, and no others.",
 )
-def demo(npis: int, *, port: int, folder: Path, **shown: bool) -> None:
+def demo(npis: int, *, port: int, folder: Path, past_days: int, **shown: bool) -> None:
     """Try everything on this machine: an emulated registry, a local S3 server and made-up providers."""
     from npi_pipeline.cli.rendering import show_day_run
     from npi_pipeline.demo import ensure_installed
@@ -439,4 +473,4 @@ def demo(npis: int, *, port: int, folder: Path, **shown: bool) -> None:
     ensure_installed()
     from npi_pipeline.demo.session import run_demo
 
-    sys.exit(run_demo(npis=npis, port=port, folder=folder, show=show_day_run, **shown))
+    sys.exit(run_demo(npis=npis, port=port, folder=folder, show=show_day_run, past_days=past_days, **shown))

@@ -17,6 +17,9 @@ JOURNAL = "journal"
 PROVIDER_TABLE = "provider_table"
 PROVIDER_CHANGES = "provider_changes"
 STATE_FILES = "state_files"
+DAY_REPORT = "day_report"
+FINDINGS = "findings"
+FETCHES = "fetches"
 LOCKS = "locks"
 
 MANIFEST_NAME = "manifest.json"
@@ -27,6 +30,8 @@ PARSED_NAME = "npis.json"
 TABLE_NAME = "table.json"
 CHANGES_NAME = "changes.json"
 JOURNAL_NAME = "journal.json"
+REPORT_PAGE_NAME = "day_report.html"
+REPORT_JSON_NAME = "day_report.json"
 
 HIVE_KEY = "day="
 """Begins the name of a day's folder of Parquet files: any tool then reads many days as one table with that column."""
@@ -82,6 +87,21 @@ def state_files_folder(state_files_dir: str, day: dt.date) -> str:
 def state_file_name(files: FileSettings, day: dt.date, state: str) -> str:
     """The name of one state file; ``state`` is a recognised code, ``None`` or the name that stands for failed."""
     return f"{files.file_prefix}{day.strftime(files.date_format)}_{state}.csv"
+
+
+def day_report_folder(day: dt.date) -> str:
+    """The folder of the day's report."""
+    return f"{DAY_REPORT}/{day}"
+
+
+def findings_path(day: dt.date, product: str) -> str:
+    """What was found of the claims about one product of the day."""
+    return f"{FINDINGS}/{day}/{product}.json"
+
+
+def fetches_folder(day: dt.date) -> str:
+    """The folder with a file for each fetch of the day."""
+    return f"{FETCHES}/{day}"
 
 
 def lock_path(day: dt.date, what: str) -> str:

@@ -10,8 +10,9 @@ import datetime as dt
 import os
 import shutil
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -27,11 +28,13 @@ from npi_pipeline.orchestration.assets.conventions import GROUP
 from npi_pipeline.orchestration.dagster_home import make_home
 from npi_pipeline.orchestration.day_run import DayRun, run_day
 from npi_pipeline.orchestration.deliveries.delivery_run import deliver_days
+from npi_pipeline.outcomes import Outcome
+from npi_pipeline.report.make_report import report_page_path
 from npi_pipeline.settings import ENVIRONMENT_PREFIX, Settings
 from npi_pipeline.storage.data_root import StorageError
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing.child_process import ServerError
-from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.providers import npi_numbers, outcome_of
 from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
 from npi_pipeline.testing.s3 import LocalS3, local_s3
 
@@ -43,9 +46,9 @@ MARKER = ".npi-pipeline-demo"
 _DATA, _HOME = "npi-data", "dagster-home"
 _TAKEN = (_DATA, _HOME, DATABASE, LAKE, *FOLDERS)
 
-# Of the week before today, the days that the UI shows as missing.
+# Those that it shows as missing, and the one whose list comes when its run has failed.
 _MISSING_DAYS_AGO = frozenset({1, 3, 4})
-_WEEK = 6
+_LATE_LIST_DAYS_AGO = 9
 # A registry across the internet: with it one sees the pool at work.
 _LATENCY_SECONDS = 0.05
 _GROUP_PAGE = f"/locations/npi_pipeline.definitions/asset-groups/{GROUP}"
@@ -70,8 +73,12 @@ def run_demo(
     show: Callable[[DayRun], None],
     deliver: bool = False,
     bulk: bool = False,
+    past_days: int = 14,
 ) -> int:
     """Run the demo in ``folder``; returns the exit code. With ``ui`` it goes on until Ctrl-C.
+
+    It shows ``past_days`` days, today among them: on each, some NPIs joined the list and some left, and some providers
+    moved or changed otherwise. A few are missing, and one failed, since its list came too late.
 
     Without it, ``show`` is given today's run. With ``deliver`` days are delivered to a DuckDB file and a lake below
     ``folder``: without ``ui``, yesterday and today. With ``bulk`` today is looked up in made-up dissemination files,
@@ -87,7 +94,7 @@ def run_demo(
     # such a demo would not end for either.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     today = dt.datetime.now(dt.timezone.utc).date()
-    days = [today - dt.timedelta(days=ago) for ago in range(_WEEK, -1, -1)]
+    days = [today - dt.timedelta(days=ago) for ago in reversed(range(past_days))]
     console = Console(highlight=False, soft_wrap=True)
     for name in [name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]:
         del os.environ[name]
@@ -95,13 +102,13 @@ def run_demo(
         os.environ.update(_environment(folder, s3, registry, start=days[0]))
         if deliver:
             os.environ["NPI_DELIVER_TO"] = deliver_to(folder)
-        _prepare(folder, s3, days, npis)
+        lists = _prepare(console, folder, days, npis)
         console.print(f"NPI lists at {s3.endpoint_url}/{BUCKET}, registry at http://127.0.0.1:{registry.port}")
         if ui:
-            for day in days:
-                if (today - day).days not in _MISSING_DAYS_AGO:
-                    _run(console, registry, day, npis)
+            _run_past_days(console, registry, s3, lists)
             return _serve_ui(console, port, folder / "dagster.log")
+        for day, listed in lists.items():
+            s3.put_list(BUCKET, KEY.format(date=day), listed)
         if deliver:
             _run(console, registry, days[-2], npis)
         result = _run(console, registry, today, npis)
@@ -110,7 +117,37 @@ def run_demo(
             return 1
         if bulk and (code := show_files_as_registry(console, folder, result, npis + _joining(npis) * len(days))):
             return code
-        return _deliver(console, folder, days[-2:]) if deliver else 0
+        code = _deliver(console, folder, days[-2:]) if deliver else 0
+        _show_what_is_next(console, folder, today, lists[today])
+        return code
+
+
+def _show_what_is_next(console: Console, folder: Path, day: dt.date, npis: Sequence[str]) -> None:
+    """What somebody who has seen this is to look at: files and commands as they may be copied from here."""
+    root = LocalRoot(folder / _DATA)
+    command, below = Path(sys.executable).with_name("npi-pipeline"), f"--data-root {root.uri()}"
+    found = next(npi for npi in npis if outcome_of(npi) is Outcome.found)
+    console.print("\nLook at next:", style="bold")
+    console.print(f"  {root.uri(report_page_path(day))}")
+    console.print("      the report of the day, for a browser")
+    console.print(f"  {command} explain --npi {found} {below}")
+    console.print("      all that is known of one NPI")
+    console.print("  make ui")
+    console.print("      a fortnight of such days in Dagster: what changed, a day that failed, days to be backfilled")
+
+
+def _run_past_days(
+    console: Console, registry: EmulatedRegistry, s3: LocalS3, lists: Mapping[dt.date, Sequence[str]]
+) -> None:
+    """Run the days of ``lists`` but those that are to be missing, each with what has changed until then."""
+    for number, (day, npis) in enumerate(lists.items(), start=1):
+        ago = len(lists) - number
+        if ago == _LATE_LIST_DAYS_AGO:
+            _run(console, registry, day, len(npis))
+        s3.put_list(BUCKET, KEY.format(date=day), npis)
+        if ago not in _MISSING_DAYS_AGO | {_LATE_LIST_DAYS_AGO}:
+            registry.configure(days=number)
+            _run(console, registry, day, len(npis))
 
 
 def _deliver(console: Console, folder: Path, days: Sequence[dt.date]) -> int:
@@ -163,8 +200,10 @@ def _environment(folder: Path, s3: LocalS3, registry: EmulatedRegistry, start: d
     }
 
 
-def _prepare(folder: Path, s3: LocalS3, days: Sequence[dt.date], npis: int) -> None:
-    """An empty data root and Dagster home, and a list for each day: one NPI in fifty joins and one leaves a day."""
+def _prepare(console: Console, folder: Path, days: Sequence[dt.date], npis: int) -> dict[dt.date, list[str]]:
+    """An empty data root and Dagster home; the list of each day: one NPI in fifty joins and one leaves a day."""
+    if any((folder / name).exists() for name in _TAKEN):
+        console.print(f"The files of the demo before this one are removed from {folder}.")
     for name in _TAKEN:
         shutil.rmtree(folder / name, ignore_errors=True)
         # What is no folder is a file, or not there.
@@ -173,9 +212,7 @@ def _prepare(folder: Path, s3: LocalS3, days: Sequence[dt.date], npis: int) -> N
     make_home(folder / _HOME, _DAGSTER_YAML)
     joining = _joining(npis)
     pool = list(npi_numbers(npis + joining * len(days), seed=0))
-    for number, day in enumerate(days):
-        first = joining * number
-        s3.put_list(BUCKET, KEY.format(date=day), pool[first : first + npis])
+    return {day: pool[joining * number : joining * number + npis] for number, day in enumerate(days)}
 
 
 def _joining(npis: int) -> int:

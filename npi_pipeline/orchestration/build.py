@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from npi_pipeline.delivery.destinations import check_destinations
+from npi_pipeline.orchestration.assets.day_report import day_report_asset
 from npi_pipeline.orchestration.assets.npi_list import npi_list_asset, npi_list_of_registry_asset
 from npi_pipeline.orchestration.assets.npi_records import npi_records_asset
 from npi_pipeline.orchestration.assets.npi_records_of_snapshot import npi_records_of_snapshot_asset
@@ -63,6 +64,7 @@ def build_definitions(
             providers_asset(days),
             state_files_asset(days, settings.monitoring),
             provider_changes_asset(days),
+            day_report_asset(days),
             *(delivery_asset(sink, days) for sink in sinks),
         ],
         asset_checks=[*asset_checks(settings.checks, has_snapshot=has_snapshot), *map(delivery_checks, sinks)],

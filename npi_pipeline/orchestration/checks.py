@@ -15,8 +15,11 @@ from typing import TypeVar
 import dagster as dg
 
 from npi_pipeline.findings import Finding
+from npi_pipeline.orchestration.assets.conventions import one_line_failures
 from npi_pipeline.orchestration.resources import DayStorage
 from npi_pipeline.proofs import npi_list, npi_records, provider_changes, providers, registry_snapshot, state_files
+from npi_pipeline.proofs.kept_findings import KeptFinding, keep_findings
+from npi_pipeline.report.make_report import make_report, report_page_path
 from npi_pipeline.settings import CheckSettings
 
 Result = TypeVar("Result")
@@ -49,13 +52,30 @@ class _Claim:
         return self.look.__module__.rpartition(".")[2]
 
     @property
+    def is_blocking(self) -> bool:
+        """Whether nothing downstream is made when it does not hold."""
+        return self.severity is dg.AssetCheckSeverity.ERROR
+
+    def kept(self, finding: Finding) -> KeptFinding:
+        """What was found of it, as it is kept."""
+        return KeptFinding(
+            product=self.asset,
+            name=self.name,
+            claim=self.description,
+            is_blocking=self.is_blocking,
+            holds=finding.holds,
+            line=finding.line,
+            figures=dict(finding.figures),
+        )
+
+    @property
     def spec(self) -> dg.AssetCheckSpec:
         """The claim for Dagster."""
         return dg.AssetCheckSpec(
             self.name,
             asset=self.asset,
             description=self.description,
-            blocking=self.severity is dg.AssetCheckSeverity.ERROR,
+            blocking=self.is_blocking,
         )
 
 
@@ -173,10 +193,29 @@ def _checks_of(asset: str, settings: CheckSettings) -> dg.AssetChecksDefinition:
             day: _findings(chosen, {**known, "day": dt.date.fromisoformat(day)})
             for day in _days(context, dg.AssetKey(asset))
         }
+        with one_line_failures():
+            for day, of_day in findings.items():
+                _keep(context, day_storage, dt.date.fromisoformat(day), chosen, of_day)
         for claim in chosen:
             yield _result(claim, {day: of_day[claim.name] for day, of_day in findings.items()})
 
     return checks
+
+
+def _keep(
+    context: dg.AssetCheckExecutionContext,
+    day_storage: DayStorage,
+    day: dt.date,
+    claims: Iterable[_Claim],
+    findings: Mapping[str, Finding],
+) -> None:
+    """Keep what was found of the claims; and where the day is made no further, make its report, which says why."""
+    root = day_storage.open()
+    kept = [claim.kept(findings[claim.name]) for claim in claims]
+    keep_findings(root, day, day_storage.state_files_dir, kept)
+    if context.has_partition_key and any(finding.is_blocking and not finding.holds for finding in kept):
+        make_report(root, day_storage, day)
+        context.log.info(f"the report of the day says what does not hold: {root.uri(report_page_path(day))}")
 
 
 def _days(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey) -> list[str]:

@@ -8,7 +8,10 @@ JOB_NAME = "npi_daily"
 STATE_FILES = dg.AssetKey("state_files")
 """The asset whose files are what a day is run for."""
 ASSETS = frozenset(
-    {STATE_FILES, *(dg.AssetKey(name) for name in ("npi_list", "npi_records", "providers", "provider_changes"))}
+    {
+        STATE_FILES,
+        *(dg.AssetKey(name) for name in ("npi_list", "npi_records", "providers", "provider_changes", "day_report")),
+    }
 )
 SNAPSHOT = dg.AssetKey("registry_snapshot")
 """The asset of a registry that is files: it comes first."""
@@ -20,7 +23,7 @@ def is_daily_run(run: dg.DagsterRun) -> bool:
 
 
 def daily_job(*, has_snapshot: bool = False) -> dg.UnresolvedAssetJobDefinition:
-    """The five assets of one day and their checks, and ``registry_snapshot`` where there is one."""
+    """The six assets of one day and their checks, and ``registry_snapshot`` where there is one."""
     return dg.define_asset_job(
         JOB_NAME,
         # And no others: a project that is merged with ours has assets whose failure is none of the day's.

@@ -15,7 +15,7 @@ from npi_pipeline.schema.columns import EACH, PracticeAddresses
 from npi_pipeline.schema.json_paths import text_of, without_nul
 
 # The United States Postal Service's codes. UM (minor outlying islands) is not one of them: nobody practises there.
-_NAMES = {
+NAMES = {
     "AL": "Alabama",
     "AK": "Alaska",
     "AZ": "Arizona",
@@ -79,6 +79,7 @@ _NAMES = {
     "AE": "Armed Forces Europe",
     "AP": "Armed Forces Pacific",
 }
+"""What each code stands for."""
 _OTHER_NAMES = {
     "WASHINGTON DC": "DC",
     "US VIRGIN ISLANDS": "VI",
@@ -95,13 +96,13 @@ MAX_TEXT_LENGTH = 100
 # A record with more addresses is not remembered: what comes from outside must not fill the memory.
 _MAX_REMEMBERED = 50
 
-STATES = frozenset(_NAMES)
+STATES = frozenset(NAMES)
 """Every state that a file can be named after."""
 
 # ASCII alone: letters of other scripts fold to these too (a ligature to FL, a long s to S), and are in no state's name.
 _UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 
-_CODES = {code: code for code in _NAMES} | {name.upper(): code for code, name in _NAMES.items()} | _OTHER_NAMES
+_CODES = {code: code for code in NAMES} | {name.upper(): code for code, name in NAMES.items()} | _OTHER_NAMES
 
 Address = tuple[str | None, str | None, str | None]
 """State, country and address type as the registry writes them."""

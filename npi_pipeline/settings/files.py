@@ -54,6 +54,14 @@ class FileSettings(SettingsGroup):
         "databases take (see The files).",
     )
 
+    report_keep: int = Field(
+        default=366,
+        ge=0,
+        le=36_600,
+        description="So many days keep their report, the newest; those of older days are removed when one is made. "
+        "0: all are kept.",
+    )
+
     def pinned_widths(self) -> dict[str, int]:
         """``list_widths`` as the number of items by name of the list."""
         pairs = (pair.split("=") for pair in self.list_widths.split(",") if pair.strip())

@@ -113,6 +113,16 @@ class S3Root:
         content, answer = self._get(path)
         return content, answer["ETag"]
 
+    def link(self, path: str, content_type: str, seconds: int) -> str:
+        """An address by which whoever knows it gets an object, for so many seconds: a secret like a password."""
+        from npi_pipeline.storage.s3_client import s3_client
+
+        request = {"Bucket": self.bucket, "Key": self.key(path), "ResponseContentType": content_type}
+        with self._one_line_errors("link to", path):
+            # What is encrypted by a key of AWS's key service is given for this version alone.
+            client = s3_client(attempts=_ATTEMPTS, signature="s3v4")
+            return client.generate_presigned_url("get_object", Params=request, ExpiresIn=seconds)
+
     def size_and_tag(self, path: str) -> tuple[int, str]:
         """The size of an object in bytes, and its ETag. Raises FileNotFoundError."""
         with self._one_line_errors("read", path):

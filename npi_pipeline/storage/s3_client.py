@@ -23,10 +23,12 @@ def s3_client(
     unsigned: bool = False,
     requester_pays: bool = False,
     connections: int = 10,
+    signature: str | None = None,
     **options: Any,
 ) -> S3Client:
     """A client that repeats a refusal up to ``attempts`` times; ``options`` are of boto3's ``client``.
 
+    ``signature`` is the version of its signatures, by default botocore's choice.
     It has a session of its own: boto3's default one is not safe to use from several threads.
     Raises BotoCoreError, as when the profile or the endpoint cannot be used.
     """
@@ -41,7 +43,7 @@ def s3_client(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         tcp_keepalive=True,
-        signature_version=UNSIGNED if unsigned else None,
+        signature_version=UNSIGNED if unsigned else signature,
     )
     try:
         client: S3Client = boto3.session.Session(profile_name=profile).client("s3", config=config, **options)

@@ -51,7 +51,8 @@ _RANDOM_ERRORS = ("500", "502", "503_html")
 class Behaviour:
     """All options of an emulated registry; times are seconds, shares 0 to 1, and 0 of a limit is no limit.
 
-    seed, era: which providers there are, and the shape of the answers (see ``providers``).
+    seed, era, days: which providers there are, the shape of the answers, and how many days have changed some of them
+    (see ``providers``).
     latency, latency_sigma: median time of an answer; with a sigma, lognormal.
     slow_above: with more requests than this in work, latency grows in proportion, and nothing is refused.
     capacity, burst: requests per second that are admitted, and how many at once after a pause (0: 50 ms' worth).
@@ -66,6 +67,7 @@ class Behaviour:
 
     seed: int = 0
     era: str = "C"
+    days: int = 0
     latency: float = 0.0
     latency_sigma: float = 0.0
     slow_above: int = 0

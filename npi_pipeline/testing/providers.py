@@ -27,6 +27,7 @@ NOT_FOUND_SHARE = 0.02
 DEACTIVATED_SHARE = 0.01
 ORGANIZATION_SHARE = 0.2
 FOREIGN_SHARE = 0.003
+DAILY_CHANGE_SHARE = 0.01
 
 Json = dict[str, Any]
 Draw = Callable[[], float]
@@ -68,10 +69,11 @@ def another_found_npi(npi: str, seed: int = 0) -> str:
     return next(other for other in others if other != npi and outcome_of(other, seed) is Outcome.found)
 
 
-def answer(npi: str, seed: int = 0, era: str = "C") -> bytes:
+def answer(npi: str, seed: int = 0, era: str = "C", days: int = 0) -> bytes:
     """The emulated NPI Registry's JSON answer (v2.1) about one NPI, compact as the real one's.
 
-    ``era`` is the answer's shape: ``C`` as in 2026, ``B`` as from September 2022, ``A`` as before that.
+    ``era`` is the answer's shape: ``C`` as in 2026, ``B`` as from September 2022, ``A`` as before that. ``days`` later,
+    some providers have moved, have another name or telephone, or are deactivated (see DAILY_CHANGE_SHARE).
     """
     draw = _draw(npi, seed)
     outcome = _outcome(npi, draw)
@@ -79,7 +81,28 @@ def answer(npi: str, seed: int = 0, era: str = "C") -> bytes:
         return NOT_FOUND
     if outcome is Outcome.deactivated:
         return deactivated_answer(npi)
-    return answer_of(_record_of(npi, draw), era)
+    record = _record_of(npi, draw)
+    for day in range(1, days + 1):
+        draw = random.Random(f"{seed}:{npi}:{day}").random
+        if _happens(draw, DAILY_CHANGE_SHARE):
+            if _happens(draw, 0.1):
+                return deactivated_answer(npi)
+            _change(record, day, draw)
+    return answer_of(record, era)
+
+
+def _change(record: Json, day: int, draw: Draw) -> None:
+    """What changes about a provider on the ``day``-th day: where it practises, its telephone, or a name."""
+    basic = record["basic"]
+    basic["last_updated"], record["last_updated_epoch"] = _date(_DAYS + day), _epoch(_DAYS + day, draw)
+    number = next(at for at, address in enumerate(record["addresses"]) if address["address_purpose"] == "LOCATION")
+    if _happens(draw, 0.4):
+        record["addresses"][number] = _address("LOCATION", _place(draw), draw)
+    elif _happens(draw, 0.5):
+        record["addresses"][number]["telephone_number"] = f"202-555-01{_digits(draw, 2)}"
+    else:
+        name = "last_name" if "last_name" in basic else "authorized_official_last_name"
+        basic[name] = _pick(draw, vocabulary.SURNAMES)
 
 
 def answer_of(record: Json, era: str = "C") -> bytes:

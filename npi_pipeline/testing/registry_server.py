@@ -168,7 +168,7 @@ class RegistryServer:
 
 
 def _nppes(npi: str, behaviour: Behaviour) -> bytes:
-    return providers.answer(npi, behaviour.seed, behaviour.era)
+    return providers.answer(npi, behaviour.seed, behaviour.era, behaviour.days)
 
 
 def _affiliated_practices(npi: str, behaviour: Behaviour) -> bytes:

@@ -9,6 +9,7 @@ import polars as pl
 from npi_pipeline.days.paths import journal_folder
 from npi_pipeline.http_fetch.progress import FetchReport
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
+from npi_pipeline.npi_records.kept_fetches import keep_fetch
 from npi_pipeline.npi_records.record_outcomes import record_outcomes
 from npi_pipeline.orchestration.assets.conventions import (
     GROUP,
@@ -99,6 +100,7 @@ def npi_records_asset(
                 snapshot=snapshot_of_day(root, day) if bulk_first else None,
                 on_progress=lambda progress: context.log.info(str(progress)),
             )
+            keep_fetch(root, day, registry.host, recorded.report)
         journal = recorded.journal
         context.log.info(
             f"{journal.rows:,} NPIs have an outcome; {recorded.asked:,} of them were asked for in this run"
