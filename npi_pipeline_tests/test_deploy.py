@@ -20,7 +20,7 @@ from sqlalchemy import create_engine
 
 from npi_pipeline.orchestration.assets.npi_records import REGISTRY_POOL
 from npi_pipeline.orchestration.dagster_home import NEW_HOME, is_limited, make_home
-from npi_pipeline.settings import FetchSettings, MonitoringSettings, environment_variable
+from npi_pipeline.settings import FetchSettings, MonitoringSettings, all_settings, environment_variable
 from npi_pipeline_tests.deployment import free_port, poll_until
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -125,7 +125,7 @@ def _answers(port: int) -> bool:
 
 def test_the_readme_names_the_settings_of_what_runs_by_itself_and_their_defaults() -> None:
     text = (DEPLOY / "README.md").read_text()
-    known = {environment_variable(name) for name in (*MonitoringSettings.model_fields, *FetchSettings.model_fields)}
+    known = {environment_variable(name) for _, name, _ in all_settings()}
     assert set(re.findall(r"NPI_\w+", text)) - {"NPI_"} <= known
     assert MonitoringSettings().schedule_cron == "0 6 * * *"
     assert MonitoringSettings().audit_cron == "0 18 * * *"

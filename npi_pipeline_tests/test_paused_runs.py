@@ -19,13 +19,16 @@ import pytest
 
 from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.days.lock import DayLockedError
+from npi_pipeline.days.shard import Shard
 from npi_pipeline.journal import compacted_parts
 from npi_pipeline.npi_list import parse_npi_list
+from npi_pipeline.npi_records.asking import Asking
 from npi_pipeline.npi_records.record_outcomes import record_outcomes
+from npi_pipeline.npi_records.shards import plan_shards, record_shard, seal_day
 from npi_pipeline.providers.flatten_records import flatten_records
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
-from npi_pipeline.settings import FetchMode, FetchSettings, FileSettings
+from npi_pipeline.settings import CheckSettings, FetchMode, FetchSettings, FileSettings
 from npi_pipeline.state_files.publish_state_files import publish_state_files
 from npi_pipeline.storage import s3_lease
 from npi_pipeline.storage.data_root import DataRoot
@@ -52,8 +55,10 @@ def do_the_day(root: DataRoot, url: str) -> None:
     find_changes(root, DAY, FILES)
 
 
-def do_the_day_with_a_pause(data_root: str, url: str, module: str, function: str, paused: Connection) -> None:
-    """The same, in a process that stops itself right before its first call of ``function``."""
+def do_with_a_pause(
+    data_root: str, url: str, module: str, function: str, paused: Connection, shard: str | None = None
+) -> None:
+    """The day, or a shard of it, in a process that stops itself right before its first call of ``function``."""
     has_stopped = threading.Lock()
 
     def stop(frame: FrameType, event: str, _argument: object) -> None:
@@ -64,12 +69,74 @@ def do_the_day_with_a_pause(data_root: str, url: str, module: str, function: str
             os.kill(os.getpid(), signal.SIGSTOP)
 
     sys.setprofile(stop)
+    threading.setprofile(stop)
     try:
-        do_the_day(open_data_root(data_root), url)
+        root = open_data_root(data_root)
+        if shard is None:
+            do_the_day(root, url)
+        else:
+            record_the_shard(root, url, shard)
     except DayLockedError:
         sys.exit(LOCKED)
     finally:
         sys.setprofile(None)
+
+
+def record_the_shard(root: DataRoot, url: str, name: str) -> None:
+    """What a worker does of its shard."""
+    shard = Shard.called(name)
+    assert shard is not None
+    record_shard(asking(root, url), shard, planned_by="run")
+
+
+def asking(root: DataRoot, url: str) -> Asking:
+    return Asking(
+        root=root,
+        day=DAY,
+        npis=parse_npi_list(LIST).npis,
+        registry=Registry(FORMATS["nppes"], url),
+        settings=FetchSettings(threads=10),
+        checks=CheckSettings(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "is_asked_twice"),
+    [
+        # Right before the lock is asked, which is right before a segment or the report is written.
+        pytest.param("storage/s3_lease.py", "ensure_held", True, id="before its outcomes are written"),
+        pytest.param("npi_records/shard_plan.py", "plan_of", False, id="before it asks for anything"),
+    ],
+)
+def test_a_shard_that_is_paused_past_its_lease_writes_nothing_more(
+    bucket: str,
+    registry: EmulatedRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    function: str,
+    *,
+    is_asked_twice: bool,
+) -> None:
+    data_root = f"s3://{bucket}/root"
+    root = open_data_root(data_root)
+    of = asking(root, registry.url)
+    plan = plan_shards(of, 2, at_once=2, planned_by="run", asked_by="run")
+    first, second = plan.shards
+    here, there = Pipe(duplex=False)
+    with running(do_with_a_pause, data_root, registry.url, module, function, there, first.name) as paused:
+        assert here.poll(60)
+        monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)
+        for shard in (first, second):
+            record_shard(of, shard, planned_by="run")
+        seal_day(of, planned_by="run")
+        files = [(file.path, file.size) for file in root.list("journal")]
+        os.kill(paused.pid or 0, signal.SIGCONT)
+        paused.join(60)
+    assert paused.exitcode == LOCKED, "it is told that it lost the shard"
+    assert [(file.path, file.size) for file in root.list("journal")] == files
+    asked = registry.requests_by_npi()
+    assert {asked[npi] for npi in NPIS if npi >= second.first} == {1}
+    assert (max(asked.values()) == 2) is is_asked_twice
 
 
 @pytest.mark.parametrize(
@@ -89,7 +156,7 @@ def test_a_run_that_is_paused_past_its_lease_tears_nothing_of_what_another_has_d
     root = open_data_root(data_root)
     keep(root, DAY, dict.fromkeys(NPIS, ""))
     here, there = Pipe(duplex=False)
-    with running(do_the_day_with_a_pause, data_root, registry.url, module, function, there) as paused:
+    with running(do_with_a_pause, data_root, registry.url, module, function, there) as paused:
         assert here.poll(60)
         # For this run the lease of the paused one has run out already.
         monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)

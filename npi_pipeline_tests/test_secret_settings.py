@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from npi_pipeline.cli.commands import main
 from npi_pipeline.orchestration.build import build_definitions
 from npi_pipeline.orchestration.daily_job import JOB_NAME
+from npi_pipeline.orchestration.engines import executor_of
 from npi_pipeline.orchestration.resources import ProviderRegistry
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
@@ -33,8 +34,16 @@ URLS = {
 }
 
 
-def test_the_urls_that_may_hold_a_key_are_the_secrets() -> None:
-    assert {environment_variable(name) for _, name, field in all_settings() if is_secret(field)} == set(URLS)
+def test_what_may_hold_a_key_are_the_secrets() -> None:
+    secrets = {environment_variable(name) for _, name, field in all_settings() if is_secret(field)}
+    assert secrets == {*URLS, "NPI_EXECUTOR_CONFIG"}
+
+
+@pytest.mark.parametrize("config", [f'{{"broker": ["{SECRET}"], "backend": 5}}', f'{{"x": "{SECRET}'])
+def test_of_an_engines_configuration_no_value_is_told(config: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        executor_of(Settings.from_environment({"NPI_EXECUTOR": "multiprocess", "NPI_EXECUTOR_CONFIG": config}).engine)
+    assert SECRET not in "".join(traceback.format_exception(refusal.value))
 
 
 def test_of_a_secret_no_more_than_its_host_is_shown_among_the_settings_in_force() -> None:

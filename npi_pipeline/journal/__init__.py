@@ -4,6 +4,7 @@ Below ``journal/day={day}`` lie whole Parquet files, on either kind of data root
 
 - ``segments/`` holds small parts in the order of arrival, written while a run fetches; an NPI may be in several. They
   are in a folder for each registry, named by a digest of its identity: what another registry said counts for nothing.
+  In it, those of a shard are in a folder of their own.
 - ``compacted/`` holds the rows of the day's list, one each, sorted by NPI, a part for every 5,000 NPIs of the list.
 - ``outcomes/`` holds the same without the bodies, part by part: a few hundredths of the bytes, and all that most
   readers need. It is alone where the bodies stand in a snapshot of the registry and are no day's own.
@@ -11,6 +12,7 @@ Below ``journal/day={day}`` lie whole Parquet files, on either kind of data root
 - ``refetch.json`` says from which run on NPIs were asked for afresh, for the runs that go on with that one.
 - ``probes.json`` says what a registry in doubt said about NPIs that it had found lately
   (``npi_records.registry_probe``).
+- ``shards/`` holds the plan of a day in shards, and what became of them (``npi_records.shard_plan``).
 - ``damaged/`` holds parts that were found damaged. A part's name ends in a digest of its bytes, to tell for certain,
   and begins with its day, so that a copy of another day's is refused.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from npi_pipeline.days.shard import Shard
 from npi_pipeline.journal.rows import NO_ROWS, SCHEMA, WITHOUT_BODY, latest
 from npi_pipeline.journal.segments import (
     CompactedJournal,
@@ -22,14 +23,16 @@ from npi_pipeline.journal.snapshot_rows import with_bodies
 from npi_pipeline.storage.data_root import DataRoot
 
 
-def read_outcomes(root: DataRoot, day: dt.date, registry: str = "") -> pl.DataFrame:
+def read_outcomes(root: DataRoot, day: dt.date, registry: str = "", shard: Shard | None = None) -> pl.DataFrame:
     """What is known of each NPI of ``day``, compacted or not: SCHEMA without ``body``, one row per NPI, sorted by npi.
 
-    With a ``registry``, only what that one answered. A part that is damaged is set aside with a warning; its NPIs are
-    then as good as never asked, so the caller holds the day's lock. Raises StorageError, JournalError.
+    With a ``registry``, only what that one answered; with a ``shard``, only of its NPIs. A part that is damaged is set
+    aside with a warning; its NPIs are then as good as never asked, so the caller holds the day's lock, or the shard's.
+    Raises StorageError, JournalError.
     """
-    parts = read_parts(root, day, part_paths(root, day, registry), WITHOUT_BODY)
-    return latest(pl.concat([NO_ROWS.select(WITHOUT_BODY), *parts]))
+    parts = read_parts(root, day, part_paths(root, day, registry, shard), WITHOUT_BODY)
+    rows = (part if shard is None else shard.of(part) for part in parts)
+    return latest(pl.concat([NO_ROWS.select(WITHOUT_BODY), *rows]))
 
 
 def read_compacted_journal(root: DataRoot, day: dt.date) -> CompactedJournal:

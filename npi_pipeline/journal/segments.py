@@ -10,6 +10,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import io
+import itertools
 import json
 import logging
 import re
@@ -23,6 +24,7 @@ import polars as pl
 
 from npi_pipeline import clock
 from npi_pipeline.days.paths import JOURNAL_NAME, journal_folder
+from npi_pipeline.days.shard import Shard
 from npi_pipeline.errors import PipelineError
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -116,10 +118,13 @@ class CompactedJournal:
 _DECODER = msgspec.json.Decoder(CompactedJournal)
 
 
-def segments_folder(day: dt.date, registry: str = "") -> str:
-    """Where outcomes of ``registry`` go as they arrive; without one, the folder of all segments."""
+def segments_folder(day: dt.date, registry: str = "", shard: Shard | None = None) -> str:
+    """Where outcomes of ``registry`` go as they arrive, or those of a ``shard``; without one, that of all segments."""
     folder = f"{journal_folder(day)}/segments"
-    return f"{folder}/{_digest(registry.encode())}" if registry else folder
+    if not registry:
+        return folder
+    folder = f"{folder}/{_digest(registry.encode())}"
+    return f"{folder}/{shard.name}" if shard else folder
 
 
 def compacted_folder(day: dt.date) -> str:
@@ -152,20 +157,31 @@ def add_rows(root: DataRoot, day: dt.date, registry: str, rows: pl.DataFrame) ->
     write_part(root, segments_folder(day, registry), new_stem(day), rows)
 
 
-def part_paths(root: DataRoot, day: dt.date, registry: str = "") -> list[str]:
+def part_paths(root: DataRoot, day: dt.date, registry: str = "", shard: Shard | None = None) -> list[str]:
     """All parts that count: those that ``journal.json`` names, and the segments since.
 
-    With a ``registry``, only what it answered: each registry's segments are in a folder of their own.
+    With a ``registry``, only what it answered: each registry's segments are in a folder of their own. With a ``shard``,
+    only those in which an NPI of it may be.
     Raises ForeignJournalError when an arrival is another day's.
     """
     compacted = load_compacted_journal(root, day)
     arrived = [file.path for file in root.list(segments_folder(day))]
     _refuse_parts_of_another_day(root, day, arrived)
-    compacted_paths = [] if compacted is None else compacted.paths
+    compacted_paths = []
+    if compacted is not None:
+        may_be_in = (shard is None or shard.overlaps(part.first, part.last) for part in compacted.parts)
+        compacted_paths = list(itertools.compress(compacted.paths, may_be_in))
+    arrived = [path for path in arrived if _may_hold(path, shard)]
     if not registry:
         return compacted_paths + arrived
     own = [path for path in arrived if path.startswith(f"{segments_folder(day, registry)}/")]
     return own if compacted is not None and compacted.registry != registry else compacted_paths + own
+
+
+def _may_hold(path: str, shard: Shard | None) -> bool:
+    """Whether an NPI of ``shard`` may be in a segment: by its folder, where that is another shard's."""
+    of_segment = Shard.called(path.split("/")[-2])
+    return shard is None or of_segment is None or shard.overlaps(of_segment.first, of_segment.last)
 
 
 def read_parts(root: DataRoot, day: dt.date, paths: list[str], columns: list[str]) -> Iterator[pl.DataFrame]:

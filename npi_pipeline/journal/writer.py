@@ -11,10 +11,11 @@ from types import TracebackType
 
 import polars as pl
 
+from npi_pipeline.days.shard import Shard
 from npi_pipeline.journal.rows import frame_of
 from npi_pipeline.journal.segments import new_stem, segments_folder, write_part
 from npi_pipeline.outcomes import NpiOutcome
-from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.data_root import DataRoot, HeldLock
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +37,26 @@ class JournalWriter:
 
     ``run`` is the number of this run among those of the day (``rows.next_run``): its rows stand before earlier ones.
     ``registry`` names whom the outcomes come from; none of another's are read or compacted with them.
+    What is written of a ``shard`` has a folder of its own; where its lock is given as ``held``, whoever has lost it
+    writes nothing more.
     With ``async_writes`` parts are written while the fetch goes on, else ``append`` waits while one is written.
     When a part cannot be written (a full disk, S3 down), the next ``append``, or the end, raises the StorageError.
     """
 
     def __init__(
-        self, root: DataRoot, day: dt.date, *, run: int, registry: str = "", async_writes: bool = True
+        self,
+        root: DataRoot,
+        day: dt.date,
+        *,
+        run: int,
+        registry: str = "",
+        async_writes: bool = True,
+        shard: Shard | None = None,
+        held: HeldLock | None = None,
     ) -> None:
         self._root = root
-        self._folder = segments_folder(day, registry)
+        self._folder = segments_folder(day, registry, shard)
+        self._held = held
         self._async_writes = async_writes
         self._run = run
         self._stem = new_stem(day)
@@ -137,6 +149,8 @@ class JournalWriter:
         return bool(self._waiting) and (self._waiting_bytes >= _PART_BYTES or time.monotonic() >= self._due)
 
     def _write(self, rows: pl.DataFrame) -> str:
+        if self._held is not None:
+            self._held.ensure_held()
         self._parts_written += 1
         return write_part(self._root, self._folder, f"{self._stem}-{self._parts_written:06}", rows)
 

@@ -147,6 +147,11 @@ def same_records(root: DataRoot, journal: CompactedJournal, limit: float) -> pl.
     return None if any(probe.knows and probe.of_all for probe in probes) else same
 
 
+def disbelieved(known: pl.DataFrame) -> pl.Series:
+    """The NPIs of ``known`` that are down as to be asked for again because their answer was not believed."""
+    return known.filter(pl.col("reason").is_in([not_credible(outcome) for outcome in _ANSWERS]))["npi"]
+
+
 def not_credible(outcome: str) -> str:
     """Why an answer is asked for again, for the journal."""
     return f"the registry seemed to know nobody when it answered {outcome}: not believed, to be asked for again"

@@ -5,10 +5,12 @@ Not here: which answers are in doubt (``credibility``), and what a probe asks fo
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import itertools
 import logging
 import threading
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
@@ -27,7 +29,8 @@ class CredibilityMonitor:
     """Looks at the answers of one run, and has the registry probed when they are in doubt.
 
     ``known`` is what the journal knew before the run, ``probes`` those of earlier runs. ``probed``: how many NPIs the
-    registry was asked for besides. With a ``limit`` of 1 there is no doubt.
+    registry was asked for besides. With a ``limit`` of 1 there is no doubt. ``runs_beside`` tells the runs that ask at
+    the same time, for other shards of the day: where this one's answers are not believed, neither are theirs.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class CredibilityMonitor:
         known: pl.DataFrame,
         probes: list[Probe],
         stop: threading.Event | None = None,
+        runs_beside: Callable[[], Iterable[int]] = tuple,
     ) -> None:
         self._root = root
         self._day = day
@@ -52,6 +56,7 @@ class CredibilityMonitor:
         self._known = known
         self._probes = probes
         self._stop = stop
+        self._runs_beside = runs_beside
         self._watch = AnswerWatch()
         self.probed = 0
 
@@ -91,6 +96,8 @@ class CredibilityMonitor:
         keep_probe(self._root, self._day, probe)
         self.probed += len(npis)
         if not probe.knows:
+            for run in self._runs_beside():
+                keep_probe(self._root, self._day, dataclasses.replace(probe, run=run))
             raise RegistryDownError(self._line(probe))
         logger.warning("%s; the answers of %s are believed", _what_it_said(probe), self._day)
 

@@ -71,10 +71,17 @@ def _probes_of_all(root: DataRoot, day: dt.date) -> list[Probe]:
 
 
 def keep_probe(root: DataRoot, day: dt.date, probe: Probe) -> None:
-    """Add a probe to those of the day. The caller holds the day's lock. Raises StorageError."""
-    probes = [*_probes_of_all(root, day), probe]
-    content = json.dumps([dataclasses.asdict(each) for each in probes], indent=2) + "\n"
-    root.write(f"{journal_folder(day)}/{_NAME}", content.encode())
+    """Add a probe to those of the day, of which several shards may make one at once. Raises StorageError."""
+    path = f"{journal_folder(day)}/{_NAME}"
+    is_kept = False
+    while not is_kept:
+        tag = None
+        with contextlib.suppress(FileNotFoundError):
+            tag = root.read_tagged(path)[1]
+        # Read after the tag: what somebody else writes in between is not written over.
+        probes = [*_probes_of_all(root, day), probe]
+        content = json.dumps([dataclasses.asdict(each) for each in probes], indent=2) + "\n"
+        is_kept = root.write_if(path, content.encode(), tag) is not None
 
 
 def make_probe(

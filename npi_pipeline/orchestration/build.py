@@ -16,6 +16,7 @@ from npi_pipeline.delivery.destinations import check_destinations
 from npi_pipeline.orchestration.assets.day_report import day_report_asset
 from npi_pipeline.orchestration.assets.npi_list import npi_list_asset, npi_list_of_registry_asset
 from npi_pipeline.orchestration.assets.npi_records import npi_records_asset
+from npi_pipeline.orchestration.assets.npi_records_in_shards import npi_records_in_shards_asset
 from npi_pipeline.orchestration.assets.npi_records_of_snapshot import npi_records_of_snapshot_asset
 from npi_pipeline.orchestration.assets.provider_changes import provider_changes_asset
 from npi_pipeline.orchestration.assets.providers import providers_asset
@@ -26,6 +27,7 @@ from npi_pipeline.orchestration.daily_job import daily_job
 from npi_pipeline.orchestration.deliveries.assets import delivery_asset, delivery_checks
 from npi_pipeline.orchestration.deliveries.job import deliveries_job
 from npi_pipeline.orchestration.deliveries.sensor import deliveries_sensor
+from npi_pipeline.orchestration.engines import executor_of
 from npi_pipeline.orchestration.launchpad import settings_resource
 from npi_pipeline.orchestration.monitoring.alert import Alert, alert_of
 from npi_pipeline.orchestration.monitoring.audit import audit_job
@@ -87,8 +89,7 @@ def build_definitions(
             "day_storage": settings_resource(DayStorage, settings.files),
             TABLES: table_io_manager,
         },
-        # One process for the day: a process a step costs two CPU seconds each and would win nothing.
-        executor=dg.in_process_executor,
+        executor=executor_of(settings.engine),
         loggers=loggers,
     )
 
@@ -97,10 +98,18 @@ def _first_assets(settings: Settings, days: dg.DailyPartitionsDefinition) -> lis
     """The list and the outcomes: of a registry that is asked, or of one that is files."""
     registry = settings.registry
     if not registry.is_bulk:
-        npi_records = npi_records_asset(days, settings.fetch, settings.checks, bulk_first=registry.bulk_first)
-        return [*([registry_snapshot_asset(days)] if registry.bulk_first else []), npi_list_asset(days), npi_records]
+        snapshot = [registry_snapshot_asset(days)] if registry.bulk_first else []
+        return [*snapshot, npi_list_asset(days), _asked_records(settings, days)]
     npi_list = npi_list_of_registry_asset(days) if settings.is_list_of_registry else npi_list_asset(days)
     return [registry_snapshot_asset(days), npi_list, npi_records_of_snapshot_asset(days)]
+
+
+def _asked_records(settings: Settings, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    """One step while there is one shard: three would cost as much again, and win nothing."""
+    fetch, checks, bulk_first = settings.fetch, settings.checks, settings.registry.bulk_first
+    if settings.engine.shards == 1:
+        return npi_records_asset(days, fetch, checks, bulk_first=bulk_first)
+    return npi_records_in_shards_asset(days, fetch, checks, settings.engine, bulk_first=bulk_first)
 
 
 def _from_environment() -> Settings:

@@ -17,6 +17,7 @@ import yaml
 from sqlalchemy.exc import DBAPIError
 
 from npi_pipeline.errors import PipelineError
+from npi_pipeline.orchestration.dagster_internals import PoolGranularity
 
 # SQLite takes two runs at a time. One of them fetches (the pool), the other flattens and publishes.
 NEW_HOME = """\
@@ -120,6 +121,17 @@ def _words_of(error: Exception) -> str:
 
 def _is_about(error: OSError, folder: Path) -> bool:
     return error.filename is not None and folder in Path(os.fsdecode(error.filename)).absolute().parents
+
+
+def one_day_at_a_time(instance: dg.DagsterInstance, pool: str) -> bool:
+    """Whether the runs that use ``pool`` are limited, and not the steps of each; one that forgets need not be."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return True
+    return (
+        is_limited(instance, pool)
+        and instance.get_concurrency_config().pool_config.pool_granularity is PoolGranularity.RUN
+    )
 
 
 def is_limited(instance: dg.DagsterInstance, pool: str) -> bool:

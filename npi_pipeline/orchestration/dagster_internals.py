@@ -13,6 +13,9 @@ from dagster._core.events import RunFailureReason
 # Which days a backfill still has to submit.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 from dagster._core.execution.plan.objects import ErrorSource
+
+# Whether a pool limits runs or steps.
+from dagster._core.instance.config import PoolGranularity
 from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
 
 # The tags of a run that goes on from another one's failure.
@@ -33,6 +36,7 @@ __all__ = [
     "ConfigScalarKind",
     "ErrorSource",
     "PartitionBackfill",
+    "PoolGranularity",
     "PostProcessingError",
     "RunFailureReason",
     "SerializableErrorInfo",

@@ -22,7 +22,7 @@ from npi_pipeline.orchestration.monitoring.orphaned_runs import fail_orphaned_ru
 from npi_pipeline.orchestration.partitions import daily_partitions
 from npi_pipeline.orchestration.run_log import terminal_logger
 from npi_pipeline.proofs.day_status import DayState, DayStatus, status_of_day
-from npi_pipeline.settings import Settings, SettingsError
+from npi_pipeline.settings import EngineSettings, Settings, SettingsError
 from npi_pipeline.state_files.publish import is_published
 from npi_pipeline.storage.open_root import open_data_root
 
@@ -72,6 +72,8 @@ def run_days(settings: Settings, days: Sequence[dt.date], *, log_level: str = "I
     _refuse_other_days(settings, days)
     if not settings.npi_list.list_bucket and not settings.is_list_of_registry:
         raise SettingsError(NO_BUCKET)
+    # Here it is one process: shards would only follow each other.
+    settings = settings.model_copy(update={"engine": EngineSettings()})
     job = build_definitions(settings, loggers={"terminal": terminal_logger}).resolve_job_def(JOB_NAME)
     with open_instance() as instance:
         for day in days:

@@ -12,7 +12,7 @@ def daily_partitions(start_date: dt.date) -> dg.DailyPartitionsDefinition:
     return dg.DailyPartitionsDefinition(start_date=start_date.isoformat(), timezone="UTC", end_offset=1)
 
 
-def day_of(context: dg.AssetExecutionContext) -> dt.date:
+def day_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> dt.date:
     """The one day that a step is about. Raises a Failure for a run over several: one that fails would fail them all."""
     if len(context.partition_keys) > 1:
         raise dg.Failure(

@@ -13,6 +13,7 @@ from npi_pipeline.settings.base import SettingsError, SettingsGroup
 from npi_pipeline.settings.checks import CheckSettings
 from npi_pipeline.settings.days import DaySettings, MonitoringSettings
 from npi_pipeline.settings.deliveries import DeliverySettings, SinkUrl
+from npi_pipeline.settings.engine import Engine, EngineSettings
 from npi_pipeline.settings.fetch import FetchMode, FetchSettings
 from npi_pipeline.settings.files import FileSettings
 from npi_pipeline.settings.models import ENVIRONMENT_PREFIX, Settings, all_settings, environment_variable, one_line
@@ -27,6 +28,8 @@ __all__ = [
     "CheckSettings",
     "DaySettings",
     "DeliverySettings",
+    "Engine",
+    "EngineSettings",
     "FetchMode",
     "FetchSettings",
     "FileSettings",

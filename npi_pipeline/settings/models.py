@@ -12,6 +12,7 @@ from npi_pipeline.settings.base import SettingsError
 from npi_pipeline.settings.checks import CheckSettings
 from npi_pipeline.settings.days import DaySettings, MonitoringSettings
 from npi_pipeline.settings.deliveries import DeliverySettings
+from npi_pipeline.settings.engine import EngineSettings
 from npi_pipeline.settings.fetch import FetchSettings
 from npi_pipeline.settings.files import FileSettings
 from npi_pipeline.settings.npi_list import ListSettings
@@ -34,6 +35,7 @@ class Settings(BaseModel):
     days: DaySettings = DaySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     deliveries: DeliverySettings = DeliverySettings()
+    engine: EngineSettings = EngineSettings()
 
     @property
     def is_list_of_registry(self) -> bool:

@@ -10,7 +10,7 @@ from npi_pipeline.days.paths import journal_folder
 from npi_pipeline.http_fetch.progress import FetchReport
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_records.kept_fetches import keep_fetch
-from npi_pipeline.npi_records.record_outcomes import record_outcomes
+from npi_pipeline.npi_records.record_outcomes import RecordedDay, record_outcomes
 from npi_pipeline.orchestration.assets.conventions import (
     GROUP,
     NETWORK_RETRIES,
@@ -30,6 +30,7 @@ from npi_pipeline.outcomes import Outcome
 from npi_pipeline.proofs.npi_records import failure_reasons
 from npi_pipeline.providers.flatten_records import pinned_widths
 from npi_pipeline.registries.nppes_bulk.day_snapshot import snapshot_of_day
+from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import CheckSettings, FetchSettings
 from npi_pipeline.storage.data_root import DataRoot
 
@@ -101,27 +102,40 @@ def npi_records_asset(
                 on_progress=lambda progress: context.log.info(str(progress)),
             )
             keep_fetch(root, day, registry.host, recorded.report)
-        journal = recorded.journal
-        context.log.info(
-            f"{journal.rows:,} NPIs have an outcome; {recorded.asked:,} of them were asked for in this run"
-            f"{'; the journal is left as it was compacted' if recorded.is_unchanged else ''}"
-        )
         return dg.MaterializeResult(
-            metadata={
-                "dagster/partition_row_count": journal.rows,
-                **files_below(root, journal_folder(day)),
-                **journal.outcomes,
-                **failure_table(root, day, journal.outcomes),
-                "registry": registry.host,
-                "asked_in_this_run": recorded.asked,
-                "reused_from_other_days": recorded.reused,
-                **({"taken_from_files": recorded.taken} if bulk_first else {}),
-                **({"probed": recorded.probed} if recorded.probed else {}),
-                **_fetch_metadata(recorded.report),
-            }
+            metadata=recorded_metadata(context, root, day, registry, recorded, bulk_first=bulk_first)
         )
 
     return npi_records
+
+
+def recorded_metadata(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
+    root: DataRoot,
+    day: dt.date,
+    registry: Registry,
+    recorded: RecordedDay,
+    *,
+    bulk_first: bool,
+) -> dict[str, dg.MetadataValue | int | float | str]:
+    """What the materialisation says of the day; the log gets one line of it."""
+    journal = recorded.journal
+    context.log.info(
+        f"{journal.rows:,} NPIs have an outcome; {recorded.asked:,} of them were asked for in this run"
+        f"{'; the journal is left as it was compacted' if recorded.is_unchanged else ''}"
+    )
+    return {
+        "dagster/partition_row_count": journal.rows,
+        **files_below(root, journal_folder(day)),
+        **journal.outcomes,
+        **failure_table(root, day, journal.outcomes),
+        "registry": registry.host,
+        "asked_in_this_run": recorded.asked,
+        "reused_from_other_days": recorded.reused,
+        **({"taken_from_files": recorded.taken} if bulk_first else {}),
+        **({"probed": recorded.probed} if recorded.probed else {}),
+        **_fetch_metadata(recorded.report),
+    }
 
 
 def failure_table(root: DataRoot, day: dt.date, outcomes: Mapping[str, int]) -> dict[str, dg.TableMetadataValue]:
