@@ -11,7 +11,7 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ import click
 
 from npi_pipeline import __version__
 from npi_pipeline.errors import PipelineError
-from npi_pipeline.settings import Settings, all_settings, environment_variable, unknown_variables
+from npi_pipeline.settings import Settings, all_settings, as_text, choices, environment_variable, unknown_variables
 
 if TYPE_CHECKING:
     from npi_pipeline.delivery.delivery_status import SinkStatus
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # What a shell says of a command that ended by Ctrl-C.
 _INTERRUPTED = 130
+# The settings that a run goes by; the others are the schedule's, the sensors' and the deliveries'.
+_OF_A_RUN = ("npi_list", "registry", "fetch", "files", "checks", "days")
 # A person does not wait as long for a registry that is down as a day does.
 _PATIENCE_SECONDS = 30.0
 
@@ -58,20 +60,23 @@ class _Commands(click.Group):
     command_class = _Command
 
 
-def setting_options(*groups: str) -> Callable[[Command], Command]:
-    """Options for every setting of ``groups`` (all when none is named). Those given reach the command by name."""
+def setting_options(*groups: str, without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Options for every setting of ``groups`` (all when none is named). Those given reach the command by name.
+
+    There is none for those settings that the command goes ``without``.
+    """
 
     def decorate(command: Command) -> Command:
         for group, name, field in reversed(list(all_settings())):
-            if groups and group not in groups:
+            if (groups and group not in groups) or name in without:
                 continue
             flag = "--" + name.replace("_", "-")
             is_switch = field.annotation is bool
             command = click.option(
                 f"{flag}/--no-{flag[2:]}" if is_switch else flag,
                 default=None,
-                metavar=None if is_switch else "VALUE",
-                help=f"{field.description} [{environment_variable(name)}]",
+                metavar=None if is_switch else "|".join(choices(field)) or "VALUE",
+                help=f"{field.description} [{environment_variable(name)}; default: {as_text(field.default) or 'none'}]",
             )(command)
         return command
 
@@ -130,7 +135,7 @@ def main() -> None:
 @main.command()
 @date_option
 @json_option
-@setting_options()
+@setting_options(*_OF_A_RUN)
 def run(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     """Run one day (today by default). Exit code 0 only when the day is complete and published."""
     _run_and_exit(day, options, as_json=as_json)
@@ -141,7 +146,7 @@ def run(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
 @click.option("--to", "last", callback=_day, metavar="YYYY-MM-DD", help="The last day (UTC), today by default.")
 @click.option("--complete-too", is_flag=True, help="Run the days that are complete, too.")
 @json_option
-@setting_options()
+@setting_options(*_OF_A_RUN)
 def backfill(first: dt.date, last: dt.date | None, *, complete_too: bool, as_json: bool, **options: Any) -> None:
     """Run the days of a range that are not complete, newest first, one run per day.
 
@@ -165,7 +170,7 @@ def backfill(first: dt.date, last: dt.date | None, *, complete_too: bool, as_jso
 @main.command("retry-failed")
 @date_option
 @json_option
-@setting_options()
+@setting_options(*_OF_A_RUN, without=("fetch_mode",))
 def retry_failed(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     """Ask again for the NPIs of a day that failed, for whatever reason, and publish the day anew."""
     _run_and_exit(day, {**options, "fetch_mode": "failed"}, as_json=as_json)
@@ -407,12 +412,18 @@ def _problems(settings: Settings, days: list[dt.date]) -> dict[dt.date, str]:
 
 
 @main.command()
+@json_option
 @setting_options()
-def settings(**options: Any) -> None:
-    """Show every setting with the value that is in force."""
-    from npi_pipeline.cli.rendering import show_settings
+def settings(*, as_json: bool, **options: Any) -> None:
+    """Show every setting with the value that is in force, and where it comes from."""
+    from npi_pipeline.cli.settings_rendering import settings_in_force, show_settings
 
-    show_settings(_settings(options))
+    given = {name for name, value in options.items() if value is not None}
+    in_force = settings_in_force(_settings(options), os.environ, given)
+    if as_json:
+        click.echo(json.dumps([setting.as_json() for setting in in_force], indent=2))
+    else:
+        show_settings(in_force)
 
 
 @main.group(cls=_Commands)

@@ -1,11 +1,12 @@
-"""How the command line shows days and settings to a person.
+"""How the command line shows days to a person.
 
-Not here: the commands (``commands``), and single NPIs (``npi_rendering``).
+Not here: the commands (``commands``), single NPIs (``npi_rendering``) and settings (``settings_rendering``).
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,7 +18,6 @@ from npi_pipeline.delivery.delivery_status import DeliveryState, SinkStatus
 from npi_pipeline.orchestration.day_run import DayRun
 from npi_pipeline.orchestration.deliveries.delivery_run import DeliveryRun
 from npi_pipeline.proofs.day_status import DayState, DayStatus
-from npi_pipeline.settings import Settings, all_settings, as_shown, environment_variable
 
 _MARKS = {DayState.complete: "■", DayState.partial: "◪", DayState.missing: "□"}
 _COLOURS = {DayState.complete: "green", DayState.partial: "yellow", DayState.missing: "red"}
@@ -83,7 +83,8 @@ def show_calendar(statuses: Sequence[DayStatus], problems: Mapping[dt.date, str]
     monday = first - dt.timedelta(days=first.weekday())
     while monday <= last:
         week = [monday + dt.timedelta(days=number) for number in range(7)]
-        table.add_row(f"{monday:%b %Y}", *(_calendar_cell(by_day.get(day), problems) for day in week))
+        months = _months(day for day in week if day in by_day)
+        table.add_row(months, *(_calendar_cell(by_day.get(day), problems) for day in week))
         monday += dt.timedelta(days=7)
     console.print(table)
     counted = Counter(status.state for status in statuses)
@@ -97,6 +98,13 @@ def show_calendar(statuses: Sequence[DayStatus], problems: Mapping[dt.date, str]
         show_days(incomplete_or_failed, problems)
 
 
+def _months(days: Iterable[dt.date]) -> str:
+    """The month of a week's days, or both of them, with the year."""
+    known = list(days)
+    months = dict.fromkeys(f"{day:%b}" for day in known)
+    return f"{'/'.join(months)} {known[-1]:%Y}" if known else ""
+
+
 def _calendar_cell(status: DayStatus | None, problems: Mapping[dt.date, str]) -> str:
     if status is None:
         return ""
@@ -106,27 +114,30 @@ def _calendar_cell(status: DayStatus | None, problems: Mapping[dt.date, str]) ->
 
 
 def show_days(statuses: Iterable[DayStatus], problems: Mapping[dt.date, str]) -> None:
-    """A line for each day, and below it what the audit says of it."""
+    """A line for each day, or for several in a row of which the same is to be told."""
     table = Table(box=None, pad_edge=False)
     for name in ("day", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("NPIs", "found", "failed", "files", "rows"):
         table.add_column(name, justify="right")
     table.add_column("where, or what is wrong", overflow="fold")
-    for status in statuses:
-        numbers = (status.npis, status.outcomes.get("found", 0), status.failed, status.files, status.rows)
-        known = status.state is not DayState.missing
-        table.add_row(
-            str(status.day),
-            _state_shown(status),
-            *(f"{number:,}" if known else "" for number in numbers),
-            escape(
-                problems.get(status.day)
-                or status.problem
-                or (status.where if status.state is DayState.complete else "")
-            ),
-        )
+    for told, alike in itertools.groupby(statuses, key=lambda status: _told_of(status, problems)):
+        days = [status.day for status in alike]
+        # They come newest first, or oldest.
+        table.add_row(f"{min(days)}" if len(days) == 1 else f"{min(days)} to {max(days)}", *told)
     Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _told_of(status: DayStatus, problems: Mapping[dt.date, str]) -> tuple[str, ...]:
+    """What is told of a day besides its date: its state, its numbers, where it lies or what is wrong with it."""
+    numbers = (status.npis, status.outcomes.get("found", 0), status.failed, status.files, status.rows)
+    known = status.state is not DayState.missing
+    where = status.where if status.state is DayState.complete else ""
+    return (
+        _state_shown(status),
+        *(f"{number:,}" if known else "" for number in numbers),
+        escape(problems.get(status.day) or status.problem or where),
+    )
 
 
 def show_deliveries(runs: Iterable[DeliveryRun], days: int) -> list[DeliveryRun]:
@@ -162,17 +173,6 @@ def show_sinks(sinks: Sequence[SinkStatus]) -> None:
         colour = "yellow" if lacking else "green"
         line = "; ".join([f"{delivered} of {len(sink.days)} published days delivered", *lacking])
         console.print(f"{sink.name} ({escape(sink.place)}): [{colour}]{line}[/]")
-
-
-def show_settings(settings: Settings) -> None:
-    """Every setting: its variable, its value, what it means."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("variable", "value", "meaning"):
-        table.add_column(name, overflow="fold")
-    for group, name, field in all_settings():
-        value = getattr(getattr(settings, group), name)
-        table.add_row(environment_variable(name), as_shown(field, value), field.description)
-    Console(highlight=False).print(table)
 
 
 def _state_shown(status: DayStatus) -> str:

@@ -18,8 +18,8 @@ from dagster._core.execution.plan.objects import ErrorSource
 from dagster._core.instance.config import PoolGranularity
 from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
 
-# The tags of a run that goes on from another one's failure.
-from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
+# The tags of a run that goes on from another one's failure, and of one that a code location has made.
+from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, REPOSITORY_LABEL_TAG, RESUME_RETRY_TAG
 
 # When a schedule ticked last, by Dagster's own reading of a cron expression.
 from dagster._utils.schedules import get_latest_completed_cron_tick
@@ -29,6 +29,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 __all__ = [
     "ASSET_RESUME_RETRY_TAG",
+    "REPOSITORY_LABEL_TAG",
     "RESUME_RETRY_TAG",
     "BulkActionStatus",
     "BulkActionsFilter",

@@ -8,8 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from npi_pipeline.orchestration.dagster_internals import REPOSITORY_LABEL_TAG
 from npi_pipeline.orchestration.monitoring.failures import NOT_KNOWN, reasons
 from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG
+
+# By this the UI counts a run among those of the job and of the code location: what workspace.yaml loads is called so.
+_CODE_LOCATION = "__repository__@npi_pipeline.definitions"
 
 
 def run_in_process(
@@ -31,7 +35,7 @@ def run_in_process(
             partition_key=day.isoformat(),
             asset_selection=assets,
             run_config={"ops": ops or {}, "loggers": {"terminal": {"config": {"log_level": log_level}}}},
-            tags={HOST_TAG: socket.gethostname()},
+            tags={HOST_TAG: socket.gethostname(), REPOSITORY_LABEL_TAG: _CODE_LOCATION},
             raise_on_error=False,
         )
     except dg.DagsterExecutionInterruptedError as interrupt:

@@ -19,7 +19,7 @@ from npi_pipeline.settings.files import FileSettings
 from npi_pipeline.settings.models import ENVIRONMENT_PREFIX, Settings, all_settings, environment_variable, one_line
 from npi_pipeline.settings.npi_list import ListSettings
 from npi_pipeline.settings.registry import FormatName, RegistrySettings
-from npi_pipeline.settings.rendering import as_shown, as_text, bounds, is_secret
+from npi_pipeline.settings.rendering import as_shown, as_text, bounds, choices, is_secret
 from npi_pipeline.settings.unknown import unknown_variables
 from npi_pipeline.settings.urls import usable_url
 
@@ -45,6 +45,7 @@ __all__ = [
     "as_shown",
     "as_text",
     "bounds",
+    "choices",
     "environment_variable",
     "is_secret",
     "one_line",

@@ -30,6 +30,14 @@ def as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """The values that the setting may have, where it is one of a few; none otherwise."""
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return tuple(as_text(value) for value in annotation)
+    return ()
+
+
 def bounds(field: FieldInfo) -> str:
     """The bounds of a number in brackets, with a blank before them; empty for a setting that has none."""
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from npi_pipeline.changes.kept_changes import ChangesError
 from npi_pipeline.cli.commands import main
+from npi_pipeline.cli.rendering import show_calendar
 from npi_pipeline.days.lock import DayLockedError
 from npi_pipeline.errors import PipelineError
 from npi_pipeline.orchestration.s3_resource import S3
@@ -181,3 +184,45 @@ def test_made_up_dissemination_files_are_those_up_to_the_sunday_before_the_day(t
     ]
     assert [Path(line.split()[0]).name for line in said.stdout.splitlines()] == names
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def test_settings_say_where_each_value_comes_from_and_load_nothing_heavy() -> None:
+    code = (
+        "import sys; from npi_pipeline.cli.commands import main\n"
+        "try: main(['settings', '--json', '--threads', '7'])\n"
+        "finally: print([m for m in ('dagster', 'polars', 'boto3') if m in sys.modules], file=sys.stderr)"
+    )
+    environment = os.environ | {"NPI_MAX_RETRIES": "3", "NPI_ALERT_WEBHOOK_URL": "https://host/a-secret"}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stderr.strip() == "[]"
+    by_variable = {setting["variable"]: (setting["value"], setting["source"]) for setting in json.loads(told.stdout)}
+    assert by_variable["NPI_THREADS"] == ("7", "option")
+    assert by_variable["NPI_MAX_RETRIES"] == ("3", "environment")
+    assert by_variable["NPI_WAIT"] == ("0.25", "default")
+    assert "a-secret" not in told.stdout
+
+
+def test_a_run_has_options_for_what_it_goes_by_alone_with_choices_and_defaults(tmp_path: Path) -> None:
+    said = " ".join(invoke("run", "--help").stdout.split())
+    assert "--fetch-mode missing|failed|not_found|all" in said
+    assert "[NPI_MAX_RETRIES; default: 10]" in said
+    assert "--alert-webhook-url" not in said
+    refused = invoke("retry-failed", "--fetch-mode", "all", NPI_DATA_ROOT=str(tmp_path))
+    assert refused.exit_code == 2
+    assert "No such option" in refused.stderr
+
+
+def test_a_week_of_two_months_has_the_names_of_both_and_days_alike_are_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = dt.date(2026, 11, 3)
+    days = [last - dt.timedelta(days=ago) for ago in range(9)]
+    missing = [
+        day_status.DayStatus(day, day_status.DayState.missing, {}, 0, 0, "here", published_at=None) for day in days
+    ]
+    monkeypatch.setenv("COLUMNS", "200")
+    show_calendar(missing, dict.fromkeys(days[1:], "it has not been run"))
+    said = capsys.readouterr().out
+    assert [line.split("  ")[0] for line in said.splitlines()[1:3]] == ["Oct/Nov 2026", "Nov 2026"]
+    assert "2026-10-26 to 2026-11-02" in said
+    assert said.count("it has not been run") == 1

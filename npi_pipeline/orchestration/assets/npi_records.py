@@ -125,6 +125,7 @@ def recorded_metadata(
         f"{'; the journal is left as it was compacted' if recorded.is_unchanged else ''}"
     )
     return {
+        "summary": dg.MetadataValue.md(_summary(journal.outcomes, recorded.report)),
         "dagster/partition_row_count": journal.rows,
         **files_below(root, journal_folder(day)),
         **journal.outcomes,
@@ -136,6 +137,18 @@ def recorded_metadata(
         **({"probed": recorded.probed} if recorded.probed else {}),
         **_fetch_metadata(recorded.report),
     }
+
+
+def _summary(outcomes: Mapping[str, int], report: FetchReport) -> str:
+    """The outcomes, and how the asking went, as a reader asks first."""
+    counted = ", ".join(f"{npis:,} {outcome.replace('_', ' ')}" for outcome, npis in outcomes.items() if npis)
+    if not report.attempts:
+        return f"**{counted}**; the registry was not asked in this run."
+    repeated = sum(report.retries.values())
+    return (
+        f"**{counted}**; in this run {report.rate:,.0f} NPIs a second, {repeated:,} of {report.attempts:,} requests "
+        f"repeats, {report.refused:,} refused."
+    )
 
 
 def failure_table(root: DataRoot, day: dt.date, outcomes: Mapping[str, int]) -> dict[str, dg.TableMetadataValue]:

@@ -9,11 +9,14 @@ from npi_pipeline.changes.find_changes import FoundChanges, find_changes
 from npi_pipeline.changes.write_changes import COLUMNS
 from npi_pipeline.orchestration.assets.conventions import GROUP, OWNERS, one_line_failures, table
 from npi_pipeline.orchestration.partitions import day_of
+from npi_pipeline.orchestration.pictures import INLINE_CHARACTERS
 from npi_pipeline.orchestration.resources import DayStorage
 from npi_pipeline.orchestration.table_io import TABLES
 from npi_pipeline.storage.data_root import DataRoot
 
 _SHOWN_FIELDS = 10
+_SUMMARY_FIELDS = 5
+_SHOWN_NAME = 60
 _NOT_COMPARED = "not compared: the two days were recorded in different registry formats"
 
 DESCRIPTION = """What changed against the complete day right before: NPIs that joined or left the list, outcomes that
@@ -88,6 +91,7 @@ def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
     where = root.uri(kept.path)
     other = kept.compared_with
     return {
+        "summary": dg.MetadataValue.md(_summary(found)),
         "dagster/partition_row_count": kept.file.rows,
         "dagster/uri": where,
         "where": dg.MetadataValue.path(where),
@@ -105,6 +109,15 @@ def _metadata(root: DataRoot, found: FoundChanges) -> dict[str, Any]:
             columns=[dg.TableColumn(column.name, column.type.value, column.description) for column in COLUMNS]
         ),
     }
+
+
+def _summary(found: FoundChanges) -> str:
+    """The counts, and the fields that changed for most providers, short enough to stand in the page itself."""
+    lines = [_line(found).replace("<", "&lt;")[: INLINE_CHARACTERS // 2]]
+    if found.changes.fields:
+        lines += ["", "|field|providers|", "|:-|-:|"]
+        lines += [f"|`{of.field[:_SHOWN_NAME]}`|{of.providers:,}|" for of in found.changes.fields[:_SUMMARY_FIELDS]]
+    return "\n".join(lines)
 
 
 def _outcome_table(found: FoundChanges) -> pl.DataFrame:

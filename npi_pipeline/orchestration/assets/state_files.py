@@ -1,6 +1,7 @@
 """The asset ``state_files``: the day's CSVs, published whole."""
 
 import datetime as dt
+from collections.abc import Mapping
 
 import dagster as dg
 import polars as pl
@@ -18,9 +19,12 @@ from npi_pipeline.orchestration.partitions import day_of
 from npi_pipeline.orchestration.pictures import state_bars, state_tile_map
 from npi_pipeline.orchestration.resources import DayStorage
 from npi_pipeline.providers.kept_table import read_provider_table
+from npi_pipeline.providers.provider_table import NO_STATE
 from npi_pipeline.settings import MonitoringSettings
 from npi_pipeline.state_files.manifest import Manifest
 from npi_pipeline.state_files.publish_state_files import publish_state_files, unchanged_publication
+
+_PLOTTED = 10
 
 DESCRIPTION = """The result of a day: one CSV for each US state, for whoever works with the providers of a state.
 
@@ -70,12 +74,19 @@ def state_files_asset(days: dg.DailyPartitionsDefinition, monitoring: Monitoring
                 "columns": column_schema(read_provider_table(root, day).columns),
                 "file_names": state_file_name(day_storage, day, "{state}"),
                 "files": table(_file_table(manifest)),
-                # Numbers of their own, since the UI plots those over the days; last, since they are many.
-                **{f"rows_{state}": count for state, count in rows.items()},
+                # Numbers of their own, since the UI plots those over the days; no more than one looks at.
+                **{f"rows_{state}": count for state, count in _plotted(rows, day_storage.failed_name)},
             }
         )
 
     return state_files
+
+
+def _plotted(rows: Mapping[str, int], failed_name: str) -> list[tuple[str, int]]:
+    """The rows of None and Failed, and of the states that have the most (of equal ones the first by name)."""
+    states = [of_file for of_file in rows.items() if of_file[0] not in {NO_STATE, failed_name}]
+    others = [(name, rows[name]) for name in (NO_STATE, failed_name) if name in rows]
+    return others + sorted(states, key=lambda of_file: (-of_file[1], of_file[0]))[:_PLOTTED]
 
 
 def _file_table(manifest: Manifest) -> pl.DataFrame:
