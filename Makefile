@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-deliver demo-bulk ui test test-long coverage lint format lock rooms bench clean
+.PHONY: demo demo-deliver demo-bulk ui docs test test-long coverage lint format lock rooms bench clean
 
 demo: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo
@@ -17,6 +17,10 @@ demo-bulk: $(VENV)/demo-installed
 
 ui: $(VENV)/demo-installed
 	$(BIN)/npi-pipeline demo --ui --deliver
+
+# The documentation as a site in site/; a link that leads nowhere fails. `mkdocs serve` shows it while it is written.
+docs: $(VENV)/dev-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Where it is set, each of the hundreds of processes that the tests start would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE

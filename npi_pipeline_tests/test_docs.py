@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from npi_pipeline.orchestration.checks import asset_checks
+from npi_pipeline.settings import CheckSettings
 from npi_pipeline_tests.data_dictionary import data_dictionary
 
 PROJECT = Path(__file__).parents[1]
-PAGES = ("docs/architecture.md", "docs/api.md", "docs/deliveries.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = (
+    "docs/architecture.md",
+    "docs/api.md",
+    "docs/deliveries.md",
+    "docs/questions.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+)
 
 
 def test_the_data_dictionary_is_the_one_that_the_code_gives() -> None:
@@ -55,3 +67,27 @@ def names_in(path: Path) -> set[str]:
         for method in node.body
         if isinstance(method, ast.FunctionDef)
     }
+
+
+def test_the_site_is_built_and_no_link_or_anchor_of_it_leads_nowhere(tmp_path: Path) -> None:
+    mkdocs = Path(sys.executable).with_name("mkdocs")
+    built = subprocess.run(
+        [mkdocs, "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        cwd=PROJECT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (built.returncode, built.stderr) == (0, "")
+    page = (tmp_path / "settings/index.html").read_text()
+    assert "NPI_MAX_RETRIES" in page
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page), "nothing is loaded from elsewhere"
+    # What a link may not lead to is seen by the build; what it may, only here.
+    assert "checks.png" in (tmp_path / "day/index.html").read_text()
+
+
+def test_what_to_do_is_said_of_every_check() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (yes)? ?\| .+ \|$", (PROJECT / "docs/checks.md").read_text(), re.MULTILINE)
+    specs = [spec for check in asset_checks(CheckSettings(), has_snapshot=True) for spec in check.check_specs]
+    assert dict(rows) == {spec.name: "yes" if spec.blocking else "" for spec in specs}
