@@ -6,7 +6,7 @@ Not here: the claims (``proofs``, ``changes.proof``), and how the UI shows a fin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
@@ -22,41 +22,100 @@ class Finding:
     figures: Mapping[str, int | float | str] = dataclasses.field(default_factory=dict)
 
 
-def same_npis(one_name: str, one: pl.DataFrame, other_name: str, other: pl.DataFrame) -> Finding:
-    """Whether two frames have the same set of NPIs in their column ``npi``, none of them twice in ``other``."""
-    one, other = in_order(one.select("npi")), in_order(other.select("npi"))
-    repeats = other.filter(pl.col("npi") == pl.col("npi").shift())
-    if not repeats.is_empty():
-        twice = repeats.unique()
-        return Finding(holds=False, line=f"{twice.height:,} NPIs are twice in {other_name}: {some_npis(twice)}")
+# As a number of 32 bits it is written as it was: nearly every NPI of a list.
+_NUMBER = "^[12][0-9]{9}$"
+
+
+@dataclasses.dataclass(frozen=True)
+class Npis:
+    """NPIs to be compared with others, sorted; one that came twice is there twice.
+
+    What looks like an NPI is a number (UInt32): of nine million, text takes four times the memory. ``others`` are the
+    rest of a list, as text.
+    """
+
+    numbers: pl.Series
+    others: pl.Series
+
+    @classmethod
+    def of(cls, pieces: Iterable[pl.Series]) -> Npis:
+        """The NPIs in ``pieces``, each text or numbers: of texts that come one after another, one is in memory."""
+        numbers, others = [pl.Series(dtype=pl.UInt32)], [pl.Series(dtype=pl.String)]
+        for piece in pieces:
+            if piece.dtype == pl.UInt32:
+                numbers.append(piece)
+                continue
+            texts = piece.fill_null("")
+            is_number = texts.str.contains(_NUMBER)
+            numbers.append(texts.filter(is_number).cast(pl.UInt32))
+            others.append(texts.filter(~is_number))
+        return cls(_in_order(pl.concat(numbers)), _in_order(pl.concat(others)))
+
+    def __len__(self) -> int:
+        return self.numbers.len() + self.others.len()
+
+    def distinct(self) -> Npis:
+        """Each of them once."""
+        return Npis(*(series.filter(~_is_repeated(series)) for series in self._both))
+
+    def repeated(self) -> Npis:
+        """Those that are there more than once, each once."""
+        return Npis(*(series.filter(_is_repeated(series)) for series in self._both)).distinct()
+
+    def within(self, other: Npis) -> Npis:
+        """Those that ``other`` has too."""
+        return Npis(*(mine.filter(_is_in(mine, its)) for mine, its in zip(self._both, other._both, strict=True)))
+
+    def without(self, other: Npis) -> Npis:
+        """Those that ``other`` has not."""
+        return Npis(*(mine.filter(~_is_in(mine, its)) for mine, its in zip(self._both, other._both, strict=True)))
+
+    def some(self) -> str:
+        """The first few of them, for a person."""
+        shown = [text for series in self._both for text in series.head(_EXAMPLES).cast(pl.String)]
+        return ", ".join(sorted(shown)[:_EXAMPLES]) + (", ..." if len(self) > _EXAMPLES else "")
+
+    @property
+    def _both(self) -> tuple[pl.Series, pl.Series]:
+        return self.numbers, self.others
+
+
+def joined(sets: Iterable[Npis]) -> Npis:
+    """All of them together."""
+    return Npis.of(series for npis in sets for series in (npis.numbers, npis.others))
+
+
+def same_npis(one_name: str, one: Npis, other_name: str, other: Npis) -> Finding:
+    """Whether two have the same set of NPIs, none of them twice in ``other``."""
+    twice = other.repeated()
+    if twice:
+        return Finding(holds=False, line=f"{len(twice):,} NPIs are twice in {other_name}: {twice.some()}")
     for have_name, have, lack_name, lack in ((one_name, one, other_name, other), (other_name, other, one_name, one)):
-        missing = npis_not_in(lack, have)
-        if not missing.is_empty():
+        missing = have.without(lack)
+        if missing:
             return Finding(
                 holds=False,
-                line=f"{missing.height:,} NPIs of {have_name} are not in {lack_name}: {some_npis(missing)}",
-                figures={"missing": missing.height},
+                line=f"{len(missing):,} NPIs of {have_name} are not in {lack_name}: {missing.some()}",
+                figures={"missing": len(missing)},
             )
     return Finding(
-        holds=True, line=f"{one.height:,} NPIs in {one_name}, the same in {other_name}", figures={"npis": one.height}
+        holds=True, line=f"{len(one):,} NPIs in {one_name}, the same in {other_name}", figures={"npis": len(one)}
     )
 
 
-def in_order(npis: pl.DataFrame) -> pl.DataFrame:
-    """The same rows sorted by ``npi``. Those that are so already, as most are, are not copied."""
-    return npis if npis["npi"].is_sorted() else npis.sort("npi")
+def _in_order(series: pl.Series) -> pl.Series:
+    """Sorted; one that is so already, as most are, is not copied."""
+    return series if series.is_sorted() else series.sort()
 
 
-def npis_not_in(other: pl.DataFrame, npis: pl.DataFrame) -> pl.DataFrame:
-    """The rows of ``npis`` whose NPI is not one of ``other``.
-
-    Of two that are the same in the same order, as on most days, it is seen without a join: of nine million that takes
-    ten times the memory.
-    """
-    return npis.clear() if npis["npi"].equals(other["npi"]) else npis.join(other, on="npi", how="anti")
+def _is_repeated(series: pl.Series) -> pl.Series:
+    """Where one of a sorted series is like the one before."""
+    return (series == series.shift()).fill_null(value=False)
 
 
-def some_npis(npis: pl.DataFrame) -> str:
-    """The first few of them, for a person."""
-    shown = npis["npi"].sort().head(_EXAMPLES).to_list()
-    return ", ".join(shown) + (", ..." if npis.height > _EXAMPLES else "")
+def _is_in(series: pl.Series, other: pl.Series) -> pl.Series:
+    """Where one is in ``other``, both sorted: by a search, for a join of nine million takes ten times the memory."""
+    if other.is_empty():
+        return pl.repeat(value=False, n=series.len(), eager=True)
+    place = other.search_sorted(series).clip(upper_bound=other.len() - 1)
+    return other.gather(place) == series

@@ -12,8 +12,8 @@ import polars as pl
 
 from npi_pipeline.changes.kept_changes import KeptChanges
 from npi_pipeline.changes.write_changes import COLUMNS
-from npi_pipeline.findings import Finding, npis_not_in, same_npis
-from npi_pipeline.journal import JournalError, recorded_rows
+from npi_pipeline.findings import Finding, Npis, joined, same_npis
+from npi_pipeline.journal import JournalError, compacted_parts
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_list.kept_list import KeptListError
 from npi_pipeline.outcomes import Outcome
@@ -41,19 +41,19 @@ def changes_match_the_lists(root: DataRoot, kept: KeptChanges, csv: Iterable[byt
     old_day = kept.compared_with.day
     old, new = (_published_npis(root, of_day, files) for of_day in (old_day, day))
     before, now = old.listed, new.listed
-    deactivated = npis_not_in(old.deactivated, new.deactivated)
+    deactivated = new.deactivated.without(old.deactivated)
     is_deactivated = pl.col("new") == Outcome.deactivated.value
     truths = (
-        ("joined", "the list but not of the one before", npis_not_in(before, now)),
-        ("left", "the list before but not of this one", npis_not_in(now, before)),
+        ("joined", "the list but not of the one before", now.without(before)),
+        ("left", "the list before but not of this one", before.without(now)),
         ("deactivated", "the journal, deactivated now and not before,", deactivated),
     )
     for what, source, truth in truths:
         named = rows.filter(is_deactivated if what == "deactivated" else pl.col("change") == what)
-        same = same_npis(source, truth, f"the changes as {what}", named.select("npi"))
+        same = same_npis(source, truth, f"the changes as {what}", Npis.of([named["npi"]]))
         if not same.holds:
             return same
-    figures = {what: truth.height for what, _, truth in truths}
+    figures = {what: len(truth) for what, _, truth in truths}
     counts = ", ".join(f"{count:,} {what}" for what, count in figures.items())
     line = f"against {old_day}: {counts}, as the two days' lists and journals have it"
     newer = [str(of_day) for of_day, npis in ((old_day, old), (day, new)) if not npis.are_of_list_and_journal]
@@ -68,8 +68,8 @@ def changes_match_the_lists(root: DataRoot, kept: KeptChanges, csv: Iterable[byt
 class _PublishedNpis:
     """Who is listed on a day and who is deactivated, as it was published, and whether its state files had to say it."""
 
-    listed: pl.DataFrame
-    deactivated: pl.DataFrame
+    listed: Npis
+    deactivated: Npis
     are_of_list_and_journal: bool
 
 
@@ -84,20 +84,19 @@ def _published_npis(root: DataRoot, day: dt.date, files: FileSettings) -> _Publi
             return _of_list_and_journal(root, day)
     paths = (path_of_state_file(files.state_files_dir, manifest, file) for file in manifest.files)
     frames = (rows_of_state_file(root, path, "npi", "outcome") for path in paths)
-    rows = pl.concat(frames).unique()
-    return _PublishedNpis(rows.select("npi"), _deactivated(rows), are_of_list_and_journal=False)
+    sides = [(Npis.of([rows["npi"]]), Npis.of([_deactivated(rows)])) for rows in frames]
+    listed, deactivated = (joined(of_files).distinct() for of_files in zip(*sides, strict=True))
+    return _PublishedNpis(listed, deactivated, are_of_list_and_journal=False)
 
 
 def _of_list_and_journal(root: DataRoot, day: dt.date) -> _PublishedNpis:
-    listed = kept_npi_list(root, day).npis.select("npi")
-    return _PublishedNpis(
-        listed, _deactivated(recorded_rows(root, day, "npi", "outcome")), are_of_list_and_journal=True
-    )
+    deactivated = (_deactivated(part) for part in compacted_parts(root, day, ("npi", "outcome")))
+    return _PublishedNpis(kept_npi_list(root, day).as_set, Npis.of(deactivated), are_of_list_and_journal=True)
 
 
-def _deactivated(rows: pl.DataFrame) -> pl.DataFrame:
+def _deactivated(rows: pl.DataFrame) -> pl.Series:
     """The NPIs of the rows whose ``outcome`` is that."""
-    return rows.filter(pl.col("outcome") == Outcome.deactivated.value).select("npi")
+    return rows.filter(pl.col("outcome") == Outcome.deactivated.value)["npi"]
 
 
 def _rows_of_outcomes(csv: Iterable[bytes]) -> pl.DataFrame:

@@ -111,12 +111,12 @@ def _npi_list(settings: Settings, day: dt.date, skews: list[float], npis: list[s
         parsed = parse_npi_list(listed.body, wanted.list_column)
     except ListUnreadableError as error:
         return State.failed, f"{listed.where} {error}; {error.remedy}"
-    valid = parsed.npis.filter(parsed.npis["reason"].is_null())["npi"]
-    npis += valid.head(_PROBED).to_list()
-    said = f"{listed.where}: {parsed.npis.height:,} NPIs in {parsed.column_name}, {parsed.invalid:,} of them invalid"
+    valid = parsed.valid["npi"]
+    npis += map(str, valid.head(_PROBED))
+    said = f"{listed.where}: {parsed.distinct:,} NPIs in {parsed.column_name}, {parsed.invalid:,} of them invalid"
     if valid.is_empty():
         return State.failed, f"{said}; put a list with one NPI of ten digits a line there, or correct NPI_LIST_COLUMN"
-    if 2 * parsed.invalid > parsed.npis.height:
+    if 2 * parsed.invalid > parsed.distinct:
         return State.warning, f"{said}; see the list, or correct NPI_LIST_COLUMN"
     if unclear := [*filter(None, (listed.ambiguity,)), *parsed.ambiguities]:
         return State.warning, f"{said}; {unclear[0]}"

@@ -68,7 +68,7 @@ def _kept(root: DataRoot, day: dt.date, listed: ListObject, column: str) -> NpiL
         parsed = parse_npi_list(listed.body, column)
     except ListUnreadableError as error:
         raise ListUnavailableError(f"{where} {error}; {error.remedy}") from error
-    if parsed.invalid == parsed.npis.height:
+    if parsed.valid.is_empty():
         (example,) = parsed.examples_of_invalid(1)
         raise ListUnavailableError(
             f"{where} holds no valid NPI in {parsed.column_name}, e.g. {example}; "
@@ -132,4 +132,4 @@ def npi_list_of_kept_bytes(root: DataRoot, day: dt.date) -> NpiList:
 def kept_list_size(root: DataRoot, day: dt.date) -> int:
     """How many distinct NPIs the list kept for ``day`` has. Raises as ``read_kept_list`` does."""
     size = read_kept_size(root, day, read_kept_source(root, day))
-    return npi_list_of_kept_bytes(root, day).npis.height if size is None else size
+    return npi_list_of_kept_bytes(root, day).distinct if size is None else size

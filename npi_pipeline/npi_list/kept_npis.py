@@ -16,8 +16,10 @@ import msgspec
 import polars as pl
 
 from npi_pipeline.days.paths import npis_path, parsed_path
-from npi_pipeline.npi_list import PARSER_VERSION, ListLayout, NpiList
+from npi_pipeline.npi_list import PARSER_VERSION, SCHEMA, ListLayout, NpiList
+from npi_pipeline.npi_list.cells import as_text
 from npi_pipeline.npi_list.kept_list import KeptSource
+from npi_pipeline.npi_list.parser import VALID
 from npi_pipeline.storage.data_root import DataRoot
 
 
@@ -40,14 +42,16 @@ _DECODER = msgspec.json.Decoder(_Parsed)
 def keep_npis(root: DataRoot, day: dt.date, parsed: NpiList, list_sha256: str, column: str) -> None:
     """Keep what was parsed from the list with this digest, read with this NPI_LIST_COLUMN."""
     buffer = io.BytesIO()
-    parsed.npis.write_parquet(buffer)
+    # As text for whoever reads the file, which is never in memory as a whole.
+    valid = parsed.valid.lazy().with_columns(as_text(pl.col("npi")), reason=pl.lit(None, pl.String)).select(*SCHEMA)
+    pl.concat([valid, parsed.rejected.lazy()]).sink_parquet(buffer)
     content = buffer.getvalue()
     known = _Parsed(
         list_sha256=list_sha256,
         column_setting=column,
         parser_version=PARSER_VERSION,
         npis_sha256=hashlib.sha256(content).hexdigest(),
-        npis=parsed.npis.height,
+        npis=parsed.distinct,
         layout=ListLayout(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(ListLayout)}),
     )
     root.write(npis_path(day), content)
@@ -65,7 +69,13 @@ def read_kept_npis(root: DataRoot, day: dt.date, source: KeptSource) -> NpiList 
         return None
     if hashlib.sha256(content).hexdigest() != known.npis_sha256:
         return None
-    return NpiList(npis=pl.read_parquet(io.BytesIO(content)), **vars(known.layout))
+    npis, is_valid = pl.scan_parquet(io.BytesIO(content)), pl.col("reason").is_null()
+    valid = npis.filter(is_valid).select(pl.col(name).cast(dtype) for name, dtype in VALID.items())
+    return NpiList(
+        valid=valid.collect(engine="streaming"),
+        rejected=npis.filter(~is_valid).collect(engine="streaming"),
+        **vars(known.layout),
+    )
 
 
 def read_kept_size(root: DataRoot, day: dt.date, source: KeptSource) -> int | None:

@@ -7,11 +7,13 @@ one), or the repetition of one. Valid NPIs in other places than those that were 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import itertools
 
 import polars as pl
 
+from npi_pipeline.findings import Npis
 from npi_pipeline.npi_list.cells import ARMOUR, as_number, as_text, clean, cleaned
 from npi_pipeline.npi_list.check_digit import why_invalid
 from npi_pipeline.npi_list.column import ColumnChoice, Record, choose_column
@@ -23,6 +25,7 @@ PARSER_VERSION = 2
 """Raised with every change of what the same bytes mean."""
 
 SCHEMA = pl.Schema({"npi": pl.String, "reason": pl.String, "line": pl.UInt32, "occurrences": pl.UInt32})
+VALID = pl.Schema({"npi": pl.UInt32, "line": pl.UInt32, "occurrences": pl.UInt32})
 
 _SAMPLE_LINES = 5000
 _EXAMPLES = 3
@@ -51,23 +54,41 @@ class ListLayout:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NpiList(ListLayout):
-    """The distinct NPIs of a list.
+    """The distinct NPIs of a list: one row for each, sorted by npi.
 
-    ``npis`` has the columns of ``SCHEMA``, one row for each distinct NPI, sorted by npi: ``reason`` says why it is
-    invalid (null when it is valid), ``line`` is where it stands first (from 1), ``occurrences`` how often.
+    ``valid`` has the columns of ``VALID`` and holds NPIs as numbers, of which many go into little memory; ``rejected``,
+    what is no NPI, has those of ``SCHEMA``: ``reason`` says why, ``line`` is where it stands first (from 1),
+    ``occurrences`` how often.
     """
 
-    npis: pl.DataFrame
+    valid: pl.DataFrame
+    rejected: pl.DataFrame
+
+    @functools.cached_property
+    def npis(self) -> pl.DataFrame:
+        """All of them with the columns of ``SCHEMA``, as text, which takes memory. Of the valid, ``reason`` is null."""
+        npis = self.valid.select(as_text(pl.col("npi")), pl.lit(None, pl.String).alias("reason"), "line", "occurrences")
+        return npis if self.rejected.is_empty() else pl.concat([npis, self.rejected]).sort("npi")
+
+    @property
+    def as_set(self) -> Npis:
+        """All of them, to be compared with others."""
+        return Npis.of([self.valid["npi"], self.rejected["npi"]])
+
+    @property
+    def distinct(self) -> int:
+        """How many distinct NPIs, those that are invalid too."""
+        return self.valid.height + self.rejected.height
 
     @property
     def duplicates(self) -> int:
         """Lines that only repeat an NPI."""
-        return int(self.npis["occurrences"].sum()) - self.npis.height
+        return sum(int(npis["occurrences"].sum()) - npis.height for npis in (self.valid, self.rejected))
 
     @property
     def invalid(self) -> int:
         """Distinct NPIs that are never sent to the registry."""
-        return self.npis.height - self.npis["reason"].null_count()
+        return self.rejected.height
 
     @property
     def column_name(self) -> str:
@@ -76,7 +97,7 @@ class NpiList(ListLayout):
 
     def examples_of_invalid(self, most: int) -> list[str]:
         """The first of them for a person, each like ``line 2 '12345' (has 5 digits instead of 10)``."""
-        first = self.npis.filter(pl.col("reason").is_not_null()).sort("line").head(most)
+        first = self.rejected.sort("line").head(most)
         return [
             f"line {line} {npi[:40]!r} ({reason})"
             for npi, reason, line in first.select("npi", "reason", "line").iter_rows()
@@ -95,13 +116,14 @@ def parse_npi_list(data: bytes, column: str = "") -> NpiList:
     read = _Read(choice, after=max(choice.line, dialect.said_in_line))
     for frame in records_of(text_of(data), dialect.delimiter, dialect.width):
         read.add(frame)
-    npis, valid = read.distinct()
-    if npis.is_empty():
+    valid, rejected = read.distinct()
+    if valid.is_empty() and rejected.is_empty():
         name = choice.header[choice.index] if choice.header else ""
         raise ListUnreadableError(f"holds the header {name[:40]!r} and no NPI")
-    ambiguities, remarks = read.unclear(valid, is_set=bool(column))
+    ambiguities, remarks = read.unclear(valid["npi"], is_set=bool(column))
     return NpiList(
-        npis=npis,
+        valid=valid,
+        rejected=rejected,
         header=choice.header[choice.index] if choice.index < len(choice.header) else None,
         lines=read.lines,
         empty_lines=read.empty,
@@ -156,27 +178,29 @@ class _Read:
             )
         self._outside += [_inside(invalid, self._choice.index), _outside(records, self._choice.index)]
 
-    def distinct(self) -> tuple[pl.DataFrame, pl.Series]:
-        """One row for each distinct NPI, as ``NpiList.npis`` has it; and those that are valid, as sorted numbers."""
-        # Sorted rather than hashed: in the order of the lines it takes a third of the memory.
-        valid = pl.concat(self._valid, rechunk=True).sort("npi", maintain_order=True).with_row_index("row")
+    def distinct(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """One row for each distinct NPI, as ``NpiList`` has them: the valid ones, and the others."""
+        valid = pl.concat([VALID.to_frame().select("npi", "line"), *self._valid])
         self._valid.clear()
-        rows = valid.height
-        valid = valid.filter(pl.col("npi").ne_missing(pl.col("npi").shift())).select(
-            "npi", "line", occurrences=pl.col("row").shift(-1, fill_value=rows) - pl.col("row")
-        )
-        numbers = valid["npi"]
-        npis = valid.select(as_text(pl.col("npi")), "line", "occurrences")
+        # Sorted rather than hashed: it takes a third of the memory. Most lists are sorted, and not copied.
+        if not valid["npi"].is_sorted():
+            valid = valid.sort("npi", maintain_order=True)
+        is_first = valid["npi"].ne_missing(valid["npi"].shift())
+        if is_first.all():
+            valid = valid.with_columns(occurrences=pl.lit(1, pl.UInt32))
+        else:
+            first = is_first.arg_true()
+            valid = valid[first].with_columns(occurrences=first.shift(-1, fill_value=valid.height) - first)
         if not self._invalid:
-            return npis.with_columns(reason=pl.lit(None, pl.String)).select(*SCHEMA), numbers
-        invalid = (
+            return valid, SCHEMA.to_frame()
+        rejected = (
             pl.concat(self._invalid)
             .group_by("npi")
             .agg(pl.min("line"), pl.sum("occurrences"))
             .with_columns(reason=pl.col("npi").map_elements(_reason, return_dtype=pl.String))
         )
         columns = [pl.col(name).cast(dtype) for name, dtype in SCHEMA.items()]
-        return pl.concat([npis, invalid], how="diagonal").select(columns).sort("npi"), numbers
+        return valid, rejected.select(columns).sort("npi")
 
     def unclear(self, valid: pl.Series, *, is_set: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What is not clear, and what is only remarked on: ``is_set`` says that the column was chosen by a person."""
@@ -187,11 +211,9 @@ class _Read:
                 f"{self.strays:,} quotes do not close, in line {lines}: what they begin was read as lines by "
                 "themselves; close them"
             )
-        lost = (
-            pl.concat([_OUTSIDE.to_frame(), *self._outside])
-            .unique("npi", keep="first", maintain_order=True)
-            .join(valid.to_frame(), on="npi", how="anti", maintain_order="left")
-        )
+        lost = pl.concat([_OUTSIDE.to_frame(), *self._outside]).unique("npi", keep="first", maintain_order=True)
+        if not lost.is_empty():
+            lost = lost.join(valid.to_frame(), on="npi", how="anti", maintain_order="left")
         torn = lost.filter("is_torn")
         if not torn.is_empty():
             ambiguities.append(self._told(torn, "inside of longer cells") + "; mend these lines, one NPI a line")

@@ -44,7 +44,7 @@ def list_is_of_its_day(root: DataRoot, day: dt.date) -> Finding:
 def list_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
     """The list's size is near the median of its recent days, and few of its NPIs are invalid."""
     npi_list = kept_npi_list(root, day)
-    size = npi_list.npis.height
+    size = npi_list.distinct
     recent = [other for other in days_with_list(root) if other < day][-_RECENT_DAYS:]
     sizes = list(_sizes(root, recent))
     line, holds = f"{size:,} distinct NPIs; no earlier day to compare with", True

@@ -11,8 +11,8 @@ import statistics
 import polars as pl
 
 from npi_pipeline import clock
-from npi_pipeline.findings import Finding, same_npis
-from npi_pipeline.journal import CompactedJournal, JournalError, read_compacted_journal, recorded_rows
+from npi_pipeline.findings import Finding, Npis, same_npis
+from npi_pipeline.journal import SCHEMA, CompactedJournal, JournalError, compacted_parts, read_compacted_journal
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_records.credibility import UNKNOWN, not_found_is_credible, same_records, unknown_share
 from npi_pipeline.npi_records.registry_probe import recent_journals
@@ -33,23 +33,23 @@ _ASK_AGAIN = (
 
 def every_npi_has_one_outcome(root: DataRoot, day: dt.date) -> Finding:
     """The NPIs of the list and the NPIs of the compacted journal are the same set, none twice."""
-    listed = kept_npi_list(root, day).npis.select("npi")
-    recorded = recorded_rows(root, day, "npi")
+    listed = kept_npi_list(root, day).as_set
+    recorded = Npis.of(part["npi"] for part in compacted_parts(root, day, ("npi",)))
     return same_npis("the list", listed, "the journal", recorded)
 
 
 def failed_share_is_under_the_limit(root: DataRoot, day: dt.date, settings: CheckSettings) -> Finding:
     """No more than the allowed share of NPIs ended as failed."""
-    outcomes = recorded_rows(root, day, "npi", "outcome", "reason")
-    failed = outcomes.filter(_IS_FAILED)
-    share = failed.height / outcomes.height if outcomes.height else 0.0
+    failed = _recorded_where(root, day, _IS_FAILED, "npi", "outcome", "reason")
+    npis = sum(read_compacted_journal(root, day).outcomes.values())
+    share = failed.height / npis if npis else 0.0
     reasons = _by_reason(failed).select("reason", "npis").head(3)
     why = "".join(f"; {reason} ({count:,})" for reason, count in reasons.iter_rows())
     holds = share <= settings.failed_share_limit
     remedy = "" if holds else "; materialise the day again to repeat them, or raise NPI_FAILED_SHARE_LIMIT"
     return Finding(
         holds=holds,
-        line=f"{failed.height:,} of {outcomes.height:,} NPIs failed ({share:.2%}, limit "
+        line=f"{failed.height:,} of {npis:,} NPIs failed ({share:.2%}, limit "
         f"{settings.failed_share_limit:.2%}){why}{remedy}",
         figures={"failed": failed.height, "failed_share": share},
     )
@@ -61,7 +61,13 @@ def failure_reasons(root: DataRoot, day: dt.date) -> pl.DataFrame:
     ``npis`` of them for this ``reason``, which is ``share`` of all that failed, and a few as ``examples``. Reasons that
     differ in naming each its own NPI are one. Raises JournalError when the journal is not compacted.
     """
-    return _by_reason(recorded_rows(root, day, "npi", "outcome", "reason").filter(_IS_FAILED))
+    return _by_reason(_recorded_where(root, day, _IS_FAILED, "npi", "outcome", "reason"))
+
+
+def _recorded_where(root: DataRoot, day: dt.date, wanted: pl.Expr, *columns: str) -> pl.DataFrame:
+    """The rows of the day's compacted journal that are ``wanted``: few, and no others are in memory for long."""
+    parts = (part.filter(wanted) for part in compacted_parts(root, day, columns))
+    return pl.concat([SCHEMA.to_frame().select(columns), *parts])
 
 
 def _by_reason(failed: pl.DataFrame) -> pl.DataFrame:
@@ -147,7 +153,7 @@ def answers_are_not_of_the_future(root: DataRoot, day: dt.date) -> Finding:
     """No answer is dated later than now: a clock that was wrong says nothing about how old an answer is."""
     now = clock.utc_now()
     latest_moment = now + clock.MACHINES_APART
-    rows = recorded_rows(root, day, "npi", "fetched_at").filter(pl.col("fetched_at") > latest_moment)
+    rows = _recorded_where(root, day, pl.col("fetched_at") > latest_moment, "npi", "fetched_at")
     if rows.is_empty():
         return Finding(holds=True, line="no answer is dated in the future", figures={"answers": 0})
     examples = ", ".join(f"{npi} {moment:%Y-%m-%d %H:%M:%S}" for npi, moment in rows.head(_EXAMPLES).iter_rows())

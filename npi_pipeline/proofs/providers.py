@@ -7,7 +7,7 @@ import datetime as dt
 
 import polars as pl
 
-from npi_pipeline.findings import Finding, same_npis
+from npi_pipeline.findings import Finding, Npis, joined, same_npis
 from npi_pipeline.journal import compacted_parts
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.providers.kept_table import provider_parts, read_provider_table
@@ -25,27 +25,27 @@ _IS_NOTICED = pl.col(UNKNOWN_FIELDS).is_not_null() | pl.col(UNRECOGNISED_STATES)
 class TableRows:
     """What the claims about rows are proven from: ``npis`` of all rows, and the rows in which something is noticed."""
 
-    npis: pl.DataFrame
+    npis: Npis
     noticed: pl.DataFrame
 
 
 def read_rows(root: DataRoot, day: dt.date) -> TableRows:
     """The rows of the table, in one pass over it."""
-    npis, noticed = [_NO_ROWS.select("npi")], [_NO_ROWS]
+    noticed = [_NO_ROWS]
+    npis: list[Npis] = []
     # Shortened at once: such a cell may be as long as an answer.
     cells = pl.col(UNKNOWN_FIELDS).str.head(_SHOWN_CHARACTERS)
     for part in provider_parts(root, day):
         rows = pl.read_parquet(part, columns=_NO_ROWS.columns).select(_NO_ROWS.columns)
-        npis.append(rows.select("npi"))
+        npis.append(Npis.of([rows["npi"]]))
         noticed.append(rows.filter(_IS_NOTICED).with_columns(cells))
-    return TableRows(pl.concat(npis), pl.concat(noticed))
+    return TableRows(joined(npis), pl.concat(noticed))
 
 
 def one_row_per_found_npi(root: DataRoot, day: dt.date, reading: TableRows | None = None) -> Finding:
     """The NPIs that the journal has as found and the NPIs of the provider table are the same set, none twice."""
     is_found = pl.col("outcome") == Outcome.found.value
-    parts = (part.filter(is_found).select("npi") for part in compacted_parts(root, day, ("npi", "outcome")))
-    found = pl.concat([_NO_ROWS.select("npi"), *parts])
+    found = Npis.of(part.filter(is_found)["npi"] for part in compacted_parts(root, day, ("npi", "outcome")))
     rows = reading or read_rows(root, day)
     return same_npis("the found NPIs of the journal", found, "the provider table", rows.npis)
 

@@ -14,7 +14,7 @@ import polars as pl
 from npi_pipeline.days.input_digest import input_digest
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.days.paths import STATE_FILES, state_file_name
-from npi_pipeline.findings import npis_not_in
+from npi_pipeline.findings import Npis, joined
 from npi_pipeline.journal import WITHOUT_BODY, CompactedJournal, JournalError, read_compacted_journal, rows_of
 from npi_pipeline.npi_list.keep_npi_list import kept_npi_list
 from npi_pipeline.npi_list.kept_list import read_kept_source, source_of
@@ -27,8 +27,6 @@ from npi_pipeline.state_files.publish import publish, read_manifest
 from npi_pipeline.state_files.verification import verify_published
 from npi_pipeline.state_files.write_state_files import write_state_files
 from npi_pipeline.storage.data_root import DataRoot, HeldLock
-
-_NO_NPIS = pl.Series("npi", dtype=pl.String)
 
 
 def publish_state_files(root: DataRoot, day: dt.date, files: FileSettings) -> Manifest:
@@ -53,7 +51,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
         raise JournalError(
             f"the provider table of {day} was made from an earlier journal: materialise providers for that day first"
         )
-    recorded: list[pl.Series] = []
+    recorded: list[Npis] = []
     with tempfile.TemporaryDirectory(prefix="npi-") as scratch:
         written = write_state_files(
             table,
@@ -65,7 +63,7 @@ def _published(root: DataRoot, day: dt.date, files: FileSettings, held: HeldLock
             escape_formulas=files.escape_formulas,
             byte_order_mark=files.byte_order_mark,
         )
-        _ensure_same_npis(day, listed.npis["npi"], pl.concat([_NO_NPIS, *recorded]))
+        _ensure_same_npis(day, listed.as_set, joined(recorded))
         manifest = Manifest(
             day=day,
             published_at=dt.datetime.now(dt.timezone.utc),
@@ -120,19 +118,16 @@ def _input_digest(manifest: Manifest, table: ProviderTable, files: FileSettings)
     return input_digest(table.input_digest, names, files.escape_formulas, files.byte_order_mark, published)
 
 
-def _telling_npis(frames: Iterable[pl.DataFrame], npis: list[pl.Series]) -> Iterator[pl.DataFrame]:
+def _telling_npis(frames: Iterable[pl.DataFrame], npis: list[Npis]) -> Iterator[pl.DataFrame]:
     """The same frames; the NPIs of each are added to ``npis`` as it passes."""
     for frame in frames:
-        npis.append(frame["npi"])
+        npis.append(Npis.of([frame["npi"]]))
         yield frame
 
 
-def _ensure_same_npis(day: dt.date, listed: pl.Series, recorded: pl.Series) -> None:
+def _ensure_same_npis(day: dt.date, listed: Npis, recorded: Npis) -> None:
     """Raise JournalError unless the journal is of this list."""
-    missing, strange = (
-        npis_not_in(other.to_frame("npi"), one.to_frame("npi")).height
-        for one, other in ((listed, recorded), (recorded, listed))
-    )
+    missing, strange = len(listed.without(recorded)), len(recorded.without(listed))
     if missing or strange:
         raise JournalError(
             f"the NPI list of {day} was read again since its journal was compacted, and {missing + strange:,} NPIs "

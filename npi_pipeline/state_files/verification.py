@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import polars as pl
 
 from npi_pipeline.days.paths import MANIFEST_NAME, state_files_folder
+from npi_pipeline.findings import Npis
 from npi_pipeline.state_files.manifest import Manifest, ManifestError, StateFile
 from npi_pipeline.state_files.publish import read_manifest
 from npi_pipeline.state_files.published import rows_in
@@ -24,13 +25,13 @@ from npi_pipeline.storage.data_root import DataRoot, is_unique_name
 class PublishedFiles:
     """What was read of a published day. ``problems`` say what is wrong with it, one line each.
 
-    ``manifest`` is None when there is none that can be understood. ``npis`` has the NPIs of each file (column ``npi``),
+    ``manifest`` is None when there is none that can be understood. ``npis`` has the NPIs of each file,
     by its name; of a file that cannot be read, nothing.
     """
 
     manifest: Manifest | None
     problems: tuple[str, ...]
-    npis: Mapping[str, pl.DataFrame]
+    npis: Mapping[str, Npis]
 
 
 def read_published(root: DataRoot, state_files_dir: str, day: dt.date, *, with_npis: bool = True) -> PublishedFiles:
@@ -68,21 +69,21 @@ def _read(root: DataRoot, state_files_dir: str, day: dt.date, *, with_npis: bool
         is_of_another = is_unique_name(top) and top != manifest.folder
         if path not in named and not is_of_another:
             problems.append(f"{root.uri(stored.path)} is not in the manifest")
-    npis: dict[str, pl.DataFrame] = {}
+    npis: dict[str, Npis] = {}
     for file in manifest.files:
         path = f"{folder}/{manifest.path_of(file)}"
         problems += _read_file(root, path, file, npis if with_npis else None)
     return PublishedFiles(manifest, tuple(problems), npis)
 
 
-def _read_file(root: DataRoot, path: str, file: StateFile, npis: dict[str, pl.DataFrame] | None) -> Iterator[str]:
+def _read_file(root: DataRoot, path: str, file: StateFile, npis: dict[str, Npis] | None) -> Iterator[str]:
     """What is wrong with one file; its NPIs are put into ``npis`` in the same pass."""
     measured = _Measured()
     chunks = measured.passing(root.chunks(path))
     try:
         if npis is not None:
             try:
-                npis[file.name] = rows_in(chunks, "npi")
+                npis[file.name] = Npis.of([rows_in(chunks, "npi")["npi"]])
             except (ValueError, pl.exceptions.PolarsError) as error:
                 yield f"{root.uri(path)} cannot be read: {error}"
         for _ in chunks:

@@ -21,7 +21,6 @@ from npi_pipeline.journal import (
     compaction,
     read_compacted_journal,
     read_outcomes,
-    recorded_rows,
     unchanged_journal,
 )
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
@@ -146,7 +145,7 @@ def test_outcomes_are_read_without_the_bodies(root: DataRoot) -> None:
     compact(root, range(1, 3))
     read: list[str] = []
     watched = WatchedRoot(root, lambda method, path: read.append(path) if method == "read" else None)
-    rows = recorded_rows(watched, DAY, "outcome", "npi")  # type: ignore[arg-type]
+    (rows,) = compacted_parts(watched, DAY, ("outcome", "npi"))  # type: ignore[arg-type]
     assert rows.rows() == [("found", npi(1)), ("failed", npi(2))]
     assert read == [f"{FOLDER}/journal.json", only_part(root, "outcomes").path]
     assert only_part(root, "outcomes").size < only_part(root, "compacted").size
@@ -161,12 +160,12 @@ def test_outcomes_that_are_damaged_are_never_read_and_are_mended_without_asking(
     for harm in (lambda path: root.write(path, root.read(path)[:-1]), root.delete):
         harm(only_part(root, "outcomes").path)
         with pytest.raises(JournalError, match=r"materialise npi_records for 2026-11-23 again"):
-            recorded_rows(root, DAY, "npi")
+            list(compacted_parts(root, DAY, ("npi",)))
         known = read_outcomes(root, DAY)
         assert known["npi"].to_list() == [npi(1), npi(2)]
         assert unchanged_journal(root, DAY, known["npi"], known) is None
         compact(root, range(1, 3))
-        assert recorded_rows(root, DAY, "npi").height == 2
+        assert sum(part.height for part in compacted_parts(root, DAY, ("npi",))) == 2
         assert unchanged_journal(root, DAY, known["npi"], known) == read_compacted_journal(root, DAY)
         assert read_compacted_journal(root, DAY).digest == before.digest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from npi_pipeline.days.paths import list_path, npis_path, parsed_path
-from npi_pipeline.npi_list import NpiList, keep_npi_list, parse_npi_list
+from npi_pipeline.npi_list import ListLayout, NpiList, keep_npi_list, parse_npi_list
 from npi_pipeline.npi_list.keep_npi_list import kept_list_size, kept_npi_list
 from npi_pipeline.npi_list.kept_list import KeptListError, keep_list
 from npi_pipeline.npi_list.kept_npis import keep_npis
@@ -51,8 +52,10 @@ def keep(root: DataRoot, column: str = "") -> NpiList:
 
 
 def assert_same(one: NpiList, other: NpiList) -> None:
-    assert_frame_equal(one.npis, other.npis)
-    assert {**vars(one), "npis": None} == {**vars(other), "npis": None}
+    for name in ("valid", "rejected", "npis"):
+        assert_frame_equal(getattr(one, name), getattr(other, name))
+    layouts = [[getattr(parsed, field.name) for field in dataclasses.fields(ListLayout)] for parsed in (one, other)]
+    assert layouts[0] == layouts[1]
 
 
 @pytest.mark.parametrize("column", ["", "1"])

@@ -83,7 +83,7 @@ def test_files_are_verified_and_their_npis_told_in_one_pass(root: DataRoot, tmp_
     watched = WatchedRoot(root, lambda method, path: read.append(path) if method in {"chunks", "read"} else None)
     published_files = read_published(watched, DIR, DAY)  # type: ignore[arg-type]
     assert published_files.problems == ()
-    assert {name: frame["npi"].to_list() for name, frame in published_files.npis.items()} == {
+    assert {name: npis.others.to_list() for name, npis in published_files.npis.items()} == {
         f"npi_data_{DAY}_CA.csv": ["1"],
         f"npi_data_{DAY}_NY.csv": ["3"],
         f"npi_data_{DAY}_Failed.csv": ["4"],

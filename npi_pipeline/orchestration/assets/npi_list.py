@@ -85,7 +85,7 @@ def npi_list_of_registry_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsD
 def _result(
     context: dg.AssetExecutionContext, root: DataRoot, day: dt.date, listed: ListObject, parsed: NpiList
 ) -> dg.MaterializeResult[None]:
-    distinct = parsed.npis.height
+    distinct = parsed.distinct
     context.log.info(
         f"{distinct:,} distinct NPIs in {listed.where}{_which(listed)}, {parsed.invalid:,} of them invalid; read from "
         f"{parsed.column_name}"
@@ -109,7 +109,7 @@ def _result(
             "bytes": len(listed.body),
             "etag": listed.etag,
             **({"version_id": listed.version_id} if listed.version_id else {}),
-            "preview": table(parsed.npis.select("npi", "line", "occurrences").head(_PREVIEW_ROWS)),
+            "preview": table(parsed.valid.head(_PREVIEW_ROWS).cast({"npi": pl.String})),
         }
     )
 
@@ -125,7 +125,6 @@ def _which(listed: ListObject) -> str:
 
 def _invalid_npis(parsed: NpiList) -> dict[str, dg.TableMetadataValue]:
     """The first invalid NPIs with their reasons, when there are any."""
-    invalid = parsed.npis.filter(pl.col("reason").is_not_null())
-    if invalid.is_empty():
+    if not parsed.invalid:
         return {}
-    return {"invalid_npis": table(invalid.select("npi", "line", "reason").head(_PREVIEW_ROWS))}
+    return {"invalid_npis": table(parsed.rejected.select("npi", "line", "reason").head(_PREVIEW_ROWS))}
