@@ -327,6 +327,26 @@ def lookup(npis: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@json_option
+@setting_options("files", "monitoring", "retention")
+def retention(*, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Remove the journals and tables of published days that are older than NPI_KEEP_DAYS, and what else is set so."""
+    import dataclasses
+
+    from npi_pipeline.retention import remove_old_days
+    from npi_pipeline.storage.open_root import open_data_root
+
+    settings = _settings(options)
+    removed = remove_old_days(open_data_root(settings.files.data_root), settings, _today(), dry_run=dry_run)
+    if as_json:
+        left = {str(day): why for day, why in removed.left.items()}
+        click.echo(json.dumps(dataclasses.asdict(removed) | {"left": left}, indent=2))
+    else:
+        click.echo(str(removed))
+
+
+@main.command()
 @json_option
 @setting_options()
 def doctor(*, as_json: bool, **options: Any) -> None:

@@ -33,6 +33,7 @@ from npi_pipeline.orchestration.monitoring.alert import Alert, alert_of
 from npi_pipeline.orchestration.monitoring.audit import audit_job
 from npi_pipeline.orchestration.partitions import daily_partitions
 from npi_pipeline.orchestration.resources import DayStorage, NpiListSource, ProviderRegistry
+from npi_pipeline.orchestration.retention import retention_job, retention_schedule
 from npi_pipeline.orchestration.s3_resource import S3
 from npi_pipeline.orchestration.schedules import audit_schedule, daily_schedule
 from npi_pipeline.orchestration.sensors import failed_run_sensor, late_list_sensor, orphaned_run_sensor
@@ -69,13 +70,21 @@ def build_definitions(
             day_report_asset(days),
             *(delivery_asset(sink, days) for sink in sinks),
         ],
-        asset_checks=[*asset_checks(settings.checks, has_snapshot=has_snapshot), *map(delivery_checks, sinks)],
+        asset_checks=[
+            *asset_checks(settings.checks, has_snapshot=has_snapshot, keep_days=settings.retention.keep_days),
+            *map(delivery_checks, sinks),
+        ],
         jobs=[
             daily_job(has_snapshot=has_snapshot),
             audit_job(settings),
             *([deliveries_job(sinks)] if sinks else []),
+            *([retention_job(settings)] if settings.retention.keep_days else []),
         ],
-        schedules=[daily_schedule(settings), audit_schedule(settings)],
+        schedules=[
+            daily_schedule(settings),
+            audit_schedule(settings),
+            *([retention_schedule(settings)] if settings.retention.keep_days else []),
+        ],
         sensors=[
             late_list_sensor(settings),
             orphaned_run_sensor(),

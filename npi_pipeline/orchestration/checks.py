@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import dagster as dg
 
+from npi_pipeline import clock
 from npi_pipeline.findings import Finding
 from npi_pipeline.orchestration.assets.conventions import one_line_failures
 from npi_pipeline.orchestration.resources import DayStorage
@@ -176,13 +177,18 @@ _CLAIMS = (
 )
 
 
-def asset_checks(settings: CheckSettings, *, has_snapshot: bool = False) -> list[dg.AssetChecksDefinition]:
-    """All checks, with the limits of ``settings``; those of ``registry_snapshot`` where there is one."""
+def asset_checks(
+    settings: CheckSettings, *, has_snapshot: bool = False, keep_days: int = 0
+) -> list[dg.AssetChecksDefinition]:
+    """All checks, with the limits of ``settings``; those of ``registry_snapshot`` where there is one.
+
+    With ``keep_days`` no more than so many days are audited: of older ones not all is kept that a proof needs.
+    """
     assets = dict.fromkeys(claim.asset for claim in _CLAIMS)
-    return [_checks_of(asset, settings) for asset in assets if has_snapshot or asset != _SNAPSHOT]
+    return [_checks_of(asset, settings, keep_days) for asset in assets if has_snapshot or asset != _SNAPSHOT]
 
 
-def _checks_of(asset: str, settings: CheckSettings) -> dg.AssetChecksDefinition:
+def _checks_of(asset: str, settings: CheckSettings, keep_days: int) -> dg.AssetChecksDefinition:
     claims = {dg.AssetCheckKey(dg.AssetKey(asset), claim.name): claim for claim in _CLAIMS if claim.asset == asset}
 
     @dg.multi_asset_check(name=f"{asset}_checks", specs=[claim.spec for claim in claims.values()], can_subset=True)
@@ -191,7 +197,7 @@ def _checks_of(asset: str, settings: CheckSettings) -> dg.AssetChecksDefinition:
         known = {"root": day_storage.open(), "files": day_storage, "settings": settings}
         findings = {
             day: _findings(chosen, {**known, "day": dt.date.fromisoformat(day)})
-            for day in _days(context, dg.AssetKey(asset))
+            for day in _days(context, dg.AssetKey(asset), keep_days)
         }
         with one_line_failures():
             for day, of_day in findings.items():
@@ -218,10 +224,11 @@ def _keep(
         context.log.info(f"the report of the day says what does not hold: {root.uri(report_page_path(day))}")
 
 
-def _days(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey) -> list[str]:
+def _days(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey, keep_days: int) -> list[str]:
     if context.has_partition_key:
         return [context.partition_key]
-    return sorted(context.instance.get_materialized_partitions(asset))
+    oldest = str(clock.utc_now().date() - dt.timedelta(days=keep_days)) if keep_days else ""
+    return sorted(day for day in context.instance.get_materialized_partitions(asset) if day >= oldest)
 
 
 def _findings(claims: Iterable[_Claim], known: Mapping[str, object]) -> dict[str, Finding]:

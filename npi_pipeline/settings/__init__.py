@@ -20,6 +20,7 @@ from npi_pipeline.settings.models import ENVIRONMENT_PREFIX, Settings, all_setti
 from npi_pipeline.settings.npi_list import ListSettings
 from npi_pipeline.settings.registry import FormatName, RegistrySettings
 from npi_pipeline.settings.rendering import as_shown, as_text, bounds, choices, is_secret
+from npi_pipeline.settings.retention import RetentionSettings
 from npi_pipeline.settings.unknown import unknown_variables
 from npi_pipeline.settings.urls import usable_url
 
@@ -37,6 +38,7 @@ __all__ = [
     "ListSettings",
     "MonitoringSettings",
     "RegistrySettings",
+    "RetentionSettings",
     "Settings",
     "SettingsError",
     "SettingsGroup",

@@ -18,6 +18,7 @@ from npi_pipeline.settings.files import FileSettings
 from npi_pipeline.settings.npi_list import ListSettings
 from npi_pipeline.settings.registry import RegistrySettings
 from npi_pipeline.settings.rendering import is_secret
+from npi_pipeline.settings.retention import RetentionSettings
 
 ENVIRONMENT_PREFIX = "NPI_"
 
@@ -36,6 +37,7 @@ class Settings(BaseModel):
     monitoring: MonitoringSettings = MonitoringSettings()
     deliveries: DeliverySettings = DeliverySettings()
     engine: EngineSettings = EngineSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @property
     def is_list_of_registry(self) -> bool:

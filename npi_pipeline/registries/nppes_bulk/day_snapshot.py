@@ -23,7 +23,7 @@ def keep_snapshot_of_day(root: DataRoot, day: dt.date, snapshot: Snapshot) -> No
     keep_snapshot(root, snapshot)
     # What is missing is the day's own: days with the same files may differ in what lies behind a gap.
     kept = {"snapshot": snapshot.identity, "missing": snapshot.missing}
-    root.write(_path(day), (json.dumps(kept) + "\n").encode())
+    root.write(snapshot_of_day_path(day), (json.dumps(kept) + "\n").encode())
 
 
 def snapshot_of_day(root: DataRoot, day: dt.date) -> Snapshot:
@@ -31,17 +31,22 @@ def snapshot_of_day(root: DataRoot, day: dt.date) -> Snapshot:
 
     Raises FileNotFoundError when ``registry_snapshot`` has not run for that day, BulkFileError, StorageError.
     """
-    path = _path(day)
+    identity, missing = _kept(root, day)
+    snapshot = load_snapshot(root, identity)
+    return snapshot if missing is None else dataclasses.replace(snapshot, missing=tuple(missing))
+
+
+def _kept(root: DataRoot, day: dt.date) -> tuple[str, list[str] | None]:
+    """The identity of the day's snapshot, and the lines about what is missing."""
+    path = snapshot_of_day_path(day)
     content = root.read(path)
     try:
         kept = json.loads(content)
-        identity, missing = str(kept["snapshot"]), kept.get("missing")
+        return str(kept["snapshot"]), kept.get("missing")
     except (ValueError, KeyError, TypeError) as error:
         raise BulkFileError(
             f"{root.uri(path)} cannot be understood ({error}): materialise registry_snapshot of that day again"
         ) from error
-    snapshot = load_snapshot(root, identity)
-    return snapshot if missing is None else dataclasses.replace(snapshot, missing=tuple(missing))
 
 
 def newest_snapshot(root: DataRoot) -> Snapshot:
@@ -55,5 +60,18 @@ def newest_snapshot(root: DataRoot) -> Snapshot:
     return snapshot_of_day(root, newest)
 
 
-def _path(day: dt.date) -> str:
+def identities_by_day(root: DataRoot) -> dict[dt.date, str]:
+    """The identity of each day's snapshot. Raises BulkFileError when one cannot be understood, StorageError."""
+    named = (_SNAPSHOT_OF_DAY.fullmatch(file.path) for file in root.list(_FOLDER))
+    days = [dt.date.fromisoformat(match[1]) for match in named if match]
+    return {day: identity_of_day(root, day) for day in days}
+
+
+def identity_of_day(root: DataRoot, day: dt.date) -> str:
+    """The identity of the day's snapshot. Raises as ``snapshot_of_day`` does."""
+    return _kept(root, day)[0]
+
+
+def snapshot_of_day_path(day: dt.date) -> str:
+    """Where it is kept which snapshot is the day's."""
     return f"{_FOLDER}/{day}.json"

@@ -97,12 +97,12 @@ def _snapshot(prepared: Sequence[PreparedFile], as_of: dt.date, missing: tuple[s
 
 def keep_snapshot(root: DataRoot, snapshot: Snapshot) -> None:
     """Let it be found by its identity."""
-    root.write(_path(snapshot.identity), json.dumps(msgspec.to_builtins(snapshot), indent=2).encode() + b"\n")
+    root.write(snapshot_path(snapshot.identity), json.dumps(msgspec.to_builtins(snapshot), indent=2).encode() + b"\n")
 
 
 def load_snapshot(root: DataRoot, identity: str) -> Snapshot:
     """The snapshot that was kept with that identity. Raises BulkFileError."""
-    path = _path(identity)
+    path = snapshot_path(identity)
     try:
         return _DECODER.decode(root.read(path))
     except FileNotFoundError as error:
@@ -113,7 +113,8 @@ def load_snapshot(root: DataRoot, identity: str) -> Snapshot:
     raise BulkFileError(f"{root.uri(path)} {problem}: materialise registry_snapshot of the day again") from cause
 
 
-def _path(identity: str) -> str:
+def snapshot_path(identity: str) -> str:
+    """Where the snapshot of that identity is kept."""
     return f"{SNAPSHOTS}/{identity.rpartition(' ')[2]}.json"
 
 
