@@ -25,7 +25,7 @@ from npi_pipeline.journal.compaction import (
     keep_snapshot_outcomes,
     unchanged_journal,
 )
-from npi_pipeline.journal.reader import compacted_parts, read_compacted_journal, read_outcomes, recorded_rows, rows_of
+from npi_pipeline.journal.reader import compacted_parts, read_compacted_journal, read_outcomes, rows_of
 from npi_pipeline.journal.refetch import first_run_of_refetch
 from npi_pipeline.journal.reuse import reuse_answers
 from npi_pipeline.journal.rows import IS_FINAL, SCHEMA, WITHOUT_BODY, frame_of, next_run
@@ -64,7 +64,6 @@ __all__ = [
     "next_run",
     "read_compacted_journal",
     "read_outcomes",
-    "recorded_rows",
     "reuse_answers",
     "rows_of",
     "unchanged_journal",

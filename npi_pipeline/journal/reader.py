@@ -72,8 +72,3 @@ def rows_of(
                 f"materialise npi_records for {compacted.day} again, it asks for the lost NPIs"
             )
         yield rows_in(content, list(columns))
-
-
-def recorded_rows(root: DataRoot, day: dt.date, *columns: str) -> pl.DataFrame:
-    """Some ``columns`` of the day's compacted journal in one frame. Raises as ``compacted_parts`` does."""
-    return pl.concat([NO_ROWS.select(columns), *compacted_parts(root, day, columns)])
