@@ -25,7 +25,8 @@ _FOLDER = Path(__file__).parents[2] / "docs/pictures"
 
 
 _WIDTH = 1280
-_GRAPH_WIDTH = 1440
+_GRAPH_WIDTH = 1600
+_REPORT_WIDTH = 1120
 _NPIS = 2_000
 
 
@@ -80,6 +81,15 @@ def take_pictures(demo: DemoUi, page: Page, folder: Path) -> None:
     page.locator(".CodeMirror").evaluate("({CodeMirror}) => {CodeMirror.focus(); CodeMirror.setCursor(4, 8)}")
     expect(page.get_by_text("Whole number (≥ 1, ≤ 1000)", exact=True)).to_be_visible()
     save("launchpad", 700)
+
+    page.goto((demo.data_root / "day_report" / demo.days()[-1] / "day_report.html").as_uri())
+    page.set_viewport_size({"width": _REPORT_WIDTH, "height": 900})
+    first, last = (page.locator(section).bounding_box() for section in ("#changes", "#map"))
+    assert first
+    assert last
+    top = first["y"] - 10
+    clip = {"x": 0.0, "y": top, "width": float(_REPORT_WIDTH), "height": last["y"] + last["height"] + 10 - top}
+    page.screenshot(path=folder / "day_report.png", full_page=True, clip=clip)
 
 
 def main() -> None:
