@@ -25,7 +25,7 @@ _FOLDER = Path(__file__).parents[2] / "docs/pictures"
 
 
 _WIDTH = 1280
-_GRAPH_WIDTH = 1600
+_GRAPH_WIDTH = 1760
 _REPORT_WIDTH = 1120
 _NPIS = 2_000
 
