@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 import json
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from npi_pipeline.npi_list.kept_list import KeptListError, keep_list
 from npi_pipeline.npi_list.kept_npis import keep_npis
 from npi_pipeline.npi_list.source import ListObject, ListSelection
 from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline_tests.pipeline import DAY
 
 BODY = b"billing_npi,npi\n1234567893,1999999984\n1234567893,12345\n1234567893,1999999984\n"
@@ -65,6 +67,18 @@ def test_what_was_parsed_once_is_read_back_the_same_and_not_parsed_again(
     parsed = keep(root, column)
     assert_same(kept_npi_list(root, DAY), parsed)
     assert (kept_list_size(root, DAY), parsings) == (parsed.npis.height, [])
+
+
+def test_a_list_takes_at_most_twelve_bytes_an_npi_parsed_kept_and_read_back(root: DataRoot) -> None:
+    body = "\n".join(itertools.islice(npi_numbers(1000), 1000)).encode()
+    listed = dataclasses.replace(LISTED, body=body)
+    parsed = parse_npi_list(body)
+    keep_npis(root, DAY, parsed, listed.sha256, "")
+    keep_list(root, DAY, listed, "")
+    for one in (parsed, kept_npi_list(root, DAY)):
+        assert one.valid.estimated_size() <= 12 * 1000
+        assert len(one.as_set) == one.distinct == 1000
+        assert "npis" not in vars(one), "the text is made for who asks for it"
 
 
 def edited(path: Callable[[dt.date], str], **changed: object) -> Callable[[DataRoot], None]:
