@@ -242,12 +242,22 @@ class ModelRegistry:
     def _seconds_of_capacity(self, requests: float) -> float:
         weather = self.weather
         requests -= weather.burst
-        steps = weather.steps or (((0.0, weather.capacity),) if weather.capacity else ())
+        steps = weather.steps or (((0.0, self._capacity()),) if weather.capacity else ())
         for (start, capacity), (end, _) in itertools.zip_longest(steps, steps[1:], fillvalue=(math.inf, 0.0)):
             if requests <= capacity * (end - start):
                 return start + max(0.0, requests) / capacity
             requests -= capacity * (end - start)
         return 0.0
+
+    def _capacity(self) -> float:
+        """Requests a second: those that it refuses at random it punishes too, whatever a client does."""
+        weather = self.weather
+        if not weather.penalty or not weather.random_refusals:
+            return weather.capacity
+        until_closed = weather.penalty / weather.random_refusals
+        never_closed = until_closed / 10.0
+        always_closed = until_closed / (until_closed / weather.capacity + weather.penalty_seconds)
+        return min(weather.capacity, max(never_closed, always_closed))
 
 
 @dataclasses.dataclass(frozen=True)

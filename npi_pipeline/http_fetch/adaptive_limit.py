@@ -8,6 +8,9 @@
   below the known limit, slowly past it, then ever faster, because a limit that is not met again has been raised. Each
   alarm near the last one doubles the length of the way: what is certain is tried less often.
 
+Where too much is punished (``be_wary``) the way back takes as long as that is worth, and a cut in vain does not undo
+what is known.
+
 Answers to requests that were sent before the last change say nothing about the limit since.
 
 Not here: how much got through at an alarm, and what counts as a failure (``rate_limiter``, ``concurrency_limit``).
@@ -31,8 +34,6 @@ _FIRST_TRIAL_DEPTH = 0.25
 _STEADY_ANSWERS = 64
 # The larger the share that failed, the less certain is what got through: the cut is deeper by up to half.
 _MAX_DOUBT = 0.9
-# A single alarm cuts to no less than a quarter: more would be a guess.
-_MAX_CUT = 4
 # Nothing is learnt by cutting further while (nearly) everything fails: the registry is closed (``circuit_breaker``).
 _CLOSED = 0.9
 # With so many failures, and twice as many as at the first cut, it is they that a further cut is to end.
@@ -58,20 +59,40 @@ class Recovery:
     seconds: float
     shortest: float
 
+    def length(self, seconds: float, rate: float) -> float:
+        """The length of a way that takes ``seconds`` at least, at ``rate`` answers a second; 1 is the ordinary one."""
+        return seconds * max(rate / self.answers, 1 / self.seconds)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cut:
+    """How deep a single alarm cuts: shares of the value, below which no estimate and no trial goes."""
+
+    lowest_estimate: float
+    lowest_trial: float
+
 
 class AdaptiveLimit:
     """The limit's ``value`` now, between ``minimum`` and ``maximum``; ``best``: the known one, else infinity."""
 
     def __init__(
-        self, start: float, *, minimum: float, maximum: float, error_tolerance: float, recovery: Recovery
+        self,
+        start: float,
+        *,
+        minimum: float,
+        maximum: float,
+        error_tolerance: float,
+        cut: Cut,
+        recovery: Recovery,
     ) -> None:
         self.value = start
         self.best = math.inf
         self.changed_at = -math.inf
         self.has_helped = False
-        self.shortest_recovery = recovery.shortest
         self._minimum, self._maximum = minimum, maximum
+        self._cut = cut
         self._recovery = recovery
+        self._wary_seconds = 0.0
         self._progress = 0.0
         self._length = 1.0
         self._grown_at = -math.inf
@@ -85,6 +106,11 @@ class AdaptiveLimit:
     def is_known(self) -> bool:
         """Whether there is a limit, as far as is known."""
         return self.best < math.inf
+
+    @property
+    def is_wary(self) -> bool:
+        """Whether to exceed the limit has been punished."""
+        return self._wary_seconds > 0
 
     @property
     def usual(self) -> float:
@@ -130,18 +156,23 @@ class AdaptiveLimit:
             # The value rose slowly in the meantime, so that the share is more precise than any count.
             estimate = self.value * (1 - share) / (1 - self.usual)
         self._begin_trial(failed, answers)
-        estimate = min(max(estimate, self.value / _MAX_CUT), self.value)
+        before = self.value
+        estimate = min(max(estimate, before * self._cut.lowest_estimate), before)
         is_near = _NEAR[0] < estimate / self.best < _NEAR[1]
-        length = min(_LONGEST, self._length * 2) if is_near else self.shortest_recovery
+        length = min(_LONGEST, self._length * 2) if is_near else self._recovery.shortest
         depth = _TRIAL_DEPTH if was_known else _FIRST_TRIAL_DEPTH
         doubt = min(share, _MAX_DOUBT) / 2
-        self._set(now, estimate, max(self.shortest_recovery, length))
-        self.value = self._bounded(self.best * (1 - depth) * (1 - doubt))
+        self._set(now, estimate, length)
+        self.value = self._bounded(max(before * self._cut.lowest_trial, self.best * (1 - depth) * (1 - doubt)))
 
-    def know(self, now: float, best: float, length: float) -> None:
-        """The limit is known from elsewhere; it takes ``length`` ordinary ways back up to see whether it has risen."""
+    def know(self, now: float, best: float) -> None:
+        """The limit is known from elsewhere."""
         self._trial = None
-        self._set(now, best, length)
+        self._set(now, best, 1.0)
+
+    def be_wary(self, seconds: float) -> None:
+        """To exceed the limit is punished: from now on every way back up to it takes so many ``seconds`` at least."""
+        self._wary_seconds = seconds
 
     def forget(self, now: float, value: float) -> None:
         """Nothing is known any more; begin again at ``value``."""
@@ -194,13 +225,16 @@ class AdaptiveLimit:
     def _undo(self, now: float, trial: CutTrial) -> None:
         """The cut was in vain: what fails is usual."""
         self._test.bear(trial.share)
-        self.forget(now, self._value_before_trial)
+        if self.is_wary:
+            self.know(now, self._value_before_trial)
+        else:
+            self.forget(now, self._value_before_trial)
 
     def _set(self, now: float, best: float, length: float) -> None:
         self.best = max(best, self._minimum)
         self.value = self._bounded(self.best * (1 - _DEPTH))
         self.changed_at = now
-        self._length = length
+        self._length = max(length, self._recovery.length(self._wary_seconds, self.best))
         self._progress = 0.0
         self._below_the_limit = None
         self._test.restart()

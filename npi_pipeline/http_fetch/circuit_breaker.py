@@ -76,6 +76,7 @@ class Breaker:
         self._refused_in_a_row = 0
         self._held_until = self._held_by = -math.inf
         self._pause = 0.0
+        self._first_pause = _FIRST_PAUSE
         self._opened_at = self._probe_at = -math.inf
         self._probes = self._probes_failed = 0
         self._has_refused = False
@@ -121,7 +122,7 @@ class Breaker:
         elif self._failures >= max(_least(answer), _BY_CHANCE / math.log(self._share_then)):
             self._opened_at = now
             self._has_refused = answer.signal is Signal.throttled
-            self._rest(now, _FIRST_PAUSE)
+            self._rest(now, self._first_pause if self._has_refused else _FIRST_PAUSE)
         return None
 
     def outage(self, now: float) -> Outage | None:
@@ -145,10 +146,12 @@ class Breaker:
         if sent_at < self._failing_since:
             return None
         is_back = self.is_open and now >= self._probe_at
+        if is_back and self._has_refused and self._pause > _MAX_PAUSE:
+            self._first_pause = self._pause
         self._failures = 0
         self._failing_since = -math.inf
         self._pause = 0.0
-        return Reopening(has_refused=self._has_refused) if is_back else None
+        return Reopening(now - self._opened_at, has_refused=self._has_refused) if is_back else None
 
     def _count(self, sent_at: float, *, is_telling: bool) -> None:
         if not is_telling:
@@ -183,8 +186,9 @@ class Breaker:
 
 @dataclasses.dataclass(frozen=True)
 class Reopening:
-    """The registry is back; ``has_refused``: it had refused requests, and not failed."""
+    """The registry is back after so many ``seconds``; ``has_refused``: it had refused requests, and not failed."""
 
+    seconds: float
     has_refused: bool
 
 

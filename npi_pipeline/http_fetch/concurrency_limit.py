@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 
-from npi_pipeline.http_fetch.adaptive_limit import AdaptiveLimit, Recovery
+from npi_pipeline.http_fetch.adaptive_limit import AdaptiveLimit, Cut, Recovery
 
 _START = 16.0
 _LEAST = 1.0
 # Three errors in a hundred are tolerated; registries have so many for reasons of their own.
 _ERROR_TOLERANCE = 0.03
+# The fewer in flight, the longer does each request that hangs hold up the trial of a cut: half of them are kept.
+_CUT = Cut(lowest_estimate=0.5, lowest_trial=0.5)
 # Twice as many answers as for the rate, because one request in flight too many can cost many errors; but few requests
 # that take long must not keep the limit down for minutes.
 _RECOVERY = Recovery(answers=200.0, seconds=20.0, shortest=1.0)
@@ -42,6 +44,7 @@ class ConcurrencyLimit:
             minimum=min(_LEAST, ceiling),
             maximum=ceiling,
             error_tolerance=_ERROR_TOLERANCE,
+            cut=_CUT,
             recovery=_RECOVERY,
         )
         self._good_seconds = self._bad_seconds = 0.0

@@ -67,7 +67,8 @@ class CutTrial:
     @property
     def is_in_vain(self) -> bool:
         """Whether another alarm, after this one cut, proves that it was in vain: enough fail as they did before."""
-        return self.answers >= _ENOUGH and 2 * self.failed >= self.share_before * self.answers
+        is_as_before = 2 * self.failed >= self.share_before * self.answers
+        return self.answers >= _ENOUGH and is_as_before and self._is_possible
 
     @property
     def share(self) -> float:
@@ -87,5 +88,9 @@ class CutTrial:
             return None
         if self.failed > _RISEN * before * self.answers + _RISEN_BY:
             return Verdict.still_too_high
-        is_possible = max(self.share, self.failed / self.answers) < _MAX_USUAL
-        return Verdict.in_vain if is_possible else None
+        return Verdict.in_vain if self._is_possible else None
+
+    @property
+    def _is_possible(self) -> bool:
+        """Whether such a share of failures may be usual."""
+        return max(self.share, self.failed / self.answers) < _MAX_USUAL

@@ -94,9 +94,9 @@ class Limiter:
             self._concurrency.on_error(now, sent_at, answer.seconds, use)
         self.highest_limit = max(self.highest_limit, self.limit)
 
-    def reopened(self, now: float, *, has_refused: bool) -> None:
-        """The registry answers again after it answered nobody, or refused everybody, for a while."""
+    def reopened(self, now: float, seconds: float, *, has_refused: bool) -> None:
+        """The registry answers again after it answered nobody, or refused everybody, for so many ``seconds``."""
         if has_refused:
-            self._rate.reopened(now)
+            self._rate.reopened(now, seconds)
         else:
             self._concurrency.restart(now)

@@ -6,9 +6,11 @@ rate that the fetch itself held down says nothing about the registry.
 
 When the registry has refused *everything* for a while and opens again, it matters what went before:
 
-- refusals that a cut had ended: it is a rate, and exceeding it is punished. Go on well below it, and try it rarely.
+- refusals that a cut had ended: it is a rate, and exceeding it is punished. Go on well below it, and come near it again
+  only when ten times as long has been worked as it was closed.
 - nothing, though no more was asked than it had admitted for a moment before: it is a quota that is used up. What it
-  admits on average, the time in which it was closed included, is the rate.
+  admits on average, the time in which it was closed included, is the rate. Of one that punishes, something between
+  that and what was asked: a burst may have been taken for the rate.
 - neither: what it admitted per second just before is worth a try.
 
 Not here: the law by which the limit is learnt (``adaptive_limit``), whether the registry is closed
@@ -21,7 +23,7 @@ import collections
 import math
 import threading
 
-from npi_pipeline.http_fetch.adaptive_limit import AdaptiveLimit, Recovery
+from npi_pipeline.http_fetch.adaptive_limit import AdaptiveLimit, Cut, Recovery
 
 # What it begins with, before anything is known; it doubles with each round of answers.
 _START = 80.0
@@ -29,11 +31,14 @@ _SLOWEST = 0.5
 _FASTEST = 100_000.0
 # One refusal in a hundred is tolerated: it costs less than to know the limit more precisely.
 _ERROR_TOLERANCE = 0.01
+# A single alarm takes no less than a quarter for what got through: more would be a guess.
+_CUT = Cut(lowest_estimate=0.25, lowest_trial=0.0)
 # A hundred answers tell a rate to within a few per cent; a slow registry is not left alone for more than 20 seconds.
 _RECOVERY = Recovery(answers=100.0, seconds=20.0, shortest=0.25)
-# A registry that punishes is tried four times as rarely, from a fifth below what it admitted.
-_WARY_WAY = 4.0
+# A registry that punishes is asked a fifth less than it admitted.
 _WARY = 0.8
+# To ask too much again costs as long as it was closed: it is tried when ten times as long has been worked.
+_CLOSURES = 10.0
 # Within a tenth: no more was asked than was admitted before.
 _NO_MORE = 1.1
 # Requests closer than this are sent in small groups, because threads do not wake up on time; slower ones are never
@@ -83,6 +88,7 @@ class RateLimiter:
             minimum=min(cap, _SLOWEST),
             maximum=min(cap, _FASTEST),
             error_tolerance=_ERROR_TOLERANCE,
+            cut=_CUT,
             recovery=_RECOVERY,
         )
         self._slots = Slots()
@@ -147,18 +153,18 @@ class RateLimiter:
             self._at_closing = None
         self._limit.succeeded(now, sent_at, 1 / (in_flight + _ROUND) if self._is_in_use() else 0.0)
 
-    def reopened(self, now: float) -> None:
-        """The registry admits again after it has refused everything for a while."""
+    def reopened(self, now: float, seconds: float) -> None:
+        """The registry admits again after it has refused everything for so many ``seconds``."""
         average = (self._admitted_since + 1) / max(now - self._open_since, 1e-3)
         rate, admitted = self._at_closing or (self.rate, average)
         if self._limit.has_helped:
-            self._limit.shortest_recovery = _WARY_WAY
             best = _WARY * self._limit.best if self._limit.is_known else admitted
+            self._limit.be_wary(_CLOSURES * seconds)
         elif rate <= _NO_MORE * self._admitted_before:
-            best = average
+            best = math.sqrt(average * rate) if self._limit.is_wary else average
         else:
             best = admitted
-        self._limit.know(now, best, max(1.0, self._limit.shortest_recovery))
+        self._limit.know(now, best)
         self._limit.has_helped = False
         self._admitted_before = best
         self._open_since, self._admitted_since, self._at_closing = now, 0, None

@@ -16,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.cut_trial import CutTrial
 from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.outcomes import Outcome, Verdict
 
@@ -99,6 +100,29 @@ def test_bad_weather_costs_little_more_than_any_client_needs(name: str) -> None:
     assert statistics.median(run.seconds for run in runs) <= 1.3 * statistics.median(run.least for run in runs) + 3
     assert max(run.seconds / (2 * run.least + 3) for run in runs) <= 1
     assert statistics.median(run.stall for run in runs) <= 5
+
+
+def test_where_everything_fails_it_is_not_taken_for_usual() -> None:
+    trial = CutTrial(7, 7, usual=0.0)
+    for number in range(40):
+        trial.arrived(100.0 + number, sent_at=float(number), failed=True, latency=1.0)
+    assert not trial.is_in_vain
+
+
+def test_what_a_registry_punishes_is_tried_rarely() -> None:
+    weather = WEATHER.WEATHERS["cap 100/s, 30 s of penalty"]
+    run = WEATHER.simulate(weather, 101)
+
+    assert run.failed == 0
+    # One closure teaches it; ten times as long is worked before it is tried again.
+    assert run.seconds < weather.npis / weather.capacity / 0.8 + weather.penalty_seconds + 5
+
+
+def test_the_pause_that_ended_a_penalty_is_the_first_of_the_next() -> None:
+    run = WEATHER.simulate(WEATHER.WEATHERS["cap 100/s, 30 s of penalty, renewed"], 101)
+
+    assert run.failed == 0
+    assert run.seconds < 220
 
 
 calm = st.builds(
