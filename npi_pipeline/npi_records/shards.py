@@ -43,15 +43,17 @@ def plan_shards(
 ) -> ShardPlan:
     """Cut what is left to ask for of a day in at most ``number`` shards, and put this plan in force.
 
-    ``at_once`` of them are worked on at the same time at most; no more are made than would have a request in flight
-    each. ``planned_by`` names the calls that belong to this plan, ``asked_by`` those that go on with one another.
+    ``at_once`` of them are worked on at the same time at most; where these would be more than requests may be in
+    flight, there are fewer shards. ``planned_by`` names the calls that belong to this plan, ``asked_by`` those that go
+    on with one another.
     Raises DayLockedError, also when a shard of an earlier plan is being worked on, and StorageError.
     """
     root, day = asking.root, asking.day
     with day_lock(root, day):
         withdraw_plan(root, day)
         prepared = prepare(asking, asked_by, snapshot)
-        shards = cut_in_shards(prepared.to_ask, number if at_once == 1 else min(number, asking.settings.threads))
+        threads = asking.settings.threads
+        shards = cut_in_shards(prepared.to_ask, number if at_once <= threads else min(number, threads))
         plan = ShardPlan(
             name=unique_name(),
             planned_by=planned_by,

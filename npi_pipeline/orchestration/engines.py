@@ -1,5 +1,7 @@
 """What runs the steps of a run that Dagster launches: one of Dagster's own executors, by a setting.
 
+Not Dask: dagster-dask 0.29 cannot send the run of a partition to a scheduler (Dask looks into it, and a record of
+Dagster's lets nobody), and submits all steps when the run begins: a plan that names more comes too late.
 Not here: where the run itself is launched (the run launcher of ``dagster.yaml``), and the shards (``npi_records``).
 """
 
@@ -15,7 +17,6 @@ from npi_pipeline.settings import Engine, EngineSettings, SettingsError
 
 # Of an executor that comes with an extra of ours: its package and its name.
 _EXTRAS = {
-    Engine.dask: ("dagster_dask", "dask_executor"),
     Engine.celery: ("dagster_celery", "celery_executor"),
     Engine.k8s: ("dagster_k8s", "k8s_job_executor"),
 }
@@ -29,11 +30,11 @@ def executor_of(engine: EngineSettings) -> dg.ExecutorDefinition:
     config: dict[str, Any] = json.loads(engine.executor_config or "{}")
     executor = _executor(engine)
     if engine.executor is Engine.multiprocess:
-        # A process for each shard; forked from one that has imported everything, which costs a third less.
+        # A process for each shard that is worked on; forked from one that has imported all.
         forkserver = {
             "forkserver": {"preload_modules": ["npi_pipeline.definitions", "npi_pipeline.orchestration.build"]}
         }
-        config = {"max_concurrent": max(engine.shards, 2), "start_method": forkserver, **config}
+        config = {"max_concurrent": engine.at_once, "start_method": forkserver, **config}
     if not config:
         return executor
     configured: dg.ExecutorDefinition = executor.configured(config, name=executor.name)

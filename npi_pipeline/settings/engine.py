@@ -15,7 +15,6 @@ class Engine(str, enum.Enum):
 
     in_process = "in_process"
     multiprocess = "multiprocess"
-    dask = "dask"
     celery = "celery"
     k8s = "k8s"
 
@@ -26,13 +25,12 @@ class EngineSettings(SettingsGroup):
     executor: Engine = Field(
         default=Engine.in_process,
         description="What runs the steps of a run: `in_process` one after the other, `multiprocess` several processes, "
-        "`dask`, `celery` and `k8s` other machines, each with its extra. `npi-pipeline run` always runs in its own "
-        "process.",
+        "`celery` and `k8s` other machines, each with its extra. `npi-pipeline run` always runs in its own process.",
     )
     executor_config: str = Field(
         default="",
         description="The executor's own configuration, as JSON in the words of Dagster's documentation, e.g. "
-        '`{"cluster": {"existing": {"address": "tcp://10.0.0.5:8786"}}}` for `dask`.',
+        '`{"broker": "redis://10.0.0.5:6379/0", "backend": "redis://10.0.0.5:6379/0"}` for `celery`.',
         json_schema_extra={"secret": True},
     )
     shards: int = Field(
@@ -42,6 +40,12 @@ class EngineSettings(SettingsGroup):
         description="Contiguous ranges in which the NPIs of a day are asked for, each a step of its own: with another "
         "executor than `in_process` at the same time, and then `NPI_THREADS` and `NPI_REQUESTS_PER_SECOND` are divided "
         "among them.",
+    )
+    shards_at_once: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="So many shards are asked for at the same time at most: as there are workers. 0: all of them.",
     )
 
     @field_validator("executor_config")
@@ -56,6 +60,8 @@ class EngineSettings(SettingsGroup):
         return value
 
     @property
-    def shards_at_once(self) -> int:
+    def at_once(self) -> int:
         """So many shards may be worked on at the same time."""
-        return 1 if self.executor is Engine.in_process else self.shards
+        if self.executor is Engine.in_process:
+            return 1
+        return min(self.shards_at_once or self.shards, self.shards)

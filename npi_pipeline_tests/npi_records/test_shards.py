@@ -232,8 +232,10 @@ def test_shards_that_are_worked_on_at_once_keep_to_the_caps_together(
     settings = FetchSettings(threads=10, requests_per_second=30)
     share = share_of(settings, 4)
     assert (share.threads, share.requests_per_second) == (2, 7.5)
-    # More shards than requests may be in flight would be more than the cap.
-    assert len(plan(asking(root, registry, threads=2), 8).shards) == 2
+    few = asking(root, registry, threads=2)
+    assert len(plan_shards(few, 8, at_once=2, planned_by=RUN, asked_by=RUN).shards) == 8
+    # More of them at once than requests may be in flight would be more than the cap.
+    assert len(plan_shards(few, 8, at_once=8, planned_by=RUN, asked_by=RUN).shards) == 2
 
 
 def test_a_shard_reads_only_the_segments_in_which_its_npis_may_be(root: LocalRoot, registry: EmulatedRegistry) -> None:

@@ -23,6 +23,7 @@ def test_every_job_has_the_executor_of_the_setting_and_so_have_backfills_of_the_
 
 def test_with_several_processes_each_shard_has_one_unless_the_configuration_says_otherwise() -> None:
     assert _config(shards=5)["max_concurrent"] == 5
+    assert _config(shards=5, shards_at_once=3)["max_concurrent"] == 3
     assert _config(shards=5, executor_config='{"max_concurrent": 2}')["max_concurrent"] == 2
 
 
@@ -34,7 +35,7 @@ def _config(**settings: object) -> dict[str, object]:
     return config
 
 
-@pytest.mark.parametrize("extra", ["dask", "celery", "k8s"])
+@pytest.mark.parametrize("extra", ["celery", "k8s"])
 def test_a_missing_extra_is_one_line_with_the_remedy(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, f"dagster_{extra}", None)
     with pytest.raises(SettingsError, match=rf"^NPI_EXECUTOR={extra} cannot be used: .*pip install '\.\[{extra}\]'"):
@@ -59,7 +60,7 @@ def test_a_configuration_that_the_executor_does_not_know_is_refused_on_one_line(
 def test_no_engine_is_imported_that_is_not_chosen() -> None:
     code = (
         "import sys; from npi_pipeline.definitions import defs; defs();"
-        "print([name for name in ('dagster_dask', 'dagster_celery', 'dagster_k8s') if name in sys.modules])"
+        "print([name for name in ('dagster_celery', 'dagster_k8s') if name in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

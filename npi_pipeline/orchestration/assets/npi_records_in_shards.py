@@ -67,7 +67,7 @@ def npi_records_in_shards_asset(
             plan = plan_shards(
                 asking,
                 engine.shards,
-                at_once=engine.shards_at_once,
+                at_once=engine.at_once,
                 planned_by=_planned_by(context),
                 asked_by=first_run_id(context.instance, context.run),
                 snapshot=snapshot_of_day(asking.root, asking.day) if bulk_first else None,
