@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -71,6 +72,10 @@ def test_a_profile_that_does_not_exist_is_told_wherever_the_days_standing_is(s3:
     ):
         assert "The config profile (misspelt) could not be found; correct AWS_PROFILE" in told
         assert "Traceback" not in told
+    # The UI counts them among the runs of the job, by the name that workspace.yaml gives the code location.
+    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        repositories = {run.tags[".dagster/repository"] for run in instance.get_runs()}
+    assert repositories == {"__repository__@npi_pipeline.definitions"}
 
 
 def test_what_fails_before_the_first_step_is_told_wherever_the_days_standing_is(
