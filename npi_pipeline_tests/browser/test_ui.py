@@ -109,7 +109,8 @@ def test_missing_days_are_backfilled_from_the_ui(page: Page, toasts: list[str], 
 
     assets = demo.assets()
     expect_every_asset_filled(page, demo)
-    expect(page.get_by_text(re.compile(r"^(\d+) / \1 Passed$"))).to_have_count(len(assets))
+    # The report has no checks: it tells of those of the others.
+    expect(page.get_by_text(re.compile(r"^(\d+) / \1 Passed$"))).to_have_count(len(assets) - 1)
     footers = page.get_by_text(f"{len(demo.days())} partitions", exact=True)
     expect(footers).to_have_count(len(assets))
     assert [footer.evaluate(_IS_GREEN) for footer in footers.all()] == [True] * len(assets)
