@@ -34,7 +34,8 @@ _FIRST_TRIAL_DEPTH = 0.25
 _STEADY_ANSWERS = 64
 # The larger the share that failed, the less certain is what got through: the cut is deeper by up to half.
 _MAX_DOUBT = 0.9
-# Nothing is learnt by cutting further while (nearly) everything fails: the registry is closed (``circuit_breaker``).
+# Nothing is learnt by cutting further while everything fails, or of few answers nearly everything: the registry is
+# closed (``circuit_breaker``). One that goes on to answer some has a limit that is far lower.
 _CLOSED = 0.9
 # With so many failures, and twice as many as at the first cut, it is they that a further cut is to end.
 _WORSE = 0.8
@@ -146,7 +147,7 @@ class AdaptiveLimit:
         failed, answers = self._test.around_the_alarm(_STEADY_ANSWERS if self.is_known else 0)
         share = failed / answers
         trial = self._trial
-        if trial is not None and share > _CLOSED:
+        if trial is not None and share > _CLOSED and (failed == answers or answers < _STEADY_ANSWERS):
             return
         if trial is not None and trial.is_in_vain:
             self._undo(now, trial)

@@ -22,6 +22,8 @@ from npi_pipeline.http_fetch.attempt import Attempt
 # Below a second there is little to be won, and threads of a busy process are late by tenths of it.
 _MIN_SECONDS = 1.0
 _MULTIPLE = 3.0
+# At the end of a list no other NPI waits for the slot, and what is asked for again costs only the asking.
+_MULTIPLE_AT_THE_END = 1.5
 _QUANTILE = 0.99
 # Fewer answers tell less of their tail: the multiple is larger in proportion.
 _ENOUGH_ANSWERS = 20
@@ -48,6 +50,7 @@ class AdaptiveTimeout:
         self._quantile = 0.0
         self._budget = _BUDGET
         self.overdue = 0
+        self.is_at_the_end = False
 
     @property
     def seconds(self) -> float:
@@ -55,7 +58,8 @@ class AdaptiveTimeout:
         if not self._answers:
             return self._longest
         doubt = max(1.0, _ENOUGH_ANSWERS / self._answers)
-        return min(self._longest, max(_MIN_SECONDS, _MULTIPLE * self._quantile * doubt))
+        multiple = _MULTIPLE_AT_THE_END if self.is_at_the_end else _MULTIPLE
+        return min(self._longest, max(_MIN_SECONDS, multiple * self._quantile * doubt))
 
     def sent(self, attempt: Attempt) -> None:
         """A request is in flight."""

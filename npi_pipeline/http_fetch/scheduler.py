@@ -189,6 +189,7 @@ class Scheduler:
         assert self._fresh is not None  # noqa: S101 - the callers have looked
         attempt = Attempt(self._fresh)
         self._fresh = next(self._npis, None)
+        self._timeout.is_at_the_end = self._fresh is None
         return attempt
 
 

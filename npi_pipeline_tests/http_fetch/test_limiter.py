@@ -118,6 +118,14 @@ def test_what_a_registry_punishes_is_tried_rarely() -> None:
     assert run.seconds < weather.npis / weather.capacity / 0.8 + weather.penalty_seconds + 5
 
 
+@pytest.mark.parametrize("seed", [20, 21])
+def test_a_bucket_that_is_empty_is_asked_no_more_than_it_fills(seed: int) -> None:
+    run = WEATHER.simulate(WEATHER.WEATHERS["bucket of 1,000, then 10/s"], seed)
+
+    assert run.failed == 0
+    assert run.refused < 0.15
+
+
 def test_the_pause_that_ended_a_penalty_is_the_first_of_the_next() -> None:
     run = WEATHER.simulate(WEATHER.WEATHERS["cap 100/s, 30 s of penalty, renewed"], 101)
 
