@@ -165,7 +165,7 @@ def browser_page(toasts: list[str]) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium() or "chromium", args=arguments)
         # Narrower, the asset graph is drawn too small for what it tells of each asset.
-        context = browser.new_context(viewport={"width": 1920, "height": 900})
+        context = browser.new_context(viewport={"width": 2240, "height": 900})
         context.set_default_timeout(PATIENCE_MS)
         context.expose_function("saw_toast", lambda text: toasts.append(text))  # noqa: PLW0108 - it cannot take a builtin
         context.add_init_script(_WATCH_TOASTS)
