@@ -20,3 +20,11 @@ class PipelineError(Exception):
         super().__init__(message)
         if retryable is not None:
             self.retryable = retryable
+
+
+def to_install(extra: str) -> str:
+    """The remedy where an optional dependency is missing.
+
+    From the checkout, and not by the project's name: it is on no package index, where anyone could register it.
+    """
+    return f"pip install '.[{extra}]' in the checkout"

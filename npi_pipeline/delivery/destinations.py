@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from npi_pipeline.delivery.sink import CLAIMS, DeliveryError, Sink
+from npi_pipeline.errors import to_install
 from npi_pipeline.settings import SettingsError, SinkUrl
 
 _SQL = "sql.sink"
@@ -44,10 +45,8 @@ def sink_of(sink: SinkUrl) -> Sink:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("npi_pipeline"):
             raise
-        what = f"'npi-pipeline[{extra}]'" if extra else f"the package that has {error.name}"
-        raise DeliveryError(
-            f"the sink {sink.name} needs {error.name}, which is not installed: pip install {what}"
-        ) from error
+        remedy = to_install(extra) if extra else f"pip install the package that has {error.name}"
+        raise DeliveryError(f"the sink {sink.name} needs {error.name}, which is not installed: {remedy}") from error
 
 
 def _made_by(sink: SinkUrl) -> tuple[str, str | None]:

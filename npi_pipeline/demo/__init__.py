@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
-from npi_pipeline.errors import PipelineError
+from npi_pipeline.errors import PipelineError, to_install
 
 # What its servers are made of, by the names they are imported by.
 _EXTRA = ("moto", "flask", "flask_cors", "orjson", "duckdb", "duckdb_engine")
@@ -20,5 +20,5 @@ def ensure_installed(what: str = "the demo", packages: Sequence[str] = _EXTRA) -
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise DemoNotInstalledError(
-            f"{what} needs packages that are not installed ({', '.join(missing)}): pip install 'npi-pipeline[demo]'"
+            f"{what} needs packages that are not installed ({', '.join(missing)}): {to_install('demo')}"
         )

@@ -23,6 +23,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 from urllib3.exceptions import LocationParseError
 from urllib3.util.ssl_ import create_urllib3_context
 
+from npi_pipeline.errors import to_install
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import SettingsError
 
@@ -81,7 +82,7 @@ def _proxy_of(url: str, proxies: Mapping[str, str]) -> str | None:
     except (requests.RequestException, LocationParseError, ValueError, TypeError) as error:
         # Only what is not installed is an invalid scheme; what nobody knows is a wrong value.
         is_missing = isinstance(error, requests.exceptions.InvalidSchema)
-        remedy = "pip install 'npi-pipeline[socks]'" if is_missing else "write it as http://host:port"
+        remedy = to_install("socks") if is_missing else "write it as http://host:port"
         # What stands before the @ may be a password.
         raise SettingsError(
             f"HTTPS_PROXY, HTTP_PROXY or ALL_PROXY: the proxy {proxy.rpartition('@')[2]} cannot be used; {remedy}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from npi_pipeline.errors import to_install
 from npi_pipeline.settings import Engine, EngineSettings, SettingsError
 
 # Of an executor that comes with an extra of ours: its package and its name.
@@ -62,6 +63,6 @@ def _executor(engine: EngineSettings) -> dg.ExecutorDefinition:
     except ImportError as error:
         extra = engine.executor.value
         raise SettingsError(
-            f"NPI_EXECUTOR={extra} cannot be used: {error}; install the extra: pip install '.[{extra}]' in the checkout"
+            f"NPI_EXECUTOR={extra} cannot be used: {error}; install the extra: {to_install(extra)}"
         ) from error
     return executor

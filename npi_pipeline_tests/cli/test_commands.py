@@ -127,7 +127,7 @@ def test_a_demo_without_its_extra_says_what_to_install(
     monkeypatch.setitem(sys.modules, missing, None)
     said = invoke("demo", "--folder", str(tmp_path))
     assert said.exit_code == 2
-    assert "pip install 'npi-pipeline[demo]'" in said.stderr
+    assert "pip install '.[demo]'" in said.stderr
     assert said.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
@@ -140,7 +140,7 @@ def test_made_up_files_without_the_package_they_need_say_what_to_install(
     assert said.exit_code == 2
     assert said.stderr == (
         "Error: npi-pipeline bulk make needs packages that are not installed (orjson): "
-        "pip install 'npi-pipeline[demo]'\n"
+        "pip install '.[demo]' in the checkout\n"
     )
 
 

@@ -202,7 +202,7 @@ def test_a_socks_proxy_without_support_for_it_is_one_line_before_the_first_reque
 
     assert done.stdout == (
         "SettingsError HTTPS_PROXY, HTTP_PROXY or ALL_PROXY: the proxy 127.0.0.1:9 cannot be used; "
-        "pip install 'npi-pipeline[socks]'\n"
+        "pip install '.[socks]' in the checkout\n"
     )
     assert not done.stderr
 

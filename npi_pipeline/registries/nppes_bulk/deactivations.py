@@ -10,6 +10,7 @@ import zipfile
 
 import polars as pl
 
+from npi_pipeline.errors import to_install
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
 from npi_pipeline.registries.nppes_bulk.store_schema import STORE_SCHEMA
 
@@ -49,7 +50,7 @@ def _cells(sheet: bytes, where: str) -> pl.DataFrame:
         import fastexcel
     except ImportError as error:
         raise BulkFileError(
-            f"{where} is a sheet, and fastexcel, which reads it, is not installed: pip install 'npi-pipeline[bulk]', "
+            f"{where} is a sheet, and fastexcel, which reads it, is not installed: {to_install('bulk')}, "
             "or take the report away"
         ) from error
     try:

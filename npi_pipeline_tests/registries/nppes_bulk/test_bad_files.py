@@ -444,7 +444,7 @@ def test_without_the_package_for_sheets_the_report_tells_how_to_get_it(
     make_report(tmp_path, _AUGUST, {_BAD: "08/09/2026"})
     monkeypatch.setitem(sys.modules, "fastexcel", None)
 
-    with pytest.raises(BulkFileError, match=r"pip install 'npi-pipeline\[bulk\]'"):
+    with pytest.raises(BulkFileError, match=r"pip install '\.\[bulk\]'"):
         prepare_snapshot(local, _AUGUST, str(tmp_path))
 
 
