@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +25,21 @@ def world(request: pytest.FixtureRequest) -> World:
 
 @pytest.fixture(scope="session")
 def made_days(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with all days of ``world``, complete. Not to be written to: see ``days_root``."""
-    folder = tmp_path_factory.mktemp("made_days") / "root"
-    root = LocalRoot(folder)
-    for day in world.days:
-        make_day(root, day, world.of_day[day])
+    """A data root with all days of ``world``, complete. Not to be written to: see ``days_root``.
+
+    The first worker that needs it makes it, the others wait for it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    of_all_workers = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = of_all_workers / f"made_days_{len(world.days)}"
+    with (of_all_workers / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            being_made = Path(tempfile.mkdtemp(dir=of_all_workers)) / "root"
+            root = LocalRoot(being_made)
+            for day in world.days:
+                make_day(root, day, world.of_day[day])
+            being_made.rename(folder)
     return folder
 
 

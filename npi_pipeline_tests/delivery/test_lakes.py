@@ -50,6 +50,7 @@ def test_days_a_repair_and_a_late_day_leave_what_was_known(
     assert_whatever_the_order(world, world.days, days_root, lake, tmp_path)
 
 
+@pytest.mark.parametrize("lake_on_s3", ["parquet", pytest.param("delta", marks=pytest.mark.long)], indirect=True)
 def test_it_is_the_same_on_s3(world: World, days_root: LocalRoot, lake_on_s3: SinkUrl, tmp_path: Path) -> None:
     assert_whatever_the_order(world, [world.days[4], *world.days[11:13]], days_root, lake_on_s3, tmp_path)
 

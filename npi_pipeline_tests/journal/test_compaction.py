@@ -265,8 +265,9 @@ def compact_in_small_parts(data_root: str) -> None:
     compact(open_data_root(data_root), NUMBERS)
 
 
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
 def test_sealing_killed_at_any_point_loses_nothing_and_the_next_completes_it(
-    data_root: str, monkeypatch: pytest.MonkeyPatch
+    data_root: str, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)
     monkeypatch.setattr(compaction, "COMPACTED_PART_ROWS", 3)
@@ -274,7 +275,7 @@ def test_sealing_killed_at_any_point_loses_nothing_and_the_next_completes_it(
     for arrived in (FAILED_FIRST, ASKED_AGAIN):
         write(root, arrived)
         expected = read_outcomes(root, DAY)
-        for change in itertools.count(0, 6 if data_root.startswith("s3://") else 1):
+        for change in itertools.count(0, step):
             was_killed = was_killed_before(change, compact_in_small_parts, data_root)
             assert read_outcomes(root, DAY).equals(expected)
             # A reader of the compacted rows sees the last compaction that came to its end, whole.

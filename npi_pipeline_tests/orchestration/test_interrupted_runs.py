@@ -86,7 +86,7 @@ def command(
     ("command", "how"),
     [
         ("local", signal.SIGKILL),
-        ("local", signal.SIGINT),
+        pytest.param("local", signal.SIGINT, marks=pytest.mark.long),
         ("local", signal.SIGTERM),
         ("s3", signal.SIGKILL),
         pytest.param("s3", signal.SIGINT, marks=pytest.mark.long),

@@ -65,6 +65,7 @@ def deployment(s3: LocalS3, bucket: str) -> Iterator[Deployment]:
             f"s3://{bucket}/npi",
             list_bucket=bucket,
             list_key="{date:%Y-%m-%d}.txt",
+            max_retries=1,
             registry_url=registry.url,
             reuse_hours=0,
             list_change_limit=100,

@@ -71,6 +71,7 @@ def deployment(s3: LocalS3, bucket: str, tmp_path: Path) -> Iterator[Deployment]
             tmp_path / "npi-data",
             list_bucket=bucket,
             list_key="{date:%Y-%m-%d}.txt",
+            max_retries=1,
             registry_url=registry.url,
             reuse_hours=0,
             list_change_limit=100,
