@@ -33,12 +33,16 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _bucket_numbers = itertools.count(1)
 
 
+# Before those that are asked for by their marks are chosen.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that take a minute begin first: else they are what is left to one worker at the end."""
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("daemon", "browser")))
     for item in items:
         if item.path.relative_to(Path(__file__).parent).parts[0] not in _COVERED:
             item.add_marker("no_cover")
+        if item.get_closest_marker("long_on_s3") and item.callspec.params["data_root"] == "s3":  # type: ignore[attr-defined]
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session", autouse=True)

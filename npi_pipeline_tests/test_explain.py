@@ -134,6 +134,7 @@ def test_only_the_parts_that_may_have_the_npi_are_read(local: LocalRoot, monkeyp
     assert ["is missing: materialise npi_records" in line for line in damaged.problems] == [True]
 
 
+@pytest.mark.long_on_s3
 def test_a_damaged_part_of_each_kind_is_told_and_left_where_it_is(root: DataRoot) -> None:
     two_days(root)
     with JournalWriter(root, TUESDAY, run=2, registry="other registry") as journal:

@@ -166,6 +166,7 @@ def test_a_journal_or_a_list_that_is_another_one_makes_what_is_after_it_again(ro
     assert unchanged_publication(root, DAY, FILES) is None
 
 
+@pytest.mark.long_on_s3
 def test_changes_that_are_as_they_would_be_found_are_left_and_told_the_same_way(root: DataRoot) -> None:
     complete(root, YESTERDAY, OTHERS)
     complete(root, DAY, OUTCOMES)

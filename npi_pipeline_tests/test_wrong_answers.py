@@ -78,7 +78,7 @@ def test_a_copy_of_another_days_journal_is_refused_in_one_line_and_not_tried_aga
     assert pipeline.run(NEXT_DAY).ok, "the remedy works"
 
 
-@pytest.mark.parametrize("ahead", [dt.timedelta(hours=2), dt.timedelta(days=300)])
+@pytest.mark.parametrize("ahead", [dt.timedelta(hours=2), pytest.param(dt.timedelta(days=300), marks=pytest.mark.long)])
 def test_answers_dated_in_the_future_are_remarked_on_serve_no_other_day_and_can_be_dated_anew(
     pipeline: Pipeline, moody: MoodyRegistry, ahead: dt.timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_the_first_complete_day_has_the_header_alone_and_nothing_to_compare_with
     assert content(root, MONDAY) == HEADER
 
 
+@pytest.mark.long_on_s3
 def test_a_day_is_compared_with_the_day_before(data_root: str) -> None:
     root = open_data_root(data_root)
     run(root, MONDAY)
@@ -194,6 +195,7 @@ def test_a_day_that_is_not_published_has_no_changes(root: DataRoot) -> None:
     assert root.list("provider_changes") == []
 
 
+@pytest.mark.long_on_s3
 def test_a_day_published_while_the_next_is_compared_with_an_older_one_has_the_last_word(data_root: str) -> None:
     """Wednesday has chosen Monday and is reading it, when Tuesday is published and looks at Wednesday."""
     root = open_data_root(data_root)
@@ -222,6 +224,7 @@ def test_a_day_published_while_the_next_is_compared_with_an_older_one_has_the_la
 
 
 @pytest.mark.parametrize("at_work", [MONDAY, WEDNESDAY], ids=["the day before", "the day after"])
+@pytest.mark.long_on_s3
 def test_a_day_that_is_run_whole_while_another_waits_for_wednesdays_lock_is_what_wednesday_is_compared_with(
     data_root: str, at_work: dt.date
 ) -> None:
@@ -272,6 +275,7 @@ def test_a_journal_that_is_compacted_again_with_the_same_rows_while_it_is_read_i
     assert rows(root, TUESDAY) == TUESDAYS_ROWS
 
 
+@pytest.mark.long_on_s3
 def test_a_day_that_is_recorded_anew_while_it_is_read_is_passed_over(data_root: str) -> None:
     root = open_data_root(data_root)
     run(root, MONDAY)

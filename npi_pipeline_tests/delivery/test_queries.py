@@ -17,6 +17,9 @@ from npi_pipeline_tests.delivery.days_to_deliver import FILES, World, found, ver
 from npi_pipeline_tests.delivery.first_queries import first_query
 from npi_pipeline_tests.delivery.sql_truth import Reader
 
+# Each database is filled once.
+pytestmark = pytest.mark.xdist_group("queries")
+
 PROJECT = Path(__file__).parents[2]
 EXAMPLES = (PROJECT / "examples/queries/README.md").read_text()
 DELIVERIES = (PROJECT / "docs/deliveries.md").read_text()

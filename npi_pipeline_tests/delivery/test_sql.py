@@ -154,7 +154,7 @@ def test_the_same_publication_is_delivered_once_and_again_only_when_it_is_asked_
 
 
 # Statement by statement in the benchmark delivery_kills; here, the first, the last and one of those between.
-@pytest.mark.parametrize("before", [0, 60, COMMIT])
+@pytest.mark.parametrize("before", [0, pytest.param(60, marks=pytest.mark.long), COMMIT])
 def test_a_delivery_that_is_killed_is_not_there_at_all_and_is_repeated_by_the_next(
     world: World, days_root: LocalRoot, sink_url: SinkUrl, before: int
 ) -> None:
@@ -245,7 +245,8 @@ def test_a_format_without_declared_columns_is_delivered_value_by_value(tmp_path:
     assert_proven(root, sink_url, day)
 
 
-@pytest.mark.parametrize("seed", [100, *(pytest.param(seed, marks=pytest.mark.long) for seed in (101, 102, 103))])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [100, 101, 102, 103])
 def test_days_in_any_order_with_repairs_between_leave_the_same_history(tmp_path: Path, world: World, seed: int) -> None:
     """Many orders, on the database that is the cheapest; seeds that no other test has."""
     days = world.days[:7]

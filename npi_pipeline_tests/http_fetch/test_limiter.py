@@ -82,7 +82,7 @@ def test_it_comes_close_to_what_the_registry_permits(
         pytest.param("only 429 with Retry-After 1, 15%", marks=LONG),
         pytest.param("only drips, 5%", marks=LONG),
         "only drips, 60%",
-        "any refused at random, 3%",
+        pytest.param("any refused at random, 3%", marks=LONG),
         "300 a calendar minute, begun at :00",
         pytest.param("the same with Retry-After", marks=LONG),
         pytest.param("100 a calendar second", marks=LONG),
@@ -90,7 +90,7 @@ def test_it_comes_close_to_what_the_registry_permits(
         "503 above 20 in flight, 200 ms, mix 5%",
         "30% errors, 200 ms",
         "5% of NPIs always take 5 s",
-        "silent for 30 s",
+        pytest.param("silent for 30 s", marks=LONG),
     ],
 )
 def test_bad_weather_costs_little_more_than_any_client_needs(name: str) -> None:
@@ -118,7 +118,7 @@ def test_what_a_registry_punishes_is_tried_rarely() -> None:
     assert run.seconds < weather.npis / weather.capacity / 0.8 + weather.penalty_seconds + 5
 
 
-@pytest.mark.parametrize("seed", [20, 21])
+@pytest.mark.parametrize("seed", [20, pytest.param(21, marks=LONG)])
 def test_a_bucket_that_is_empty_is_asked_no_more_than_it_fills(seed: int) -> None:
     run = WEATHER.simulate(WEATHER.WEATHERS["bucket of 1,000, then 10/s"], seed)
 

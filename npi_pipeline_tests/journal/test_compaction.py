@@ -266,6 +266,7 @@ def compact_in_small_parts(data_root: str) -> None:
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long_on_s3
 def test_sealing_killed_at_any_point_loses_nothing_and_the_next_completes_it(
     data_root: str, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:

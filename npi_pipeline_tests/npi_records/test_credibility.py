@@ -70,6 +70,7 @@ def outcomes(root: DataRoot, day: dt.date = DAY) -> dict[str, int]:
     return {outcome: count for outcome, count in read_compacted_journal(root, day).outcomes.items() if count}
 
 
+@pytest.mark.long_on_s3
 def test_on_either_kind_of_root_a_broken_registrys_day_is_repaired(data_root: str, moody: MoodyRegistry) -> None:
     root = open_data_root(data_root)
     recorded_with_everybody_known(root, moody)

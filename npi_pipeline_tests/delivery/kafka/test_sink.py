@@ -113,7 +113,9 @@ def test_what_was_changed_in_the_topics_by_others_is_found_and_put_right(
     assert_holds(broker, prefix, root, world.of_day)
 
 
-@pytest.mark.parametrize(("before", "is_receipt_sent"), [(9, False), (None, False), (None, True)])
+@pytest.mark.parametrize(
+    ("before", "is_receipt_sent"), [(9, False), pytest.param(None, False, marks=pytest.mark.long), (None, True)]
+)
 def test_a_killed_delivery_leaves_no_receipt_that_lies_and_the_next_puts_it_right(
     tmp_path: Path, broker: str, prefix: str, sink_url: SinkUrl, before: int | None, is_receipt_sent: bool
 ) -> None:
