@@ -33,7 +33,9 @@ test: $(VENV)/dev-installed $(VENV)/ministack/installed
 
 # The real daemon over days of trouble, answers of eight megabytes, and what of a sweep is like another of its cases.
 test-long: $(VENV)/dev-installed $(VENV)/ministack/installed
-	$(BIN)/pytest --numprocesses 2 -m long
+	$(BIN)/pytest --numprocesses 2 --hypothesis-profile=new_examples -m long
+	$(BIN)/pytest --numprocesses 2 --hypothesis-profile=new_examples -m 'not long' \
+		$$(grep -rlE '^(from|import) hypothesis' npi_pipeline_tests --include='test_*.py')
 
 coverage: $(VENV)/dev-installed $(VENV)/ministack/installed
 	$(PYTEST) --cov --cov-report term $(addprefix npi_pipeline_tests/,providers registries schema state_files)

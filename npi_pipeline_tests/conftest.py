@@ -23,9 +23,11 @@ from npi_pipeline_tests.both_roots import data_root, root
 
 __all__ = ["data_root", "root"]
 
-# How long an example takes says something of the machine and nothing of the code.
-hypothesis.settings.register_profile("without_deadline", deadline=None)
-hypothesis.settings.load_profile("without_deadline")
+# How long an example takes says something of the machine and nothing of the code. What CI tries is the same each time,
+# so that what it finds is of the change; `make test-long` draws examples anew.
+hypothesis.settings.register_profile("same_examples", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("new_examples", deadline=None)
+hypothesis.settings.load_profile("same_examples")
 
 # The rooms whose branch coverage is measured: by their own tests, since measuring doubles what a test takes.
 _COVERED = {"providers", "registries", "schema", "state_files"}

@@ -28,6 +28,7 @@ _WHOLE = read_block(b"".join(_ROWS), MAIN_COLUMNS).values.rows()
 @example(row=1, start=0.999, length=2, put=b"")
 @example(row=1, start=0.0, length=0, put=b'"')
 @example(row=2, start=0.5, length=0, put=b"\n")
+@example(row=0, start=1.0, length=1, put=b'\n"')
 def test_what_befalls_one_row_is_told_of_its_npi_and_befalls_no_other(
     row: int, start: float, length: int, put: bytes
 ) -> None:
@@ -46,7 +47,8 @@ def test_what_befalls_one_row_is_told_of_its_npi_and_befalls_no_other(
         elif changed.endswith(b"\n") or npi != _NPIS[min(row + 1, 3)]:
             assert found[npi] == whole
         else:
-            assert npi in told
+            # Of a row that the one before has spoilt the beginning, only the line is counted.
+            assert npi in told or read.strays
 
 
 def _begins_with(line: bytes, npi: int) -> bool:
