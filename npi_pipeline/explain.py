@@ -10,14 +10,13 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
 from npi_pipeline.changes.kept_changes import ChangesError, read_kept_changes
 from npi_pipeline.days.paths import state_files_folder
-from npi_pipeline.errors import PipelineError
 from npi_pipeline.journal import (
     SCHEMA,
     WITHOUT_BODY,
@@ -38,10 +37,10 @@ from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.manifest import Manifest
 from npi_pipeline.state_files.publish import read_manifest
 from npi_pipeline.state_files.published import UNESCAPED
-from npi_pipeline.storage.data_root import DataRoot, StorageError
+from npi_pipeline.storage.damaged import read_or_note
+from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.engines import polars_options
 
-Found = TypeVar("Found")
 Row = dict[str, Any]
 
 
@@ -100,23 +99,12 @@ def explain(root: DataRoot, files: FileSettings, day: dt.date, npi: str) -> Expl
     """
     problems: list[str] = []
 
-    def known(look: Callable[[], Found], otherwise: Found) -> Found:
-        try:
-            return look()
-        except FileNotFoundError:
-            return otherwise
-        except PipelineError as error:
-            if isinstance(error, StorageError) and error.retryable:
-                raise
-            problems.append(str(error))
-            return otherwise
-
-    compacted = known(lambda: load_compacted_journal(root, day), None)
-    listed = known(lambda: _listed(root, day, npi), None)
-    stands = known(lambda: _compacted_row(root, compacted, npi), None)
-    arrived: list[Row] = known(lambda: _arrived(root, day, npi, compacted, problems), [])
-    provider = known(lambda: _provider(root, day, npi), None)
-    manifest = known(lambda: read_manifest(root, files.state_files_dir, day), None)
+    compacted = read_or_note(problems, lambda: load_compacted_journal(root, day), None)
+    listed = read_or_note(problems, lambda: _listed(root, day, npi), None)
+    stands = read_or_note(problems, lambda: _compacted_row(root, compacted, npi), None)
+    arrived: list[Row] = read_or_note(problems, lambda: _arrived(root, day, npi, compacted, problems), [])
+    provider = read_or_note(problems, lambda: _provider(root, day, npi), None)
+    manifest = read_or_note(problems, lambda: read_manifest(root, files.state_files_dir, day), None)
     if manifest and compacted and manifest.journal_digest != compacted.digest:
         problems.append(f"the state files of {day} are of an earlier journal: materialise state_files for {day} again")
     return Explanation(
@@ -126,7 +114,7 @@ def explain(root: DataRoot, files: FileSettings, day: dt.date, npi: str) -> Expl
         journal=tuple(sorted(arrived, key=_run_and_time)) + ((stands,) if stands else ()),
         provider=provider,
         files=tuple(_files(root, files, manifest, provider, is_there=stands is not None)) if manifest else (),
-        changes=known(lambda: _changed(root, day, npi), None),
+        changes=read_or_note(problems, lambda: _changed(root, day, npi), None),
         problems=tuple(problems),
     )
 

@@ -29,8 +29,8 @@ from npi_pipeline.days.paths import (
 )
 from npi_pipeline.journal import JournalError, load_compacted_journal
 from npi_pipeline.npi_records.shard_plan import withdraw_plan
-from npi_pipeline.registries.nppes_bulk.day_snapshot import identities_by_day, snapshot_of_day_path
-from npi_pipeline.registries.nppes_bulk.unused import unused_files
+from npi_pipeline.registries.nppes_bulk.day_snapshot import identities_by_day, snapshot_files
+from npi_pipeline.registries.nppes_bulk.unused import has_files, unused_files
 from npi_pipeline.settings import Settings, SettingsError
 from npi_pipeline.state_files.publish import is_published
 from npi_pipeline.storage.data_root import DataRoot, StoredFile
@@ -69,6 +69,7 @@ def remove_old_days(root: DataRoot, settings: Settings, today: dt.date, *, dry_r
     check_retention(settings)
     before = today - dt.timedelta(days=retention.keep_days)
     files_before = today - dt.timedelta(days=retention.keep_files_days) if retention.keep_files_days else dt.date.min
+    of_snapshots = snapshot_files(root)
     removed: dict[dt.date, list[StoredFile]] = {}
     left: dict[dt.date, str] = {}
     for day in _old_days(root, files.state_files_dir, before, files_before):
@@ -76,7 +77,14 @@ def remove_old_days(root: DataRoot, settings: Settings, today: dt.date, *, dry_r
             left[day] = "it is not published, and its journal is all that there is of it; run it, or remove it yourself"
             continue
         try:
-            removed[day] = _remove_day(root, day, files.state_files_dir, with_files=day < files_before, dry_run=dry_run)
+            removed[day] = _remove_day(
+                root,
+                day,
+                files.state_files_dir,
+                of_snapshots.get(day),
+                with_files=day < files_before,
+                dry_run=dry_run,
+            )
         except DayLockedError as error:
             left[day] = str(error)
     snapshots = _unused_snapshots(root, removed, before)
@@ -110,13 +118,20 @@ def _old_days(root: DataRoot, state_files_dir: str, before: dt.date, files_befor
 
 
 def _remove_day(
-    root: DataRoot, day: dt.date, state_files_dir: str, *, with_files: bool, dry_run: bool
+    root: DataRoot,
+    day: dt.date,
+    state_files_dir: str,
+    of_snapshot: StoredFile | None,
+    *,
+    with_files: bool,
+    dry_run: bool,
 ) -> list[StoredFile]:
     """Remove what there is of a day, each product under its lock; which files it was."""
     with contextlib.ExitStack() as locks:
         for what in ("journal", PROVIDER_TABLE, STATE_FILES, PROVIDER_CHANGES):
             locks.enter_context(day_lock(root, day, what))
         files = list(_files_of(root, day, state_files_dir, with_files=with_files))
+        files += [of_snapshot] if of_snapshot else []
         if not dry_run:
             withdraw_plan(root, day)
             root.delete(*(file.path for file in files))
@@ -135,12 +150,13 @@ def _files_of(root: DataRoot, day: dt.date, state_files_dir: str, *, with_files:
         folders += [f"{folder}/{day}" for folder in (NPI_LIST, DAY_REPORT, FINDINGS, FETCHES)]
     for folder in folders:
         yield from sorted(root.list(folder), key=lambda file: not file.path.endswith(".json"))
-    snapshot = snapshot_of_day_path(day)
-    yield from (file for file in root.list(snapshot.rpartition("/")[0]) if file.path == snapshot)
 
 
 def _unused_snapshots(root: DataRoot, removed: dict[dt.date, list[StoredFile]], before: dt.date) -> list[StoredFile]:
     """The files of the registry that no day names which is kept, by its snapshot or by its journal."""
+    if not has_files(root):
+        # Else each night the journal of every day that is kept would be looked into for nothing.
+        return []
     kept = {identity for day, identity in identities_by_day(root).items() if day not in removed}
     for day in days_with_folder(root, JOURNAL):
         if day not in removed:

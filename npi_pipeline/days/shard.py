@@ -5,12 +5,11 @@ Not here: who is at work on which shard and when all are whole (``npi_records.sh
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import itertools
 import re
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import polars as pl
 
@@ -55,8 +54,6 @@ def cut_in_shards(npis: pl.Series, number: int) -> list[Shard]:
     return [Shard(ordered[start], ordered[end - 1]) for start, end in itertools.pairwise(bounds)]
 
 
-@contextlib.contextmanager
-def shard_lock(root: DataRoot, day: dt.date, shard: Shard) -> Iterator[HeldLock]:
+def shard_lock(root: DataRoot, day: dt.date, shard: Shard) -> AbstractContextManager[HeldLock]:
     """Be the only one at work on ``shard`` of ``day``. Raises DayLockedError as ``day_lock`` does, and StorageError."""
-    with day_lock(root, day, f"shard_{shard.name}") as held:
-        yield held
+    return day_lock(root, day, f"shard_{shard.name}")

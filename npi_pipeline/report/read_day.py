@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import polars as pl
 
@@ -32,9 +31,8 @@ from npi_pipeline.schema.json_paths import STATES
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.manifest import Manifest
 from npi_pipeline.state_files.publish import read_manifest
+from npi_pipeline.storage.damaged import read_or_note
 from npi_pipeline.storage.data_root import DataRoot, StorageError
-
-Read = TypeVar("Read")
 
 RECENT_DAYS = 30
 _PRODUCTS = ["registry_snapshot", NPI_LIST, "npi_records", "providers", STATE_FILES, PROVIDER_CHANGES]
@@ -48,37 +46,28 @@ def read_day(root: DataRoot, files: FileSettings, day: dt.date) -> DayReport:
     """The report of ``day`` from what is kept of it. Raises StorageError when the root cannot be reached."""
     problems: list[str] = []
 
-    def known(read: Callable[[], Read], otherwise: Read) -> Read:
-        try:
-            return read()
-        except FileNotFoundError:
-            return otherwise
-        except PipelineError as error:
-            if isinstance(error, StorageError) and error.retryable:
-                raise
-            problems.append(str(error))
-            return otherwise
-
     status = status_of_day(root, files, day)
     problems += [status.problem] if status.problem else []
-    manifest = known(lambda: read_manifest(root, files.state_files_dir, day), None) if not status.problem else None
-    kept = known(lambda: read_kept_changes(root, day), None) if manifest else None
-    changes = known(lambda: _changes(root, kept), None) if kept else None
+    manifest: Manifest | None = None
+    if not status.problem:
+        manifest = read_or_note(problems, lambda: read_manifest(root, files.state_files_dir, day), None)
+    kept = read_or_note(problems, lambda: read_kept_changes(root, day), None) if manifest else None
+    changes = read_or_note(problems, lambda: _changes(root, kept), None) if kept else None
     return DayReport(
         day=day,
         state=status.state,
         where=status.where,
         published_at=status.published_at,
-        list_source=known(lambda: read_kept_source(root, day).where, None),
+        list_source=read_or_note(problems, lambda: read_kept_source(root, day).where, None),
         outcomes={outcome.value: status.outcomes.get(outcome.value, 0) for outcome in Outcome},
         files=status.files,
         rows=status.rows,
-        findings=known(lambda: _findings(root, files, day), ()),
+        findings=read_or_note(problems, lambda: _findings(root, files, day), ()),
         changes=changes,
-        states=known(lambda: _states(root, files, manifest, kept), ()) if manifest else (),
-        fetch=known(lambda: read_fetch(root, day, manifest, status.outcomes), FetchOfDay()),
+        states=read_or_note(problems, lambda: _states(root, files, manifest, kept), ()) if manifest else (),
+        fetch=read_or_note(problems, lambda: read_fetch(root, day, manifest, status.outcomes), FetchOfDay()),
         recent=_recent_days(root, files, day),
-        contents=known(lambda: read_contents(root, day), None) if manifest else None,
+        contents=read_or_note(problems, lambda: read_contents(root, day), None) if manifest else None,
         problems=tuple(problems),
     )
 

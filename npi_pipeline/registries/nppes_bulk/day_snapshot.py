@@ -12,7 +12,7 @@ import re
 
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
 from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot, keep_snapshot, load_snapshot
-from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.data_root import DataRoot, StoredFile
 
 _FOLDER = "registry_snapshot"
 _SNAPSHOT_OF_DAY = re.compile(rf"{_FOLDER}/(\d{{4}}-\d\d-\d\d)\.json", re.ASCII)
@@ -51,8 +51,7 @@ def _kept(root: DataRoot, day: dt.date) -> tuple[str, list[str] | None]:
 
 def newest_snapshot(root: DataRoot) -> Snapshot:
     """The snapshot of the newest day that has one. Raises BulkFileError, also when there is none, StorageError."""
-    named = (_SNAPSHOT_OF_DAY.fullmatch(file.path) for file in root.list(_FOLDER))
-    newest = max((dt.date.fromisoformat(match[1]) for match in named if match), default=None)
+    newest = max(snapshot_files(root), default=None)
     if newest is None:
         raise BulkFileError(
             f"no snapshot of the registry is prepared in {root.uri()}: materialise registry_snapshot of a day first"
@@ -62,14 +61,18 @@ def newest_snapshot(root: DataRoot) -> Snapshot:
 
 def identities_by_day(root: DataRoot) -> dict[dt.date, str]:
     """The identity of each day's snapshot. Raises BulkFileError when one cannot be understood, StorageError."""
-    named = (_SNAPSHOT_OF_DAY.fullmatch(file.path) for file in root.list(_FOLDER))
-    days = [dt.date.fromisoformat(match[1]) for match in named if match]
-    return {day: identity_of_day(root, day) for day in days}
+    return {day: identity_of_day(root, day) for day in snapshot_files(root)}
 
 
 def identity_of_day(root: DataRoot, day: dt.date) -> str:
     """The identity of the day's snapshot. Raises as ``snapshot_of_day`` does."""
     return _kept(root, day)[0]
+
+
+def snapshot_files(root: DataRoot) -> dict[dt.date, StoredFile]:
+    """The file of each day that says which snapshot is the day's. Raises StorageError."""
+    named = ((_SNAPSHOT_OF_DAY.fullmatch(file.path), file) for file in root.list(_FOLDER))
+    return {dt.date.fromisoformat(match[1]): file for match, file in named if match}
 
 
 def snapshot_of_day_path(day: dt.date) -> str:

@@ -11,6 +11,11 @@ from npi_pipeline.registries.nppes_bulk.snapshot import SNAPSHOTS, load_snapshot
 from npi_pipeline.storage.data_root import DataRoot, StoredFile
 
 
+def has_files(root: DataRoot) -> bool:
+    """Whether anything is prepared of the registry's own files. Raises StorageError."""
+    return bool(root.folders(PREPARED_FILES) or root.list(SNAPSHOTS))
+
+
 def unused_files(root: DataRoot, kept: Collection[str], before: dt.datetime) -> list[StoredFile]:
     """What was written before that moment and belongs to none of the snapshots ``kept``, by their identities.
 
