@@ -23,8 +23,9 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from tables import cpu, peak_mb
@@ -149,13 +150,26 @@ def measure(name: str, folder: Path) -> None:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options_of(description: str | None, names: Collection[str]) -> argparse.Namespace:
+    """What the command line says; ``measure`` is set in the process of one of ``names`` (see ``in_own_process``)."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--npis", type=int, default=100_000)
     parser.add_argument("--keep", type=Path, help="a folder in which the files are kept")
-    parser.add_argument("--only", nargs="*", choices=MEASURES, default=list(MEASURES))
-    parser.add_argument("--measure", choices=MEASURES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    parser.add_argument("--only", nargs="*", choices=names, default=list(names))
+    parser.add_argument("--measure", choices=names, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def in_own_process(script: str, name: str, folder: Path) -> dict[str, Any] | str:
+    """What a process of ``script`` that measures ``name`` has printed last on stderr: figures, or why it failed."""
+    command = [sys.executable, script, "--measure", name, "--keep", str(folder)]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    (last,) = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    return last if done.returncode else json.loads(last)
+
+
+def main() -> None:
+    options = options_of(__doc__, MEASURES)
     if options.measure:
         measure(options.measure, options.keep)
         return
@@ -168,12 +182,10 @@ def main() -> None:
         for name in options.only:
             if name.startswith("duckdb"):
                 unpack(folder)
-            command = [sys.executable, __file__, "--measure", name, "--keep", str(folder)]
-            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-            if done.returncode:
-                print(f"{name:16} failed: {done.stderr.strip().splitlines()[-1:]}")
+            got = in_own_process(__file__, name, folder)
+            if isinstance(got, str):
+                print(f"{name:16} failed: {got}")
                 continue
-            got = json.loads(done.stderr.strip().splitlines()[-1])
             if name == "inflate":
                 inflated, csv_bytes = got["cpu"], got["count"]
             rate = f", {csv_bytes / 1e6 / got['wall']:.0f} MB/s" if name in {"inflate", "prepare"} else ""

@@ -11,19 +11,17 @@ emulated registry, another process, which bears so many requests a second.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime as dt
 import itertools
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from bulk import COUNTRY, MONTH, WEEK, make_files
+from bulk import COUNTRY, MONTH, WEEK, in_own_process, make_files, options_of
 from tables import peak_mb
 
 from npi_pipeline.orchestration.day_run import run_day
@@ -78,12 +76,7 @@ def measure(name: str, folder: Path) -> None:
 
 def main() -> None:
     """Make and prepare the files, then run each day in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--npis", type=int, default=100_000)
-    parser.add_argument("--keep", type=Path, help="a folder in which the files are kept")
-    parser.add_argument("--only", nargs="*", choices=DAYS, default=list(DAYS))
-    parser.add_argument("--measure", choices=DAYS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = options_of(__doc__, DAYS)
     if options.measure:
         measure(options.measure, options.keep)
         return
@@ -93,9 +86,10 @@ def main() -> None:
         prepare_snapshot(LocalRoot(folder / "root"), WEEK, str(folder / "files"))
         print(f"{options.npis:,} NPIs in the files; the made-up country is of {COUNTRY.size:,}, again and again")
         for name in options.only:
-            command = [sys.executable, __file__, "--measure", name, "--keep", str(folder)]
-            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-            got = json.loads(done.stderr.strip().splitlines()[-1])
+            got = in_own_process(__file__, name, folder)
+            if isinstance(got, str):
+                print(f"{name:22} failed: {got}")
+                continue
             standing = "ok" if got["ok"] else got["problems"]
             print(
                 f"{name:22} {standing} {got['npis']:>10,} NPIs  wall {got['wall']:7.1f} s  "
