@@ -13,17 +13,11 @@ import pytest
 
 from npi_pipeline.orchestration.checks import asset_checks
 from npi_pipeline.settings import CheckSettings
+from npi_pipeline.settings.__main__ import settings_table
 from npi_pipeline_tests.data_dictionary import data_dictionary
 
 PROJECT = Path(__file__).parents[1]
-PAGES = (
-    "docs/architecture.md",
-    "docs/api.md",
-    "docs/deliveries.md",
-    "docs/questions.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-)
+PAGES = (*sorted((PROJECT / "docs").glob("*.md")), PROJECT / "CONTRIBUTING.md", PROJECT / "CHANGELOG.md")
 
 
 def test_the_data_dictionary_is_the_one_that_the_code_gives() -> None:
@@ -31,14 +25,19 @@ def test_the_data_dictionary_is_the_one_that_the_code_gives() -> None:
     assert kept == data_dictionary(), "run `python -m npi_pipeline_tests.data_dictionary > docs/data_dictionary.md`"
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_path_that_a_page_names_is_there(page: str) -> None:
-    text = (PROJECT / page).read_text()
+def test_the_settings_table_is_the_one_that_the_settings_give() -> None:
+    page = (PROJECT / "docs/settings.md").read_text()
+    between = re.search(r"<!-- settings: [^>]*-->\n(.*?)\n<!-- /settings -->", page, re.DOTALL)
+    assert between is not None
+    assert between[1].strip() == settings_table(), "paste what `python -m npi_pipeline.settings` prints"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
     top = "|".join(re.escape(path.name) for path in PROJECT.iterdir())
     paths = re.findall(rf"`((?:{top})/[\w./-]*)`", text) + re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
-    missing = [
-        path for path in paths if not any((start / path).exists() for start in (PROJECT, (PROJECT / page).parent))
-    ]
+    missing = [path for path in paths if not any((start / path).exists() for start in (PROJECT, page.parent))]
     assert missing == []
 
 
@@ -87,7 +86,10 @@ def test_the_site_is_built_and_no_link_or_anchor_of_it_leads_nowhere(tmp_path: P
     assert "checks.png" in (tmp_path / "day/index.html").read_text()
 
 
-def test_what_to_do_is_said_of_every_check() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (yes)? ?\| .+ \|$", (PROJECT / "docs/checks.md").read_text(), re.MULTILINE)
+def test_what_to_do_is_said_of_every_check_of_every_asset() -> None:
+    page = (PROJECT / "docs/checks.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (yes)? ?\| .+ \|$", page, re.MULTILINE)
     specs = [spec for check in asset_checks(CheckSettings(), has_snapshot=True) for spec in check.check_specs]
-    assert dict(rows) == {spec.name: "yes" if spec.blocking else "" for spec in specs}
+    assert sorted(rows) == sorted(
+        (spec.name, spec.asset_key.to_user_string(), "yes" if spec.blocking else "") for spec in specs
+    )

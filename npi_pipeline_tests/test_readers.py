@@ -1,4 +1,4 @@
-"""The state files as other programs read them, by the README's words: every cell is there, zip codes keep their zeros.
+"""The state files as other programs read them, as docs/files.md says: cells are whole, zip codes keep their zeros.
 
 A reader that is not installed is skipped: DuckDB, pandas, polars and csvkit come with the development extra, PostgreSQL
 and R from the system's packages.
@@ -26,15 +26,15 @@ from npi_pipeline.registries import FORMATS
 from npi_pipeline.state_files.write_state_files import write_state_files
 from npi_pipeline_tests.flattened import address, found, journal, nppes_body, real_bodies
 
-README = Path(__file__).parent.parent / "README.md"
+FILES = Path(__file__).parents[1] / "docs/files.md"
 NPI = "1000000004"
 Row = dict[str, str]
 
 
 def how_to_read_with(reader: str) -> str:
-    """What the README says, of the file ``file.csv``."""
-    row = re.search(rf"^\| {reader} \| `(.*)` \|$", README.read_text(), re.MULTILINE)
-    assert row, f"the README does not say how {reader} reads the files"
+    """What the page says, of the file ``file.csv``."""
+    row = re.search(rf"^\| {reader} \| `(.*)` \|$", FILES.read_text(), re.MULTILINE)
+    assert row, f"the page does not say how {reader} reads the files"
     return row[1].replace("\\|", "|")
 
 

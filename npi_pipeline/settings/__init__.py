@@ -1,6 +1,6 @@
 """Every setting of the pipeline: its type, bounds, default and description, in one place.
 
-The environment variable, the launchpad field, the command line option and the README's table are all
+The environment variable, the launchpad field, the command line option and the documentation's table are all
 derived from the models; nothing else in the package reads ``os.environ`` for a setting.
 The rule for names is uniform: the setting ``max_retries`` is the variable ``NPI_MAX_RETRIES``, the option
 ``--max-retries`` and the launchpad field ``max_retries``.

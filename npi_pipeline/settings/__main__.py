@@ -1,4 +1,4 @@
-"""Prints the settings as a Markdown table, for whoever updates the README."""
+"""Prints the settings as a Markdown table, for whoever updates docs/settings.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from npi_pipeline.settings.rendering import as_text, bounds
 
 
 def settings_table() -> str:
-    """The settings as a Markdown table, for the README."""
+    """The settings as a Markdown table, for docs/settings.md."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for _, name, field in all_settings():
         default = as_text(field.default)

@@ -72,7 +72,7 @@ def environment_variable(name: str) -> str:
 
 
 def all_settings() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Every setting as (group, name, field), in the order of the README's table."""
+    """Every setting as (group, name, field), in the order of the documentation's table."""
     for group, group_field in Settings.model_fields.items():
         model: Any = group_field.annotation
         for name, field in model.model_fields.items():

@@ -1,4 +1,4 @@
-"""Settings for a person: values with secrets left out, bounds, and the README's table."""
+"""Settings for a person: values with secrets left out, bounds, and the table of docs/settings.md."""
 
 from __future__ import annotations
 

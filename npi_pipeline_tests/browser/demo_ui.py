@@ -1,6 +1,6 @@
 """The demo's UI in a browser: starting both, and what a user does there.
 
-Not here: what is expected to be seen (``test_ui``), and the README's pictures (``pictures``).
+Not here: what is expected to be seen (``test_ui``), and the documentation's pictures (``pictures``).
 """
 
 from __future__ import annotations

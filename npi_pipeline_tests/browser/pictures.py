@@ -1,4 +1,4 @@
-"""The README's pictures, made from the demo: ``python -m npi_pipeline_tests.browser.pictures [folder]``.
+"""The documentation's pictures, made from the demo: ``python -m npi_pipeline_tests.browser.pictures [folder]``.
 
 Not here: how the demo and the browser are driven (``demo_ui``).
 """

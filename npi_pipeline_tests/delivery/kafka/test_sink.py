@@ -300,7 +300,7 @@ def test_a_proof_reads_the_changes_from_where_its_delivery_began(
         assert len(read) == sum(open_published_day(root, FILES, day).rows["changes"] for day in days) > 0
 
 
-def test_the_first_query_of_the_readme_gives_a_receipt(
+def test_the_first_query_that_the_page_gives_finds_a_receipt(
     root: LocalRoot, broker: str, prefix: str, sink_url: SinkUrl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_day(root, FIRST, {NPI: nppes_body(NPI)})
