@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import npi_pipeline
 from npi_pipeline.orchestration.checks import asset_checks
 from npi_pipeline.settings import CheckSettings
 from npi_pipeline.settings.__main__ import settings_table
@@ -82,6 +83,8 @@ def test_the_site_is_built_and_no_link_or_anchor_of_it_leads_nowhere(tmp_path: P
     page = (tmp_path / "settings/index.html").read_text()
     assert "NPI_MAX_RETRIES" in page
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page), "nothing is loaded from elsewhere"
+    reference = (tmp_path / "reference/index.html").read_text()
+    assert [name for name in npi_pipeline.__all__ if f'id="npi_pipeline.{name}"' not in reference] == []
     # What a link may not lead to is seen by the build; what it may, only here.
     assert "checks.png" in (tmp_path / "day/index.html").read_text()
 
