@@ -30,6 +30,7 @@ NO_REQUEST = "no request can be made to that URL"
 URLS = {
     "NPI_DELIVER_TO": f"warehouse=postgresql://me:{SECRET}@db.example.org/npi",
     "NPI_ALERT_WEBHOOK_URL": f"https://hooks.example.org/{SECRET}",
+    "NPI_ALERT_URLS": f"slack://{SECRET}/b/c mailto://me:{SECRET}@example.org",
     "NPI_REGISTRY_URL": f"https://me:{SECRET}@registry.example.org/{{npi}}?key={SECRET}",
 }
 
@@ -67,6 +68,7 @@ def test_of_a_secret_no_more_than_its_host_is_shown_among_the_settings_in_force(
         ("NPI_DELIVER_TO", f"Ä=kafka://me:{SECRET}@h", "the name of sink 1 must be small letters"),
         ("NPI_DELIVER_TO", f"kafka://me:[{SECRET}@h", "the URL of sink kafka cannot be read"),
         ("NPI_ALERT_WEBHOOK_URL", f"ftp://hooks.example.org/{SECRET}", "must start with http:// or https://"),
+        ("NPI_ALERT_URLS", f"json://h/ {SECRET}", "URL 2 is none; write it like slack://"),
         ("NPI_REGISTRY_URL", f"ftp://example.org/{{npi}}?key={SECRET}", "must start with http:// or https://"),
         ("NPI_REGISTRY_URL", f"https://example.org/?key={SECRET}", "must contain `{npi}` where the NPI goes"),
         ("NPI_REGISTRY_URL", f"http://me:{SECRET}@example.org:99999/{{npi}}?key={SECRET}", NO_REQUEST),

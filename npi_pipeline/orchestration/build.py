@@ -52,7 +52,7 @@ def build_definitions(
 ) -> dg.Definitions:
     """The whole pipeline with ``settings``, by default those of the environment. Raises SettingsError.
 
-    ``alert`` is given a line about each failed run, by default as the settings say: to the log or to a webhook.
+    ``alert`` is given a line about each failed run, by default as the settings say: to the log or to others.
     """
     settings = settings or _from_environment()
     # `providers` would refuse them too, but only once the day is fetched.
@@ -88,7 +88,7 @@ def build_definitions(
         sensors=[
             late_list_sensor(settings),
             orphaned_run_sensor(),
-            failed_run_sensor(alert or alert_of(settings.monitoring.alert_webhook_url)),
+            failed_run_sensor(alert or alert_of(settings.monitoring)),
             *([deliveries_sensor(settings, sinks)] if sinks else []),
         ],
         resources={

@@ -82,7 +82,7 @@ def failed_run_sensor(alert: Alert) -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name="npi_failed_run_sensor",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells of each failed run in one line: to the log, or to the webhook of NPI_ALERT_WEBHOOK_URL.",
+        description="Tells of each failed run in one line, by NPI_ALERT_WEBHOOK_URL and NPI_ALERT_URLS, or in the log.",
     )
     def npi_failed_run_sensor(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run

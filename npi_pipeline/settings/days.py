@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import zoneinfo
 
 from pydantic import Field, field_validator
 
 from npi_pipeline.settings.base import SettingsGroup
 from npi_pipeline.settings.urls import usable_url
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 class DaySettings(SettingsGroup):
@@ -62,6 +65,13 @@ class MonitoringSettings(SettingsGroup):
         json_schema_extra={"secret": True},
     )
 
+    alert_urls: str = Field(
+        default="",
+        description="Where that line is sent besides, as apprise writes it, with blanks between them: `slack://...`, "
+        "`mailto://...`, `pagerduty://...` and a hundred others. It needs the extra `alerts`.",
+        json_schema_extra={"secret": True},
+    )
+
     @field_validator("schedule_timezone")
     @classmethod
     def _timezone_is_known(cls, value: str) -> str:
@@ -75,3 +85,13 @@ class MonitoringSettings(SettingsGroup):
     @classmethod
     def _url_is_http(cls, value: str) -> str:
         return usable_url(value)
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _each_is_a_url(cls, value: str) -> str:
+        for number, url in enumerate(value.split(), start=1):
+            if not _URL.fullmatch(url):
+                raise ValueError(
+                    f"URL {number} is none; write it like slack://..., with %20 for a blank, and blanks between them"
+                )
+        return value

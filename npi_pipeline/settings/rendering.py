@@ -15,11 +15,12 @@ def is_secret(field: FieldInfo) -> bool:
 
 
 def as_shown(field: FieldInfo, value: object) -> str:
-    """A value as anybody may see it: of a secret, which is a URL, no more than its host, where it has one."""
+    """A value as anybody may see it: of a secret no more than the host, where it is a URL that a request is made to."""
     text = as_text(value)
     if not text or not is_secret(field):
         return text
-    host = urllib.parse.urlsplit(text).hostname
+    # In URLs of another kind a token may stand where the host does.
+    host = urllib.parse.urlsplit(text).hostname if text.startswith(("http://", "https://")) else None
     return f"(set, at {host}; the rest is not shown)" if host else "(set; not shown)"
 
 

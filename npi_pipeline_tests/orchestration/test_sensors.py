@@ -21,12 +21,12 @@ from npi_pipeline.orchestration.day_run import DayRun, run_days
 from npi_pipeline.orchestration.monitoring import alert
 from npi_pipeline.orchestration.monitoring.alert import AlertError, alert_of
 from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG, LOST, fail_orphaned_runs, orphaned_runs
-from npi_pipeline.settings import Settings
+from npi_pipeline.settings import MonitoringSettings, Settings, SettingsError
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.registry import EmulatedRegistry
 from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.seeded_home import SeededHome
-from npi_pipeline_tests.webhook import webhook
+from npi_pipeline_tests.webhook import Webhook, webhook
 
 NPIS = sorted(npi_numbers(5, seed=12))
 # After these Dagster ends the call of a sensor, whose cursor stays where it was.
@@ -308,7 +308,7 @@ def test_the_alert_names_day_reason_and_run_on_one_line(watched: Watched, bucket
 def test_the_alert_is_posted_to_the_webhook_and_a_passing_refusal_is_survived_whatever_pause_it_asks_for() -> None:
     begun = time.monotonic()
     with webhook(503, 429) as told:
-        alert_of(told.url)("a line")
+        alert_of(MonitoringSettings(alert_webhook_url=told.url))("a line")
     assert (told.messages, told.requests) == (["a line"], 3)
     assert time.monotonic() - begun < SENSOR_SECONDS
 
@@ -316,7 +316,7 @@ def test_the_alert_is_posted_to_the_webhook_and_a_passing_refusal_is_survived_wh
 def test_a_webhook_that_takes_the_alert_and_does_not_answer_gets_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alert, "TIMEOUT_SECONDS", (1.0, 0.3))
     with webhook(is_slow=True) as told, pytest.raises(AlertError, match=r"no answer within 0\.3 s, it may have come"):
-        alert_of(told.url)("a line")
+        alert_of(MonitoringSettings(alert_webhook_url=told.url))("a line")
     assert (told.messages, told.requests) == (["a line"], 1)
 
 
@@ -331,7 +331,7 @@ def test_whatever_a_webhook_does_the_sensor_is_done_before_dagster_ends_its_call
 
 def test_a_webhook_that_refuses_is_told_by_its_host_and_never_by_its_secret_url() -> None:
     with webhook(404) as told, pytest.raises(AlertError) as refusal:
-        alert_of(told.url)("a line")
+        alert_of(MonitoringSettings(alert_webhook_url=told.url))("a line")
     assert "127.0.0.1" in str(refusal.value)
     assert "404" in str(refusal.value)
     assert "a-secret" not in str(refusal.value)
@@ -339,8 +339,46 @@ def test_a_webhook_that_refuses_is_told_by_its_host_and_never_by_its_secret_url(
 
 
 def test_without_a_webhook_the_alert_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    alert_of("")("a line")
+    alert_of(MonitoringSettings())("a line")
     assert [record.getMessage() for record in caplog.records] == ["a line"]
+
+
+def as_apprise(hook: Webhook) -> str:
+    """The hook as apprise's service ``json`` writes it."""
+    return hook.url.replace("http://", "json://") + "?:message=text"
+
+
+def test_the_alert_is_sent_to_each_service_of_apprise_and_to_the_webhook() -> None:
+    with webhook() as first, webhook() as second, webhook() as posted:
+        urls = f"{as_apprise(first)} {as_apprise(second)}"
+        alert_of(MonitoringSettings(alert_webhook_url=posted.url, alert_urls=urls))("a line: *of* <text>\\n")
+    assert first.messages == second.messages == posted.messages == ["a line: *of* <text>\\n"]
+
+
+def test_services_that_do_not_take_the_alert_are_told_without_a_secret_and_the_others_have_it(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(0)
+    with webhook(404) as refuses, webhook() as takes:
+        urls = f"{as_apprise(refuses)} {as_apprise(takes)} slakc://a-secret/b/c slack://a-secret"
+        tell = alert_of(MonitoringSettings(alert_urls=urls))
+        with pytest.raises(AlertError) as refusal:
+            tell("a line")
+    assert takes.messages == ["a line"]
+    line = str(refusal.value)
+    assert line.startswith("URL 1 of NPI_ALERT_URLS (json://...) did not take the alert; ")
+    assert "; URL 3 of NPI_ALERT_URLS (slakc://...) is none that apprise can use; " in line
+    assert "; URL 4 of NPI_ALERT_URLS (slack://...) is none that apprise can use; " in line
+    assert line.endswith(": a line")
+    assert "\n" not in line
+    logged = [record.getMessage() for record in caplog.records if record.name != "urllib3.connectionpool"]
+    assert "a-secret" not in f"{line}{logged}{capfd.readouterr()}"
+
+
+def test_services_without_their_extra_are_told_before_a_run_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"needs apprise, which is not installed: pip install '\.\[alerts\]'"):
+        alert_of(MonitoringSettings(alert_urls="json://localhost"))
 
 
 def test_a_lost_run_is_told_with_what_to_make_of_it() -> None:
