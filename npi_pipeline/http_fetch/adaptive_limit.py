@@ -142,8 +142,11 @@ class AdaptiveLimit:
         self._count(now, sent_at, failed=True)
         return self._test.is_alarmed
 
-    def cut(self, now: float, estimate: float) -> None:
-        """After an alarm: ``estimate`` is what got through while nothing was known."""
+    def cut(self, now: float, estimate: float, weight: float = 1.0) -> None:
+        """After an alarm: ``estimate`` is what got through while nothing was known.
+
+        ``weight``: how much of the limit a failure takes, where a success takes 1.
+        """
         failed, answers = self._test.around_the_alarm(_STEADY_ANSWERS if self.is_known else 0)
         share = failed / answers
         trial = self._trial
@@ -152,17 +155,18 @@ class AdaptiveLimit:
         if trial is not None and trial.is_in_vain:
             self._undo(now, trial)
             return
+        lost = weight * failed / (weight * failed + answers - failed)
         was_known = self.is_known
         if was_known:
             # The value rose slowly in the meantime, so that the share is more precise than any count.
-            estimate = self.value * (1 - share) / (1 - self.usual)
+            estimate = self.value * (1 - lost) / (1 - self.usual)
         self._begin_trial(failed, answers)
         before = self.value
         estimate = min(max(estimate, before * self._cut.lowest_estimate), before)
         is_near = _NEAR[0] < estimate / self.best < _NEAR[1]
         length = min(_LONGEST, self._length * 2) if is_near else self._recovery.shortest
         depth = _TRIAL_DEPTH if was_known else _FIRST_TRIAL_DEPTH
-        doubt = min(share, _MAX_DOUBT) / 2
+        doubt = min(lost, _MAX_DOUBT) / 2
         self._set(now, estimate, length)
         self.value = self._bounded(max(before * self._cut.lowest_trial, self.best * (1 - depth) * (1 - doubt)))
 

@@ -37,6 +37,9 @@ _MEMORY = 1 / 64
 _SHARES = (0.01, 0.7)
 _FIRST_PAUSE = 0.25
 _MAX_PAUSE = 5.0
+# Of a registry that fails, and that does not refuse, a probe a second asks little, and notices soon that it is back.
+# Where no NPI is left but those that have failed, each probe uses up one of their repeats: they are to last.
+_MAX_PAUSE_OF_ERRORS = 1.0
 # A registry that still refuses everything after a calendar minute may begin its penalty anew with each request: then
 # only ever longer pauses end it.
 _MAX_QUOTA = 65.0
@@ -118,7 +121,7 @@ class Breaker:
             self._count(sent_at, is_telling=is_telling)
             self._hold(now, sent_at, answer)
         if self.is_open:
-            self._fail_probe(now, answer)
+            self._fail_probe(now, answer, is_telling=is_telling)
         elif self._failures >= max(_least(answer), _BY_CHANCE / math.log(self._share_then)):
             self._opened_at = now
             self._has_refused = answer.signal is Signal.throttled
@@ -141,6 +144,7 @@ class Breaker:
         if is_telling and not self.is_open:
             self._share -= self._share * _MEMORY
         self._refused_in_a_row = 0
+        was_named = self._opened_at < self._held_until <= sent_at
         if sent_at > self._held_by:
             self._held_until = -math.inf
         if sent_at < self._failing_since:
@@ -151,7 +155,9 @@ class Breaker:
         self._failures = 0
         self._failing_since = -math.inf
         self._pause = 0.0
-        return Reopening(now - self._opened_at, has_refused=self._has_refused) if is_back else None
+        if not is_back:
+            return None
+        return Reopening(now - self._opened_at, has_refused=self._has_refused, was_named=was_named)
 
     def _count(self, sent_at: float, *, is_telling: bool) -> None:
         if not is_telling:
@@ -167,15 +173,19 @@ class Breaker:
         if self._refused_in_a_row > max(1, self.unsurprising) and until > max(now, self._held_until):
             self._held_until, self._held_by = until, sent_at
 
-    def _fail_probe(self, now: float, answer: Answer) -> None:
+    def _fail_probe(self, now: float, answer: Answer, *, is_telling: bool) -> None:
         # Answers to what was in flight when it opened come before the time of the probes.
         if now < self._probe_at:
             return
         self._probes_failed += 1
         if self._probes_failed < self._probes:
             return
-        is_long = answer.signal is Signal.throttled and now - self._opened_at > _MAX_QUOTA
-        self._rest(now, min(self._pause * 2, math.inf if is_long else _MAX_PAUSE))
+        self._rest(now, min(self._pause * 2, self._longest_pause(now, answer, is_telling=is_telling)))
+
+    def _longest_pause(self, now: float, answer: Answer, *, is_telling: bool) -> float:
+        if answer.signal is Signal.throttled:
+            return math.inf if now - self._opened_at > _MAX_QUOTA else _MAX_PAUSE
+        return _MAX_PAUSE_OF_ERRORS if is_telling else _MAX_PAUSE
 
     def _rest(self, now: float, seconds: float) -> None:
         self._pause = seconds
@@ -186,10 +196,14 @@ class Breaker:
 
 @dataclasses.dataclass(frozen=True)
 class Reopening:
-    """The registry is back after so many ``seconds``; ``has_refused``: it had refused requests, and not failed."""
+    """The registry is back after so many ``seconds``.
+
+    ``has_refused``: it had refused requests, and not failed; ``was_named``: it had said when it would be back.
+    """
 
     seconds: float
     has_refused: bool
+    was_named: bool
 
 
 def _least(answer: Answer) -> int:

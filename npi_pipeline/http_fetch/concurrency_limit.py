@@ -48,6 +48,7 @@ class ConcurrencyLimit:
             recovery=_RECOVERY,
         )
         self._good_seconds = self._bad_seconds = 0.0
+        self._good = self._bad = 0
         self._answers = 0
         self._latency = 0.0
         self._best_latency = math.inf
@@ -69,6 +70,7 @@ class ConcurrencyLimit:
             self._limit.lower(_LOWERED_BY)
         elif use >= _IN_USE:
             self._good_seconds += latency
+            self._good += 1
             self._limit.succeeded(now, sent_at, 1 / self.limit if use >= 1 else 0.0)
 
     def on_error(self, now: float, sent_at: float, latency: float, use: float) -> None:
@@ -76,11 +78,19 @@ class ConcurrencyLimit:
         if use < _IN_USE:
             return
         self._bad_seconds += latency
+        self._bad += 1
         if not self._limit.failed(now, sent_at):
             return
         share = self._good_seconds / max(self._good_seconds + self._bad_seconds, 1e-9)
-        self._limit.cut(now, self.limit * share)
+        self._limit.cut(now, self.limit * share, self._weight())
         self._good_seconds = self._bad_seconds = 0.0
+        self._good = self._bad = 0
+
+    def _weight(self) -> float:
+        """How much of the limit a failure takes, where a good answer takes 1: a refusal is soon there."""
+        if not self._good_seconds:
+            return 1.0
+        return min(1.0, (self._bad_seconds / self._bad) / (self._good_seconds / self._good))
 
     def _has_risen(self, latency: float) -> bool:
         """Whether latency (its geometric mean) is twice what it was at its best."""

@@ -32,6 +32,8 @@ _MAX_SHARE = 0.95
 _MIN_SHARE = 0.01
 # So many times the mean latency after a request was sent, its answer is there, or will be very late.
 _SLOW = 2.0
+# After so many answers the likelier verdict is taken: where little differs, little is lost by a wrong one.
+_LONGEST = 100
 # So many answers are enough for another alarm to decide.
 _ENOUGH = 32
 
@@ -84,7 +86,9 @@ class CutTrial:
         self._evidence = min(self._evidence, 2 * _CERTAIN)
         if self._evidence < -_CERTAIN:
             return Verdict.helped
-        if self._evidence <= _CERTAIN:
+        if self._evidence <= 0 and self.answers >= _LONGEST:
+            return Verdict.helped
+        if self._evidence <= _CERTAIN and self.answers < _LONGEST:
             return None
         if self.failed > _RISEN * before * self.answers + _RISEN_BY:
             return Verdict.still_too_high

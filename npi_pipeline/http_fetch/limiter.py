@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 
 from npi_pipeline.http_fetch.answer import Answer, Signal
+from npi_pipeline.http_fetch.circuit_breaker import Reopening
 from npi_pipeline.http_fetch.concurrency_limit import ConcurrencyLimit
 from npi_pipeline.http_fetch.rate_limiter import RateLimiter
 
@@ -48,7 +49,7 @@ class Limiter:
     @property
     def limit(self) -> int:
         """Requests that may be in flight now."""
-        return int(self._concurrency.limit)
+        return int(self._concurrency.limit + 0.5)
 
     @property
     def rate(self) -> float:
@@ -94,9 +95,9 @@ class Limiter:
             self._concurrency.on_error(now, sent_at, answer.seconds, use)
         self.highest_limit = max(self.highest_limit, self.limit)
 
-    def reopened(self, now: float, seconds: float, *, has_refused: bool) -> None:
-        """The registry answers again after it answered nobody, or refused everybody, for so many ``seconds``."""
-        if has_refused:
-            self._rate.reopened(now, seconds)
+    def reopened(self, now: float, reopening: Reopening) -> None:
+        """The registry answers again after it answered nobody, or refused everybody."""
+        if reopening.has_refused:
+            self._rate.reopened(now, reopening.seconds, was_named=reopening.was_named)
         else:
             self._concurrency.restart(now)

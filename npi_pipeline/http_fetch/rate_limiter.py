@@ -8,10 +8,10 @@ When the registry has refused *everything* for a while and opens again, it matte
 
 - refusals that a cut had ended: it is a rate, and exceeding it is punished. Go on well below it, and come near it again
   only when ten times as long has been worked as it was closed.
-- nothing, though no more was asked than it had admitted for a moment before: it is a quota that is used up. What it
-  admits on average, the time in which it was closed included, is the rate. Of one that punishes, something between
-  that and what was asked: a burst may have been taken for the rate.
-- neither: what it admitted per second just before is worth a try.
+- nothing, and the registry had named the time at which it opens: it counts in windows, each of which can be used up at
+  once. Nothing is won by spreading what it admits over all of it.
+- neither: it is a quota that is used up. What it admits on average, the time in which it was closed included, is the
+  rate. Of one that punishes, something between that and what was asked: a burst may have been taken for the rate.
 
 Not here: the law by which the limit is learnt (``adaptive_limit``), whether the registry is closed
 (``circuit_breaker``).
@@ -39,6 +39,8 @@ _RECOVERY = Recovery(answers=100.0, seconds=20.0, shortest=0.25)
 _WARY = 0.8
 # To ask too much again costs as long as it was closed: it is tried when ten times as long has been worked.
 _CLOSURES = 10.0
+# Asked for less than twice as long as it was then closed: it counts in windows, and this one is used up.
+_BY_WINDOWS = 2.0
 # Within a tenth: no more was asked than was admitted before.
 _NO_MORE = 1.1
 # Requests closer than this are sent in small groups, because threads do not wake up on time; slower ones are never
@@ -98,7 +100,6 @@ class RateLimiter:
         self._open_since = math.inf
         self._admitted_since = 0
         self._admitted_before = 0.0
-        self._at_closing: tuple[float, float] | None = None
 
     @property
     def rate(self) -> float:
@@ -141,33 +142,32 @@ class RateLimiter:
         if not self._limit.failed(now, sent_at):
             return
         admitted = self._admitted_around(sent_at)
-        if self._at_closing is None:
-            self._at_closing = self.rate, admitted
         self._limit.cut(now, admitted / (1 - self._limit.usual))
         self._slots.pass_over(now)
 
     def admitted(self, now: float, sent_at: float, in_flight: int) -> None:
         """A request was not refused; ``in_flight`` are."""
         self._admitted_since += 1
-        if sent_at > self._limit.changed_at:
-            self._at_closing = None
         self._limit.succeeded(now, sent_at, 1 / (in_flight + _ROUND) if self._is_in_use() else 0.0)
 
-    def reopened(self, now: float, seconds: float) -> None:
-        """The registry admits again after it has refused everything for so many ``seconds``."""
-        average = (self._admitted_since + 1) / max(now - self._open_since, 1e-3)
-        rate, admitted = self._at_closing or (self.rate, average)
+    def reopened(self, now: float, seconds: float, *, was_named: bool) -> None:
+        """The registry admits again after it has refused everything for so many ``seconds``, as it had named or not."""
+        asked = now - self._open_since
+        average = (self._admitted_since + 1) / max(asked, 1e-3)
+        self._open_since, self._admitted_since = now, 0
+        best = average
         if self._limit.has_helped:
-            best = _WARY * self._limit.best if self._limit.is_known else admitted
+            best = _WARY * self._limit.best if self._limit.is_known else average
             self._limit.be_wary(_CLOSURES * seconds)
-        elif rate <= _NO_MORE * self._admitted_before:
-            best = math.sqrt(average * rate) if self._limit.is_wary else average
-        else:
-            best = admitted
+        elif self._limit.is_wary:
+            asked_no_more = self.rate <= _NO_MORE * self._admitted_before
+            best = math.sqrt(average * self.rate) if asked_no_more else average
+        elif was_named and asked < _BY_WINDOWS * seconds:
+            self._limit.forget(now, self.rate)
+            return
         self._limit.know(now, best)
         self._limit.has_helped = False
         self._admitted_before = best
-        self._open_since, self._admitted_since, self._at_closing = now, 0, None
 
     def _is_in_use(self) -> bool:
         latest = self._latest

@@ -130,7 +130,7 @@ class Scheduler:
         is_telling = attempt.number == 1 or self._fresh is not None
         reopening = self._breaker.answered(now, attempt.sent_at, answer, is_telling=is_telling)
         if reopening:
-            self._limiter.reopened(now, reopening.seconds, has_refused=reopening.has_refused)
+            self._limiter.reopened(now, reopening)
 
     def _deadline_of(self, attempt: Attempt) -> float:
         """When the NPI is given up. For as long again it may do what the registry asks of it: that is not its fault."""

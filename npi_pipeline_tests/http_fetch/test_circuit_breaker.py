@@ -8,7 +8,7 @@ import math
 import random
 
 from npi_pipeline.http_fetch.answer import Answer, Signal
-from npi_pipeline.http_fetch.circuit_breaker import Breaker
+from npi_pipeline.http_fetch.circuit_breaker import Breaker, Reopening
 from npi_pipeline.outcomes import Outcome, Verdict
 
 GOOD = Answer(Verdict(Outcome.found), Signal.good, 200)
@@ -76,13 +76,13 @@ def test_failures_that_tell_nothing_of_the_registry_do_not_open_it() -> None:
     assert not breaker.is_open
 
 
-def pauses_between_probes(breaker: Breaker, answer: Answer, until: float) -> list[float]:
+def pauses_between_probes(breaker: Breaker, answer: Answer, until: float, *, is_telling: bool = False) -> list[float]:
     pauses, now = [], 0.0
     while now < until:
         probe_at = breaker.ready_at(now, in_flight=0)
         pauses.append(probe_at - now)
         now = probe_at
-        breaker.answered(now, now, answer, is_telling=False)
+        breaker.answered(now, now, answer, is_telling=is_telling)
     return pauses
 
 
@@ -93,6 +93,10 @@ def test_open_it_lets_one_probe_through_at_a_time_and_ever_more_rarely() -> None
     breaker.answered(0.1, -0.5, BAD, is_telling=True)
 
     assert pauses_between_probes(breaker, BAD, until=20.0) == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
+
+
+def test_while_there_are_other_npis_to_ask_about_an_outage_is_probed_once_a_second() -> None:
+    assert set(pauses_between_probes(opened(), BAD, until=20.0, is_telling=True)[2:]) == {1.0}
 
 
 def test_a_registry_that_refuses_for_longer_than_a_minute_is_left_alone_for_ever_longer() -> None:
@@ -120,6 +124,18 @@ def test_one_usable_answer_closes_it_and_says_what_the_registry_had_done() -> No
         assert reopening is not None
         assert reopening.has_refused is has_refused
         assert breaker.ready_at(2.0, in_flight=50) == 2.0
+
+
+def test_it_says_whether_the_registry_was_back_when_it_had_said_it_would_be() -> None:
+    def reopening(answer: Answer) -> Reopening | None:
+        breaker = opened(answer, failures=10)
+        probe_at = breaker.ready_at(0.0, in_flight=0)
+        return breaker.answered(probe_at + 0.1, probe_at, GOOD, is_telling=True)
+
+    assert reopening(REFUSED) == Reopening(0.35, has_refused=True, was_named=False)
+    assert reopening(dataclasses.replace(REFUSED, retry_after=30.0)) == Reopening(
+        30.1, has_refused=True, was_named=True
+    )
 
 
 def test_a_good_answer_to_what_was_sent_before_the_failures_does_not_close_it() -> None:

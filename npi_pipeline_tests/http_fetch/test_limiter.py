@@ -109,6 +109,35 @@ def test_where_everything_fails_it_is_not_taken_for_usual() -> None:
     assert not trial.is_in_vain
 
 
+def test_a_trial_that_tells_little_ends_all_the_same() -> None:
+    trial = CutTrial(17, 100, usual=0.11)
+    verdicts = (
+        trial.arrived(100.0 + number, sent_at=float(number), failed=number % 7 == 0, latency=1.0)
+        for number in range(110)
+    )
+    assert any(verdicts)
+
+
+def test_where_a_registry_names_the_end_of_each_window_what_it_admits_is_not_spread_over_it() -> None:
+    run = WEATHER.simulate(WEATHER.WEATHERS["the same with Retry-After"], 20)
+
+    assert run.failed == 0
+    assert run.seconds < run.least + 3
+
+
+def test_refusals_that_come_quickly_do_not_make_a_limit_of_requests_in_flight_look_lower_than_it_is() -> None:
+    run = WEATHER.simulate(WEATHER.WEATHERS["503 above 20 in flight, 200 ms"], 20)
+
+    assert run.seconds < 1.06 * run.least
+    assert run.refused < 0.05
+
+
+def test_the_end_of_an_outage_is_noticed_within_a_second() -> None:
+    run = WEATHER.simulate(WEATHER.WEATHERS["503 to everything for 30 s"], 20)
+
+    assert run.seconds < run.least + 1
+
+
 def test_what_a_registry_punishes_is_tried_rarely() -> None:
     weather = WEATHER.WEATHERS["cap 100/s, 30 s of penalty"]
     run = WEATHER.simulate(weather, 101)
