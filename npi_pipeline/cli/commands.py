@@ -350,7 +350,7 @@ def retention(*, dry_run: bool, as_json: bool, **options: Any) -> None:
 @json_option
 @setting_options()
 def doctor(*, as_json: bool, **options: Any) -> None:
-    """Look whether all is there that a day needs: NPI list, clock, registry, files, data root, Dagster home.
+    """Look whether all is there that a day needs: NPI list, clock, registry, files, data root, Dagster home, sinks.
 
     Each is a line, with its remedy when it is not ok. Exit code 1 when one failed; warnings let a day run.
     """

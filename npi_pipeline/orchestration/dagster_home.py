@@ -6,6 +6,7 @@ Not here: the settings of an instance in production (``deploy/dagster.yaml`` of 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -59,8 +60,10 @@ def make_home(folder: Path, more: str = "") -> None:
     ``more`` is added to its ``dagster.yaml``. The storage is made here, since services that start at the same time on
     an empty one break it. It is made beside and moved there, so that none is there by half.
     """
-    if folder.exists():
+    if folder.is_dir():
         return
+    if folder.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
@@ -136,9 +139,10 @@ def one_day_at_a_time(instance: dg.DagsterInstance, pool: str) -> bool:
 
 def is_limited(instance: dg.DagsterInstance, pool: str) -> bool:
     """Whether the instance sees to it that only so many steps of ``pool`` run at once; one that forgets need not."""
-    storage = instance.event_log_storage
-    if not storage.supports_global_concurrency_limits:
-        return True
-    if instance.get_concurrency_config().pool_config.default_pool_limit is not None:
-        return True
-    return any(limit.name == pool for limit in storage.get_pool_limits())
+    return not instance.event_log_storage.supports_global_concurrency_limits or limit_of(instance, pool) is not None
+
+
+def limit_of(instance: dg.DagsterInstance, pool: str) -> int | None:
+    """How many steps of ``pool`` run at once; None for any number of them."""
+    limits = {limit.name: limit.limit for limit in instance.event_log_storage.get_pool_limits()}
+    return limits.get(pool, instance.get_concurrency_config().pool_config.default_pool_limit)

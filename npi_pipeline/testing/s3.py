@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _MISBEHAVE_PATH = "/-/misbehave"
 _LAST_MODIFIED_PATH = "/-/last-modified"
+_CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")
 _REFUSALS = {
     "SlowDown": ("503 Slow Down", "Please reduce your request rate."),
     "AccessDenied": ("403 Forbidden", "Access Denied"),
@@ -105,16 +106,19 @@ class LocalS3:
         refused_share: float = 0.0,
         denied_buckets: Iterable[str] = (),
         refused_actions: Mapping[str, str] | None = None,
+        ignores_conditions: bool = False,
         seed: int = 0,
     ) -> None:
         """From now on refuse a share of the requests with 503 SlowDown, and all to some buckets with AccessDenied.
 
         ``refused_actions`` is the error code that ``s3:ListBucketVersions`` or ``s3:GetObjectVersion`` is refused with.
+        A store that ``ignores_conditions`` writes whatever If-Match and If-None-Match say, as some do.
         """
         order = {
             "refused_share": refused_share,
             "denied_buckets": list(denied_buckets),
             "refused_actions": dict(refused_actions or {}),
+            "ignores_conditions": ignores_conditions,
             "seed": seed,
         }
         self._command(_MISBEHAVE_PATH, order)
@@ -155,6 +159,7 @@ class _Misbehaving:
         self._refused_share = 0.0
         self._denied_buckets: frozenset[str] = frozenset()
         self._refused_actions: dict[str, str] = {}
+        self._ignores_conditions = False
         self._random = random.Random(0)
         self._conditional_write = threading.Lock()
 
@@ -166,7 +171,9 @@ class _Misbehaving:
             return [problem.encode()]
         if code := self._refusal(environ):
             return _refuse(environ, start_response, code)
-        if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ:
+        if self._ignores_conditions:
+            environ = {name: value for name, value in environ.items() if name not in _CONDITIONS}
+        if any(name in environ for name in _CONDITIONS):
             # Read before: whoever is stopped while it sends keeps no other waiting.
             content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ = {**environ, "wsgi.input": io.BytesIO(content)}
@@ -187,6 +194,7 @@ class _Misbehaving:
         self._denied_buckets = frozenset(order["denied_buckets"])
         self._refused_share = order["refused_share"]
         self._refused_actions = order["refused_actions"]
+        self._ignores_conditions = order["ignores_conditions"]
 
 
 def _versions_action(environ: dict[str, Any]) -> str | None:

@@ -97,7 +97,8 @@ class Database:
     def _error(self, cause: BaseException, *, retryable: bool) -> DeliveryError:
         said = " ".join(str(cause).split())[:_MAX_LINE]
         return DeliveryError(
-            f"the sink {self.name} ({self.kind} at {self.place}) says: {type(cause).__name__}: {said}",
+            f"the sink {self.name} ({self.kind} at {self.place}) says: {type(cause).__name__}: {said}; see that "
+            "database, and NPI_DELIVER_TO",
             retryable=retryable,
         )
 
