@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from npi_pipeline.days.lock import DayLockedError, day_lock
 from npi_pipeline.days.paths import (
+    COMPACTIONS,
     DAY_REPORT,
     FETCHES,
     FINDINGS,
@@ -87,10 +88,10 @@ def remove_old_days(root: DataRoot, settings: Settings, today: dt.date, *, dry_r
             )
         except DayLockedError as error:
             left[day] = str(error)
-    snapshots = _unused_snapshots(root, removed, before)
+    of_no_day = [*_unused_snapshots(root, removed, before), *_old_compaction_marks(root, before)]
     if not dry_run:
-        root.delete(*(file.path for file in snapshots))
-    gone = [*(file for of_day in removed.values() for file in of_day), *snapshots]
+        root.delete(*(file.path for file in of_no_day))
+    gone = [*(file for of_day in removed.values() for file in of_day), *of_no_day]
     days = sum(bool(of_day) for of_day in removed.values())
     return Removed(days, len(gone), sum(file.size for file in gone), left, dry_run)
 
@@ -164,3 +165,9 @@ def _unused_snapshots(root: DataRoot, removed: dict[dt.date, list[StoredFile]], 
                 journal = load_compacted_journal(root, day)
                 kept |= {journal.registry} if journal is not None and journal.is_of_snapshot else set()
     return unused_files(root, kept, dt.datetime.combine(before, dt.time(), dt.timezone.utc))
+
+
+def _old_compaction_marks(root: DataRoot, before: dt.date) -> list[StoredFile]:
+    """Those by which nobody will look for a journal any more: an answer as old as that is not taken over."""
+    dates = [date for date in days_with_folder(root, COMPACTIONS) if date < before]
+    return [file for date in dates for file in root.list(f"{COMPACTIONS}/{date}")]

@@ -14,6 +14,7 @@ from npi_pipeline.storage.data_root import DataRoot
 
 NPI_LIST = "npi_list"
 JOURNAL = "journal"
+COMPACTIONS = "compactions"
 PROVIDER_TABLE = "provider_table"
 PROVIDER_CHANGES = "provider_changes"
 STATE_FILES = "state_files"
@@ -109,24 +110,25 @@ def lock_path(day: dt.date, what: str) -> str:
     return f"{LOCKS}/{day}/{what}"
 
 
-def days_with_list(root: DataRoot) -> list[dt.date]:
-    """The days whose NPI list is kept, oldest first."""
-    return _days_with_file(root, NPI_LIST, LIST_SOURCE_NAME)
+def compaction_mark(day: dt.date, on: dt.date) -> str:
+    """Says by its name that the journal of ``day`` was compacted ``on`` that date (UTC). It has no content."""
+    return f"{COMPACTIONS}/{on}/{day}"
 
 
-def days_with_journal(root: DataRoot) -> list[dt.date]:
-    """The days of which anything was fetched, compacted or not, oldest first."""
-    return _days_with_file(root, JOURNAL)
+def days_compacted_since(root: DataRoot, date: dt.date) -> list[dt.date]:
+    """The days whose journal was compacted on ``date`` (UTC) or later, oldest first; a killed compaction counts too.
+
+    What is listed are the marks of these dates, however many days there are.
+    """
+    dates = [on for on in days_with_folder(root, COMPACTIONS) if on >= date]
+    marks = [file.path.rpartition("/")[2] for on in dates for file in root.list(f"{COMPACTIONS}/{on}")]
+    return sorted({day for day in map(_day_called, marks) if day is not None})
 
 
-def days_compacted_since(root: DataRoot, moment: dt.datetime) -> list[dt.date]:
-    """The days whose ``journal.json`` was written at ``moment`` or later, by the root's own clock; oldest first."""
-    return _days_with_file(root, JOURNAL, JOURNAL_NAME, since=moment)
-
-
-def published_days(root: DataRoot, state_files_dir: str) -> list[dt.date]:
-    """The days whose manifest is there, oldest first."""
-    return _days_with_file(root, state_files_dir, MANIFEST_NAME)
+def published_days(root: DataRoot, state_files_dir: str, first: dt.date, last: dt.date) -> list[dt.date]:
+    """The days from ``first`` to ``last`` whose manifest is there, oldest first; a request for each of them."""
+    days = [day for day in days_with_folder(root, state_files_dir) if first <= day <= last]
+    return [day for day in days if _has_file(root, state_files_folder(state_files_dir, day), MANIFEST_NAME)]
 
 
 def has_list(root: DataRoot, day: dt.date) -> bool:
@@ -146,24 +148,9 @@ def _has_file(root: DataRoot, folder: str, name: str) -> bool:
 def days_with_folder(root: DataRoot, folder: str) -> list[dt.date]:
     """The days that have a folder below ``folder``, oldest first, whatever is in it.
 
-    A thousand days of fifty files are one request to S3 this way, and fifty with ``published_days``.
+    A thousand days of fifty files are one request to S3 this way.
     """
     return sorted(day for day in map(_day_called, root.folders(folder)) if day is not None)
-
-
-def _days_with_file(
-    root: DataRoot, folder: str, name: str | None = None, *, since: dt.datetime | None = None
-) -> list[dt.date]:
-    """The days in whose folder the file ``name`` is, or any at all. Other folders there are nobody's day.
-
-    With ``since``, only files count that were written then or later.
-    """
-    days = set()
-    for file in root.list(folder):
-        day, _, rest = file.path.removeprefix(f"{folder}/").partition("/")
-        if name in (None, rest) and (since is None or file.modified >= since):
-            days.add(_day_called(day))
-    return sorted(day for day in days if day is not None)
 
 
 def _day_called(name: str) -> dt.date | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from npi_pipeline.days.paths import days_with_list
+from npi_pipeline.days.paths import NPI_LIST, days_with_folder, has_list
 from npi_pipeline.demo.bulk import FOLDERS, show_files_as_registry
 from npi_pipeline.demo.dagster_ui import dagster_ui, is_free
 from npi_pipeline.demo.deliveries import DATABASE, LAKE, deliver_to, show_answers
@@ -180,7 +180,8 @@ def _has_no_other_lists(folder: Path) -> bool:
     """Whether every list that is kept there is the demo's: somebody may have gone on in its folder with their own."""
     root = LocalRoot(folder / _DATA)
     try:
-        return all(read_kept_source(root, day).bucket == BUCKET for day in days_with_list(root))
+        kept = [day for day in days_with_folder(root, NPI_LIST) if has_list(root, day)]
+        return all(read_kept_source(root, day).bucket == BUCKET for day in kept)
     except (OSError, StorageError):
         return False
 

@@ -30,8 +30,6 @@ from npi_pipeline.storage.data_root import DataRoot
 
 logger = logging.getLogger(__name__)
 
-# The root's clock says when a journal was written, this machine's how old an answer may be.
-_CLOCKS_APART = dt.timedelta(hours=1)
 _ANSWERS = [Outcome.found.value, Outcome.not_found.value, Outcome.deactivated.value]
 
 
@@ -98,8 +96,8 @@ def reuse_answers(
 
 def _recent_journals(root: DataRoot, day: dt.date, registry: str, not_before: dt.datetime) -> list[CompactedJournal]:
     """Other days' journals that may hold such answers, the one compacted last first."""
-    # By the listing alone, so that of a thousand days only the few that can serve are read.
-    days = days_compacted_since(root, not_before - _CLOCKS_APART)
+    # By their marks, so that of a thousand days only the few that can serve are read, or listed.
+    days = days_compacted_since(root, not_before.date())
     journals = (_readable_journal(root, other) for other in days if other != day)
     # What is in a journal was fetched before it was compacted.
     recent = [

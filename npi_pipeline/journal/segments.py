@@ -23,7 +23,7 @@ import msgspec
 import polars as pl
 
 from npi_pipeline import clock
-from npi_pipeline.days.paths import JOURNAL_NAME, journal_folder
+from npi_pipeline.days.paths import JOURNAL_NAME, compaction_mark, journal_folder
 from npi_pipeline.days.shard import Shard
 from npi_pipeline.errors import PipelineError
 from npi_pipeline.storage.data_root import DataRoot
@@ -266,7 +266,11 @@ def tag_of_compacted_journal(root: DataRoot, day: dt.date) -> str | None:
 
 
 def save_compacted_journal(root: DataRoot, compacted: CompactedJournal, tag: str | None) -> bool:
-    """Write ``journal.json``, if it is still the one of ``tag``: whether it was written. This is the commit."""
+    """Write ``journal.json``, if it is still the one of ``tag``: whether it was written. This is the commit.
+
+    Before it the mark by which other days find it: one that leads to nothing harms nobody.
+    """
+    root.write(compaction_mark(compacted.day, compacted.compacted_at.date()), b"")
     content = {
         "version": _VERSION,
         "day": compacted.day.isoformat(),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import statistics
 from collections.abc import Iterable, Iterator
 
-from npi_pipeline.days.paths import days_with_list
+from npi_pipeline.days.paths import NPI_LIST, days_with_folder, has_list
 from npi_pipeline.findings import Finding
 from npi_pipeline.npi_list.keep_npi_list import kept_list_size, kept_npi_list
 from npi_pipeline.npi_list.kept_list import read_kept_list, read_kept_source
@@ -45,8 +46,8 @@ def list_is_like_recent_days(root: DataRoot, day: dt.date, settings: CheckSettin
     """The list's size is near the median of its recent days, and few of its NPIs are invalid."""
     npi_list = kept_npi_list(root, day)
     size = npi_list.distinct
-    recent = [other for other in days_with_list(root) if other < day][-_RECENT_DAYS:]
-    sizes = list(_sizes(root, recent))
+    earlier = (other for other in reversed(days_with_folder(root, NPI_LIST)) if other < day and has_list(root, other))
+    sizes = list(_sizes(root, itertools.islice(earlier, _RECENT_DAYS)))
     line, holds = f"{size:,} distinct NPIs; no earlier day to compare with", True
     figures: dict[str, int | float | str] = {"npis": size}
     if sizes:

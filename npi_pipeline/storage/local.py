@@ -35,6 +35,7 @@ _REPLACED = ".replaced"
 # A write that was killed leaves its unfinished file; no write takes as long as this without touching it. As the clock
 # may jump, a file that is locked is not abandoned whatever its age.
 _ABANDONED_SECONDS = 24 * 3600
+_FOLDER_TRIES = 3
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR}
 _REMEDIES = {
     errno.ENOSPC: "make room there",
@@ -104,10 +105,12 @@ class LocalRoot:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
     def delete(self, *paths: str) -> None:
-        """See DataRoot."""
+        """See DataRoot. A folder in which nothing is left goes too: on S3 there is none then either."""
         for path in paths:
             with self._one_line_errors("delete", path):
                 self._at(path).unlink(missing_ok=True)
+        for folder in {self._at(path).parent for path in paths}:
+            self._remove_empty(folder)
 
     def read_tagged(self, path: str) -> tuple[bytes, str]:
         """See DataRoot. The tag is a digest."""
@@ -208,6 +211,13 @@ class LocalRoot:
                 modified = dt.datetime.fromtimestamp(found.st_mtime, dt.timezone.utc)
                 yield StoredFile(path.relative_to(self.folder).as_posix(), found.st_size, modified)
 
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove ``folder`` and those above it that are empty then, up to the root's own."""
+        with contextlib.suppress(OSError):
+            while folder != self.folder:
+                folder.rmdir()
+                folder = folder.parent
+
     @contextlib.contextmanager
     def _new_file(self, path: str) -> Iterator[BinaryIO]:
         with self._one_line_errors("write", path), self._durable(self._at(path)) as file:
@@ -217,10 +227,10 @@ class LocalRoot:
     def _durable(self, target: Path) -> Iterator[BinaryIO]:
         """A file that has the name ``target`` once it is whole."""
         unfinished = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_UNFINISHED}")
-        _make_folder(target.parent)
         self._sweep(target.parent)
+        file = _new_file(unfinished)
         try:
-            with unfinished.open("xb") as file:
+            with file:
                 _lock_if_can_be(file.fileno())
                 yield file
                 file.flush()
@@ -288,6 +298,15 @@ def _make_folder(folder: Path) -> None:
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     _sync_folder(folder.parent)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """A new file for writing, in a folder that is made for it: one that is empty a delete may remove right then."""
+    for _ in range(_FOLDER_TRIES):
+        _make_folder(path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            return path.open("xb")
+    return path.open("xb")
 
 
 @contextlib.contextmanager

@@ -37,27 +37,25 @@ def test_every_path_of_a_day_names_the_day_and_lies_below_the_root(path: str) ->
     assert checked_path(path) == path
 
 
-def test_the_days_that_have_something_are_told_from_the_files(root: DataRoot) -> None:
-    later = DAY + dt.timedelta(days=9)
-    root.write(days.list_path(DAY), b"kept, but not yet where it came from")
-    root.write(days.list_source_path(later), b"{}")
-    root.write(f"{days.journal_folder(DAY)}/segments/part.parquet", b"")
+def test_the_published_days_of_a_range_are_those_whose_manifest_is_there(root: DataRoot) -> None:
+    later, latest = DAY + dt.timedelta(days=9), DAY + dt.timedelta(days=10)
     root.write(f"{days.state_files_folder('state_files', DAY)}/half.csv", b"")
-    root.write(f"{days.state_files_folder('state_files', later)}/{days.MANIFEST_NAME}", b"")
+    for day in (later, latest):
+        root.write(f"{days.state_files_folder('state_files', day)}/{days.MANIFEST_NAME}", b"")
     root.write(f"state_files/archive/2026-11-25/{days.MANIFEST_NAME}", b"")
     root.write("state_files/2026-99-99/manifest.json", b"")
-    root.write("journal/notes.txt", b"")
-    assert days.days_with_list(root) == [later]
-    assert days.days_with_journal(root) == [DAY]
-    assert days.published_days(root, "state_files") == [later]
+    assert days.published_days(root, "state_files", DAY, later) == [later]
+    assert days.published_days(root, "state_files", DAY, latest) == [later, latest]
 
 
-def test_the_days_compacted_since_a_moment_are_told_by_when_their_journal_json_was_written(root: DataRoot) -> None:
-    root.write(f"{days.journal_folder(DAY)}/segments/part.parquet", b"")
-    root.write(f"{days.journal_folder(DAY + dt.timedelta(days=1))}/{days.JOURNAL_NAME}", b"")
-    now = dt.datetime.now(dt.timezone.utc)
-    assert days.days_compacted_since(root, now - dt.timedelta(hours=1)) == [DAY + dt.timedelta(days=1)]
-    assert days.days_compacted_since(root, now + dt.timedelta(hours=1)) == []
+def test_the_days_compacted_since_a_date_are_told_by_their_marks(root: DataRoot) -> None:
+    evening, morning = dt.date(2026, 11, 30), dt.date(2026, 12, 1)
+    for day, on in [(DAY, evening), (DAY, morning), (DAY + dt.timedelta(days=1), evening)]:
+        root.write(days.compaction_mark(day, on), b"")
+    root.write(f"{days.COMPACTIONS}/{morning}/notes.txt", b"")
+    assert days.days_compacted_since(root, evening) == [DAY, DAY + dt.timedelta(days=1)]
+    assert days.days_compacted_since(root, morning) == [DAY]
+    assert days.days_compacted_since(root, morning + dt.timedelta(days=1)) == []
 
 
 def test_the_days_with_a_folder_are_told_without_looking_into_it(root: DataRoot) -> None:
@@ -71,4 +69,5 @@ def test_the_days_with_a_folder_are_told_without_looking_into_it(root: DataRoot)
 
 
 def test_an_empty_root_has_no_days(root: DataRoot) -> None:
-    assert days.days_with_list(root) == days.days_with_journal(root) == days.published_days(root, "state_files") == []
+    assert days.days_with_folder(root, "state_files") == days.published_days(root, "state_files", DAY, DAY) == []
+    assert days.days_compacted_since(root, DAY) == []

@@ -71,7 +71,7 @@ def days_to_deliver(settings: Settings, first: dt.date, last: dt.date) -> list[d
     if first > last:
         raise SettingsError(f"there is no day from {first} to {last}: the first is the later one")
     root = open_data_root(settings.files.data_root)
-    return [day for day in published_days(root, settings.files.state_files_dir) if first <= day <= last]
+    return published_days(root, settings.files.state_files_dir, first, last)
 
 
 def _deliver_day(
