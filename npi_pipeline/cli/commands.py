@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from npi_pipeline import __version__
-from npi_pipeline.errors import PipelineError
+from npi_pipeline.errors import PipelineError, to_install
 from npi_pipeline.settings import Settings, all_settings, as_text, choices, environment_variable, unknown_variables
 
 if TYPE_CHECKING:
@@ -324,6 +324,36 @@ def lookup(npis: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     else:
         show_lookups(outcomes)
     sys.exit(0 if all(outcome.verdict.outcome is Outcome.found for outcome in outcomes) else 1)
+
+
+@main.command()
+@click.option("--write", type=click.Path(dir_okay=False), metavar="FILE", help="Replace this file in one step.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Serve them here, read anew each time they are asked for.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve them at.")
+@setting_options("files", "days", "deliveries")
+def metrics(write: str | None, port: int | None, host: str, **options: Any) -> None:
+    """Print the numbers of the newest days as Prometheus takes them, write them to a file, or serve them.
+
+    Freshness, NPIs by outcome, requests, refusals and seconds of the newest complete day; what each sink lacks of the
+    last 30 days. A file is for the textfile collector of node_exporter, a port for containers.
+    """
+    try:
+        import prometheus_client as prometheus
+    except ImportError as error:
+        raise PipelineError(f"the metrics cannot be made: {error}; {to_install('metrics')}") from error
+    from npi_pipeline.metrics import NewestDays
+
+    settings = _settings(options)
+    registry = prometheus.CollectorRegistry()
+    registry.register(NewestDays(settings, lambda: _last_days(settings.days.start_date)))
+    if port is not None:
+        server, serving = prometheus.start_http_server(port, host, registry)
+        click.echo(f"serving http://{host}:{server.server_port}/metrics", err=True)
+        serving.join()
+    elif write:
+        prometheus.write_to_textfile(write, registry)
+    else:
+        click.echo(prometheus.generate_latest(registry), nl=False)
 
 
 @main.command()

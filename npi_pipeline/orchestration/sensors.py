@@ -70,7 +70,8 @@ def orphaned_run_sensor() -> dg.SensorDefinition:
         description="Ends runs whose process is gone, as after a restart of the machine.",
     )
     def npi_lost_run_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        lost = fail_orphaned_runs(context.instance)
+        # Sensors are evaluated by the code server.
+        lost = fail_orphaned_runs(context.instance, is_code_server=True)
         return dg.SkipReason(f"ended as lost: {', '.join(map(name_of_run, lost))}" if lost else "no run is lost")
 
     return npi_lost_run_sensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import subprocess
 import sys
@@ -234,6 +235,19 @@ def test_a_run_whose_process_is_gone_is_ended_as_failed_and_holds_no_slot(
     assert ended.status is dg.DagsterRunStatus.FAILURE
     assert pools.get_concurrency_info(REGISTRY_POOL).claimed_slots == []
     assert list(orphaned_runs(home.instance)) == []
+
+
+def test_the_code_server_ends_runs_that_were_launched_by_its_hosts_name_and_nobody_else_does(
+    home: SeededHome, worker: subprocess.Popen[bytes]
+) -> None:
+    run = started_in(home, worker, {".dagster/grpc_info": json.dumps({"host": os.uname().nodename, "port": 4000})})
+    worker.kill()
+    worker.wait()
+    assert fail_orphaned_runs(home.instance) == []
+
+    sensor = home.definitions().resolve_sensor_def("npi_lost_run_sensor")
+    with dg.build_sensor_context(instance=home.instance) as context:
+        assert run.run_id[:8] in (sensor.evaluate_tick(context).skip_message or "")
 
 
 def test_a_lost_run_that_somebody_had_terminated_is_ended_as_cancelled_and_not_run_again(

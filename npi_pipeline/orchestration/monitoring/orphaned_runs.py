@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 import psutil
@@ -30,23 +30,29 @@ _UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _CLOCK_SECONDS = 2.0
 
 
-def orphaned_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
-    """The pipeline's runs that count as running, on this host, and have no process any more."""
+def orphaned_runs(instance: dg.DagsterInstance, *, is_code_server: bool = False) -> Iterator[dg.DagsterRun]:
+    """The pipeline's runs that count as running, on this host, and have no process any more.
+
+    Who ``is_code_server`` tells it also of the runs that were launched by the name of its host: a container that was
+    replaced has that of the one before. Others do not: a second container may have that name, too, and sees no process
+    of the first.
+    """
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return
+    hosts = ["localhost", *([socket.gethostname()] if is_code_server else [])]
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         is_ours = is_daily_run(run) or run.job_name == AUDIT_JOB_NAME
-        if is_ours and _is_of_this_host(run) and _is_process_gone(instance, run):
+        if is_ours and _is_of_one(hosts, run) and _is_process_gone(instance, run):
             yield run
 
 
-def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """End the orphaned runs and give back what they hold of pools, so that nothing waits for them; which they are.
+def fail_orphaned_runs(instance: dg.DagsterInstance, *, is_code_server: bool = False) -> list[dg.DagsterRun]:
+    """End the ``orphaned_runs`` and give back what they hold of pools, so that nothing waits for them; which they are.
 
     They have failed, but for those that somebody had terminated: these are cancelled.
     The daemon would give it back a while after a run has ended, and without a daemon nobody would.
     """
-    lost = list(orphaned_runs(instance))
+    lost = list(orphaned_runs(instance, is_code_server=is_code_server))
     for run in lost:
         # Its slots first: a run that has ended is not looked at again.
         if instance.event_log_storage.supports_global_concurrency_limits:
@@ -59,13 +65,13 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     return lost
 
 
-def _is_of_this_host(run: dg.DagsterRun) -> bool:
-    """Runs from the queue are children of the code server that the caller is in, or of one before it."""
+def _is_of_one(hosts: Collection[str], run: dg.DagsterRun) -> bool:
+    """Whether the run is a process of this host: of its command line, or a child of a code server of ``hosts``."""
     host = run.tags.get(HOST_TAG)
     if host is not None:
         return host == socket.gethostname()
-    launched_by = json.loads(run.tags.get(_GRPC_TAG, "{}"))
-    return bool(launched_by.get("host") == "localhost")
+    launched_by: dict[str, object] = json.loads(run.tags.get(_GRPC_TAG, "{}"))
+    return launched_by.get("host") in hosts
 
 
 def _is_process_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
