@@ -47,6 +47,10 @@ _LOWEST_CONTRAST = """() => {
 }"""
 
 
+_NARROWEST_WORDS = """() => Math.min(...[...document.querySelectorAll("td code")]
+    .filter(code => code.checkVisibility() && code.textContent.length > 8).map(code => code.offsetWidth))"""
+
+
 def test_the_report_fits_on_a_phone_can_be_read_in_the_dark_and_loads_nothing(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path / "npi-data")
     one, other = npi_numbers(2, seed=7)
@@ -65,5 +69,9 @@ def test_the_report_fits_on_a_phone_can_be_read_in_the_dark_and_loads_nothing(tm
                 page.goto(address_of_page)
                 assert page.evaluate("document.documentElement.scrollWidth") == width, "it is scrolled down, not aside"
                 assert page.evaluate(_LOWEST_CONTRAST) >= 4.5, scheme
+                assert page.evaluate(_NARROWEST_WORDS) > 50, "no name is broken in the middle of a word"
+        page.emulate_media(media="print")
+        assert page.locator("details table").last.is_visible(), "on paper nothing is folded"
+        assert not page.locator("summary").last.is_visible()
         assert page.locator("svg path title").filter(has_text="Texas").count() == 2
         assert set(requests) == {address_of_page}
