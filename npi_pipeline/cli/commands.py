@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # What a shell says of a command that ended by Ctrl-C.
 _INTERRUPTED = 130
 # The settings that a run goes by; the others are the schedule's, the sensors' and the deliveries'.
-_OF_A_RUN = ("npi_list", "registry", "fetch", "files", "checks", "days")
+_OF_A_RUN = ("npi_list", "registry", "fetch", "files", "checks", "days", "logs")
 # A person does not wait as long for a registry that is down as a day does.
 _PATIENCE_SECONDS = 30.0
 
@@ -183,7 +183,7 @@ def retry_failed(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
 @click.option("--to-sink", "to_sinks", multiple=True, metavar="NAME", help="Only to this sink (may be given again).")
 @click.option("--again", is_flag=True, help="Deliver what the sinks' receipts say they hold, too.")
 @json_option
-@setting_options("files", "days", "deliveries")
+@setting_options("files", "days", "deliveries", "logs")
 def deliver(
     day: dt.date | None,
     first: dt.date | None,

@@ -34,13 +34,14 @@ from npi_pipeline.orchestration.monitoring.audit import audit_job
 from npi_pipeline.orchestration.partitions import daily_partitions
 from npi_pipeline.orchestration.resources import DayStorage, NpiListSource, ProviderRegistry
 from npi_pipeline.orchestration.retention import retention_job, retention_schedule
+from npi_pipeline.orchestration.run_log import log_as_json
 from npi_pipeline.orchestration.s3_resource import S3
 from npi_pipeline.orchestration.schedules import audit_schedule, daily_schedule
 from npi_pipeline.orchestration.sensors import failed_run_sensor, late_list_sensor, orphaned_run_sensor
 from npi_pipeline.orchestration.table_io import TABLES, table_io_manager
 from npi_pipeline.providers.flatten_records import pinned_widths
 from npi_pipeline.registries import FORMATS
-from npi_pipeline.settings import Settings, unknown_variables
+from npi_pipeline.settings import LogFormat, Settings, unknown_variables
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,10 @@ def _asked_records(settings: Settings, days: dg.DailyPartitionsDefinition) -> dg
 
 
 def _from_environment() -> Settings:
+    """Of a process that is Dagster's: how it logs is set here, too."""
+    settings = Settings.from_environment(os.environ)
+    if settings.logs.log_format is LogFormat.json:
+        log_as_json()
     if unknown := unknown_variables(os.environ):
         logger.warning(unknown)
-    return Settings.from_environment(os.environ)
+    return settings

@@ -10,6 +10,9 @@ from dagster._config.errors import PostProcessingError
 # Why a run failed, and whether a step failed by itself or was interrupted.
 from dagster._core.events import RunFailureReason
 
+# What logs the runs that name no logger: there is no setting for another one.
+from dagster._core.execution import context_creation_job
+
 # Which days a backfill still has to submit.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 from dagster._core.execution.plan.objects import ErrorSource
@@ -41,6 +44,7 @@ __all__ = [
     "PostProcessingError",
     "RunFailureReason",
     "SerializableErrorInfo",
+    "context_creation_job",
     "get_latest_completed_cron_tick",
     "partition_set_snap_name_for_job_name",
 ]

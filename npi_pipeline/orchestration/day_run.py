@@ -20,7 +20,7 @@ from npi_pipeline.orchestration.in_process import problems_of, run_in_process
 from npi_pipeline.orchestration.monitoring.failures import broken_checks
 from npi_pipeline.orchestration.monitoring.orphaned_runs import fail_orphaned_runs
 from npi_pipeline.orchestration.partitions import daily_partitions
-from npi_pipeline.orchestration.run_log import terminal_logger
+from npi_pipeline.orchestration.run_log import run_logger
 from npi_pipeline.proofs.day_status import DayState, DayStatus, status_of_day
 from npi_pipeline.settings import EngineSettings, Settings, SettingsError
 from npi_pipeline.state_files.publish import is_published
@@ -74,7 +74,9 @@ def run_days(settings: Settings, days: Sequence[dt.date], *, log_level: str = "I
         raise SettingsError(NO_BUCKET)
     # Here it is one process: shards would only follow each other.
     settings = settings.model_copy(update={"engine": EngineSettings()})
-    job = build_definitions(settings, loggers={"terminal": terminal_logger}).resolve_job_def(JOB_NAME)
+    job = build_definitions(settings, loggers={"terminal": run_logger(settings.logs.log_format)}).resolve_job_def(
+        JOB_NAME
+    )
     with open_instance() as instance:
         for day in days:
             # One that was killed holds the pool's slot, and there may be no daemon to free it.

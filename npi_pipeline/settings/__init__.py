@@ -16,6 +16,7 @@ from npi_pipeline.settings.deliveries import DeliverySettings, SinkUrl
 from npi_pipeline.settings.engine import Engine, EngineSettings
 from npi_pipeline.settings.fetch import FetchMode, FetchSettings
 from npi_pipeline.settings.files import FileSettings
+from npi_pipeline.settings.logs import LogFormat, LogSettings
 from npi_pipeline.settings.models import ENVIRONMENT_PREFIX, Settings, all_settings, environment_variable, one_line
 from npi_pipeline.settings.npi_list import ListSettings
 from npi_pipeline.settings.registry import FormatName, RegistrySettings
@@ -36,6 +37,8 @@ __all__ = [
     "FileSettings",
     "FormatName",
     "ListSettings",
+    "LogFormat",
+    "LogSettings",
     "MonitoringSettings",
     "RegistrySettings",
     "RetentionSettings",

@@ -15,6 +15,7 @@ from npi_pipeline.settings.deliveries import DeliverySettings
 from npi_pipeline.settings.engine import EngineSettings
 from npi_pipeline.settings.fetch import FetchSettings
 from npi_pipeline.settings.files import FileSettings
+from npi_pipeline.settings.logs import LogSettings
 from npi_pipeline.settings.npi_list import ListSettings
 from npi_pipeline.settings.registry import RegistrySettings
 from npi_pipeline.settings.rendering import is_secret
@@ -38,6 +39,7 @@ class Settings(BaseModel):
     deliveries: DeliverySettings = DeliverySettings()
     engine: EngineSettings = EngineSettings()
     retention: RetentionSettings = RetentionSettings()
+    logs: LogSettings = LogSettings()
 
     @property
     def is_list_of_registry(self) -> bool:

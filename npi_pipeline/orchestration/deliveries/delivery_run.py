@@ -20,7 +20,7 @@ from npi_pipeline.orchestration.deliveries.job import JOB_NAME
 from npi_pipeline.orchestration.in_process import problems_of, run_in_process
 from npi_pipeline.orchestration.monitoring.failures import broken_checks
 from npi_pipeline.orchestration.monitoring.orphaned_runs import fail_orphaned_runs
-from npi_pipeline.orchestration.run_log import terminal_logger
+from npi_pipeline.orchestration.run_log import run_logger
 from npi_pipeline.settings import Settings, SettingsError
 from npi_pipeline.storage.open_root import open_data_root
 
@@ -58,7 +58,9 @@ def deliver_days(
     for name in to_sinks:
         if name not in names:
             raise SettingsError(f"no sink is called {name}; NPI_DELIVER_TO has {', '.join(names)}")
-    job = build_definitions(settings, loggers={"terminal": terminal_logger}).resolve_job_def(JOB_NAME)
+    job = build_definitions(settings, loggers={"terminal": run_logger(settings.logs.log_format)}).resolve_job_def(
+        JOB_NAME
+    )
     with open_instance() as instance:
         for day in days:
             for name in to_sinks or names:
