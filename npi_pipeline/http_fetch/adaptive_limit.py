@@ -103,6 +103,11 @@ class AdaptiveLimit:
         self._value_before_trial = start
         self._below_the_limit: tuple[int, int] | None = None
 
+    def bound(self, minimum: float, maximum: float) -> None:
+        """There are other bounds now: what the fetch itself allows, whatever the registry does."""
+        self._minimum, self._maximum = minimum, maximum
+        self.value = self._bounded(self.value)
+
     @property
     def is_known(self) -> bool:
         """Whether there is a limit, as far as is known."""

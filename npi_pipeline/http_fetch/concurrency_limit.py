@@ -59,6 +59,10 @@ class ConcurrencyLimit:
         """Requests that may be in flight."""
         return self._limit.value
 
+    def cap(self, ceiling: int) -> None:
+        """There is another ceiling now."""
+        self._limit.bound(min(_LEAST, ceiling), ceiling)
+
     def restart(self, now: float) -> None:
         """Begin again, from few."""
         self._limit.forget(now, min(_START, self.limit))

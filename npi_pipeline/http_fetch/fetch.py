@@ -49,13 +49,15 @@ def fetch(
     stop: threading.Event | None = None,
     on_progress: Callable[[FetchProgress], None] | None = None,
     progress_seconds: float = 5.0,
+    caps: Callable[[], FetchSettings] | None = None,
 ) -> Fetch:
     """The outcomes of ``npis`` as they become known; nothing is asked before the iteration.
 
     ``npis`` may be any iterable of NPIs with a valid check digit, each once; it is consumed as the fetch goes on.
     ``total`` is their number, for the progress. Setting ``stop`` ends the iteration within a second or two.
     ``on_progress`` is called in the consumer's thread after ``progress_seconds``, then ever more seldom (after twice as
-    long each time, five minutes at most), and once at the end.
+    long each time, five minutes at most), and once at the end. ``caps`` tells how many threads and requests per second
+    are allowed now, where that changes: it is asked all the time, and answers at once.
 
     The iteration raises RegistryDownError when the registry stays down, after every outcome that there was.
     """
@@ -67,6 +69,7 @@ def fetch(
         stop=stop or threading.Event(),
         on_progress=on_progress,
         progress_seconds=progress_seconds,
+        caps=caps,
     )
 
 
@@ -83,6 +86,7 @@ class Fetch:
         stop: threading.Event,
         on_progress: Callable[[FetchProgress], None] | None,
         progress_seconds: float,
+        caps: Callable[[], FetchSettings] | None,
     ) -> None:
         self._npis = npis
         self._registry = registry
@@ -91,6 +95,8 @@ class Fetch:
         self._stop = stop
         self._on_progress = on_progress
         self._progress_seconds = progress_seconds
+        self._caps = caps
+        self._caps_then = settings
         self._limiter = Limiter(ceiling=settings.threads, requests_per_second=settings.requests_per_second)
         self._tally = Tally()
 
@@ -142,6 +148,7 @@ class Fetch:
                 self._tally.attempt(step)
                 workers.make(step)
             else:
+                self._keep_to_caps()
                 workers.abort(scheduler.to_abort(now))
                 for attempt, answer in workers.answers(until=step):
                     self._tally.answer(answer)
@@ -149,6 +156,13 @@ class Fetch:
                     if outcome:
                         yield outcome
                 self._give_up_if_down(breaker)
+
+    def _keep_to_caps(self) -> None:
+        caps = self._caps() if self._caps else self._caps_then
+        if caps is self._caps_then:
+            return
+        self._caps_then = caps
+        self._limiter.cap(ceiling=caps.threads, requests_per_second=caps.requests_per_second)
 
     def _give_up_if_down(self, breaker: Breaker) -> None:
         outage = breaker.outage(time.monotonic())

@@ -46,6 +46,12 @@ class Limiter:
         self.in_flight = 0
         self.highest_limit = self.limit
 
+    def cap(self, *, ceiling: int, requests_per_second: float) -> None:
+        """From now on these are the ceiling and the cap."""
+        self._ceiling = ceiling
+        self._concurrency.cap(ceiling)
+        self._rate.cap(requests_per_second or math.inf)
+
     @property
     def limit(self) -> int:
         """Requests that may be in flight now."""

@@ -101,6 +101,10 @@ class RateLimiter:
         self._admitted_since = 0
         self._admitted_before = 0.0
 
+    def cap(self, cap: float) -> None:
+        """There is another cap now."""
+        self._limit.bound(min(cap, _SLOWEST), min(cap, _FASTEST))
+
     @property
     def rate(self) -> float:
         """Requests per second."""

@@ -65,10 +65,6 @@ class Asking:
         """The share of answers that know nobody from which on they are in doubt."""
         return self.checks.not_found_share_limit
 
-    def with_settings(self, settings: FetchSettings) -> Asking:
-        """The same, asked otherwise."""
-        return dataclasses.replace(self, settings=settings)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -154,13 +150,16 @@ def ask(
     shard: Shard | None = None,
     held: HeldLock | None = None,
     runs_beside: Callable[[], Iterable[int]] = tuple,
+    caps: Callable[[], FetchSettings] | None = None,
 ) -> Asked:
     """Ask the registry for ``to_ask``, as ``run`` of the day, and keep the outcomes as they come.
 
-    Of a ``shard``, ``runs_beside`` tells which runs ask for the others at the same time.
+    Of a ``shard``, ``runs_beside`` tells which runs ask for the others at the same time, and ``caps`` what is left for
+    this one of what may be asked at a time.
     Raises RegistryDownError, also when its answers are not to be believed, and StorageError.
     """
-    root, day, registry, settings = asking.root, asking.day, asking.registry, asking.settings
+    root, day, registry = asking.root, asking.day, asking.registry
+    settings = caps() if caps else asking.settings
     fetching = fetch(
         to_ask,
         registry,
@@ -168,6 +167,7 @@ def ask(
         total=to_ask.len(),
         stop=asking.stop,
         on_progress=asking.on_progress if to_ask.len() else None,
+        caps=caps,
     )
     doubts = CredibilityMonitor(
         root,

@@ -98,6 +98,15 @@ def keep_report(root: DataRoot, day: dt.date, plan: ShardPlan, shard: Shard, rep
     root.write(_report_path(day, plan, shard), msgspec.json.encode(report))
 
 
+def workers_of(root: DataRoot, day: dt.date, plan: ShardPlan) -> int:
+    """How many shards of ``plan`` may be worked on now: as many as are not whole, and no more than at once.
+
+    Raises StorageError.
+    """
+    whole = len(root.list(f"{_folder(day)}/{plan.name}"))
+    return max(1, min(plan.at_once, len(plan.shards) - whole))
+
+
 def reports_of(root: DataRoot, day: dt.date, plan: ShardPlan) -> list[ShardReport]:
     """The reports of all shards of ``plan``. Raises JournalError when one is not whole yet, StorageError."""
     reports = {shard: _report_of(root, day, plan, shard) for shard in plan.shards}

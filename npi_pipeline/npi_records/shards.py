@@ -8,6 +8,8 @@ Not here: the stages of asking (``asking``), who runs what where (``orchestratio
 from __future__ import annotations
 
 import collections
+import datetime as dt
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from npi_pipeline import clock
@@ -26,10 +28,17 @@ from npi_pipeline.npi_records.shard_plan import (
     plan_of,
     reports_of,
     withdraw_plan,
+    workers_of,
 )
+from npi_pipeline.npi_records.shared_caps import SharedCaps
 from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot
 from npi_pipeline.settings import FetchSettings
 from npi_pipeline.storage.data_root import unique_name
+
+logger = logging.getLogger(__name__)
+
+# One fetch alone keeps below this share of refused requests, but where a registry refuses for no reason.
+_MANY_REFUSED = 0.1
 
 
 def plan_shards(
@@ -87,15 +96,17 @@ def record_shard(asking: Asking, shard: Shard, *, planned_by: str) -> Asked:
             return [other for other in of_all if other >= plan.run and other != run]
 
         to_ask = npis_to_ask(shard.of(asking.npis), known, asking.settings.fetch_mode, plan.since_run)
-        asked = ask(
-            asking.with_settings(share_of(asking.settings, plan.at_once)),
-            to_ask,
-            known,
-            run=run,
-            shard=shard,
-            held=held,
-            runs_beside=runs_beside,
-        )
+        with SharedCaps(asking.settings, lambda: workers_of(root, day, plan)) as caps:
+            asked = ask(
+                asking,
+                to_ask,
+                known,
+                run=run,
+                shard=shard,
+                held=held,
+                runs_beside=runs_beside,
+                caps=lambda: caps.now,
+            )
         left = to_ask.len() - sum(asked.report.outcomes.values())
         if left:
             raise JournalError(f"shard {shard.name} of {day} was ended with {left} NPIs to ask for: run it again")
@@ -119,6 +130,7 @@ def seal_day(asking: Asking, *, planned_by: str) -> RecordedDay:
         unchanged = unchanged_journal(root, day, npis, known, registry=registry.identity)
         compacted = unchanged or compact_journal(root, day, npis, held, registry=registry.identity)
     parts = [*(report.asked for report in reports), again]
+    _warn_if_refused(day, asking.settings, plan.at_once, [part.report for part in parts])
     return RecordedDay(
         journal=compacted,
         asked=sum(part.npis for part in parts),
@@ -130,13 +142,19 @@ def seal_day(asking: Asking, *, planned_by: str) -> RecordedDay:
     )
 
 
-def share_of(settings: FetchSettings, at_once: int) -> FetchSettings:
-    """What one of so many workers may ask of the registry: together they keep to the caps of ``settings``."""
-    return settings.model_copy(
-        update={
-            "threads": max(1, settings.threads // at_once),
-            "requests_per_second": settings.requests_per_second / at_once,
-        }
+def _warn_if_refused(day: dt.date, settings: FetchSettings, at_once: int, reports: Sequence[FetchReport]) -> None:
+    """What each shard learns for itself adds up to too much where a registry counts requests and answers soon."""
+    refused = sum(report.refused for report in reports)
+    attempts = sum(report.attempts for report in reports)
+    if at_once == 1 or settings.requests_per_second or refused <= _MANY_REFUSED * attempts:
+        return
+    logger.warning(
+        "%s of %s requests of %s were refused, by a registry that %d shards asked at once: set "
+        "NPI_REQUESTS_PER_SECOND to what it allows, which the shards divide, or NPI_SHARDS_AT_ONCE to 1",
+        f"{refused:,}",
+        f"{attempts:,}",
+        day,
+        at_once,
     )
 
 

@@ -226,6 +226,26 @@ def test_leaving_the_loop_stops_asking_and_takes_no_more_of_the_list() -> None:
         assert not threads_of_the_fetch()
 
 
+def test_a_fetch_keeps_to_caps_that_change_while_it_runs() -> None:
+    narrow, wide = FetchSettings(threads=1), FetchSettings(threads=8)
+    outcomes: list[NpiOutcome] = []
+    with emulated_registry(latency=0.02) as registry:
+        for outcome in fetch(
+            npi_numbers(80, seed=8),
+            Registry(FORMATS["nppes"], registry.url),
+            narrow,
+            caps=lambda: narrow if len(outcomes) < 20 else wide,
+        ):
+            outcomes.append(outcome)
+            if len(outcomes) == 20:
+                peak_when_narrow = registry.stats().peak_in_flight
+        peak = registry.stats().peak_in_flight
+
+    assert len(outcomes) == 80
+    assert peak_when_narrow == 1
+    assert 4 <= peak <= 8
+
+
 def test_an_error_in_the_list_reaches_the_consumer_and_leaves_no_thread(registry: EmulatedRegistry) -> None:
     def npis() -> Iterator[str]:
         yield from npi_numbers(5)

@@ -18,8 +18,8 @@ from npi_pipeline.journal import JournalError, compacted_parts, read_compacted_j
 from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_records.asking import Asking
 from npi_pipeline.npi_records.record_outcomes import RecordedDay, record_outcomes
-from npi_pipeline.npi_records.shard_plan import ShardPlan
-from npi_pipeline.npi_records.shards import plan_shards, record_shard, seal_day, share_of
+from npi_pipeline.npi_records.shard_plan import ShardPlan, workers_of
+from npi_pipeline.npi_records.shards import plan_shards, record_shard, seal_day
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import CheckSettings, FetchMode, FetchSettings
@@ -27,7 +27,7 @@ from npi_pipeline.storage.data_root import DataRoot
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers
-from npi_pipeline.testing.registry import EmulatedRegistry
+from npi_pipeline.testing.registry import EmulatedRegistry, emulated_registry
 from npi_pipeline_tests.npi_records.moody_registry import MoodyRegistry, moody_registry
 from npi_pipeline_tests.pipeline import DAY
 
@@ -229,13 +229,28 @@ def test_what_a_damaged_plan_says_counts_for_nothing(root: LocalRoot, registry: 
 def test_shards_that_are_worked_on_at_once_keep_to_the_caps_together(
     root: LocalRoot, registry: EmulatedRegistry
 ) -> None:
-    settings = FetchSettings(threads=10, requests_per_second=30)
-    share = share_of(settings, 4)
-    assert (share.threads, share.requests_per_second) == (2, 7.5)
     few = asking(root, registry, threads=2)
     assert len(plan_shards(few, 8, at_once=2, planned_by=RUN, asked_by=RUN).shards) == 8
     # More of them at once than requests may be in flight would be more than the cap.
     assert len(plan_shards(few, 8, at_once=8, planned_by=RUN, asked_by=RUN).shards) == 2
+
+
+def test_where_many_are_refused_it_is_said_that_shards_do_not_see_each_other(
+    root: LocalRoot, caplog: pytest.LogCaptureFixture
+) -> None:
+    with emulated_registry(fault_share=1.0, fault_kinds=("429",)) as refusing:
+        record_in_shards(asking(root, refusing))
+    assert "refused, by a registry that 3 shards asked at once: set NPI_REQUESTS_PER_SECOND" in caplog.text
+
+
+def test_as_shards_come_to_their_end_there_are_fewer_that_share(root: LocalRoot, registry: EmulatedRegistry) -> None:
+    of = asking(root, registry, threads=8)
+    in_force = plan_shards(of, 4, at_once=3, planned_by=RUN, asked_by=RUN)
+    workers = [workers_of(root, DAY, in_force)]
+    for shard in in_force.shards:
+        record_shard(of, shard, planned_by=RUN)
+        workers.append(workers_of(root, DAY, in_force))
+    assert workers == [3, 3, 2, 1, 1]
 
 
 def test_a_shard_reads_only_the_segments_in_which_its_npis_may_be(root: LocalRoot, registry: EmulatedRegistry) -> None:
