@@ -19,10 +19,14 @@ from dagster._core.execution.plan.objects import ErrorSource
 
 # Whether a pool limits runs or steps.
 from dagster._core.instance.config import PoolGranularity
+
+# Which code location a run is of, as `dagster run migrate-repository` writes it.
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
 
-# The tags of a run that goes on from another one's failure, and of one that a code location has made.
-from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, REPOSITORY_LABEL_TAG, RESUME_RETRY_TAG
+# The tags of a run that goes on from another one's failure, of one that a code location has made, and of how often
+# the daemon runs it again.
+from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, MAX_RETRIES_TAG, REPOSITORY_LABEL_TAG, RESUME_RETRY_TAG
 
 # When a schedule ticked last, by Dagster's own reading of a cron expression.
 from dagster._utils.schedules import get_latest_completed_cron_tick
@@ -32,6 +36,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 __all__ = [
     "ASSET_RESUME_RETRY_TAG",
+    "MAX_RETRIES_TAG",
     "REPOSITORY_LABEL_TAG",
     "RESUME_RETRY_TAG",
     "BulkActionStatus",
@@ -42,6 +47,9 @@ __all__ = [
     "PartitionBackfill",
     "PoolGranularity",
     "PostProcessingError",
+    "RegisteredCodeLocationOrigin",
+    "RemoteJobOrigin",
+    "RemoteRepositoryOrigin",
     "RunFailureReason",
     "SerializableErrorInfo",
     "context_creation_job",

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
+import uuid
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from npi_pipeline.orchestration.dagster_internals import REPOSITORY_LABEL_TAG
+from npi_pipeline.orchestration.dagster_internals import (
+    MAX_RETRIES_TAG,
+    REPOSITORY_LABEL_TAG,
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from npi_pipeline.orchestration.monitoring.failures import NOT_KNOWN, reasons
 from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG
 
-# By this the UI counts a run among those of the job and of the code location: what workspace.yaml loads is called so.
-_CODE_LOCATION = "__repository__@npi_pipeline.definitions"
+# What workspace.yaml loads is called so.
+_CODE_LOCATION = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("npi_pipeline.definitions"), "__repository__")
 
 
 def run_in_process(
@@ -29,17 +36,30 @@ def run_in_process(
 
     Raises KeyboardInterrupt when it is broken off, however.
     """
+    run_id = str(uuid.uuid4())
+    tags = {
+        HOST_TAG: socket.gethostname(),
+        # By this the UI counts a run among those of the job.
+        REPOSITORY_LABEL_TAG: _CODE_LOCATION.get_label(),
+        # Whoever typed the command sees that it failed: the daemon is not to run it again.
+        MAX_RETRIES_TAG: "0",
+    }
     try:
         return job.execute_in_process(
+            run_id=run_id,
             instance=instance,
             partition_key=day.isoformat(),
             asset_selection=assets,
             run_config={"ops": ops or {}, "loggers": {"terminal": {"config": {"log_level": log_level}}}},
-            tags={HOST_TAG: socket.gethostname(), REPOSITORY_LABEL_TAG: _CODE_LOCATION},
+            tags=tags,
             raise_on_error=False,
         )
     except dg.DagsterExecutionInterruptedError as interrupt:
         raise KeyboardInterrupt from interrupt
+    finally:
+        # By this the Timeline shows it, and the UI can run it again; a run that Dagster itself launches begins with it.
+        if run := instance.get_run_by_id(run_id):
+            instance.run_storage.replace_job_origin(run, RemoteJobOrigin(_CODE_LOCATION, job.name))
 
 
 def problems_of(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:

@@ -72,10 +72,14 @@ def test_a_profile_that_does_not_exist_is_told_wherever_the_days_standing_is(s3:
     ):
         assert "The config profile (misspelt) could not be found; correct AWS_PROFILE" in told
         assert "Traceback" not in told
-    # The UI counts them among the runs of the job, by the name that workspace.yaml gives the code location.
+    # The UI counts them among the runs of the job and shows them in the Timeline, by the name that workspace.yaml gives
+    # the code location; the daemon does not run again what a person has seen fail.
+    code_location = "__repository__@npi_pipeline.definitions"
     with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        repositories = {run.tags[".dagster/repository"] for run in instance.get_runs()}
-    assert repositories == {"__repository__@npi_pipeline.definitions"}
+        for run in instance.get_runs():
+            assert run.remote_job_origin
+            assert run.remote_job_origin.repository_origin.get_label() == code_location
+            assert {".dagster/repository": code_location, "dagster/max_retries": "0"}.items() <= run.tags.items()
 
 
 def test_what_fails_before_the_first_step_is_told_wherever_the_days_standing_is(
