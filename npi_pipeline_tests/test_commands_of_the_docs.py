@@ -56,6 +56,8 @@ ELSEWHERE = {
     "dagster dev": "npi_pipeline_tests/browser and the tests marked `daemon` run its two halves",
     "dagster asset materialize": "npi_pipeline_tests/test_examples.py",
     "dagster instance migrate": "deploy/serve, run by npi_pipeline_tests/test_deploy.py",
+    "dagster api grpc-health-check": "npi_pipeline_tests/test_deploy_services.py",
+    "dagster-daemon liveness-check": "npi_pipeline_tests/test_deploy_services.py",
     "dagster-celery worker": "it needs a broker; by hand",
     "deploy/serve": "npi_pipeline_tests/test_deploy.py",
     "pre-commit install": "the client of pre-commit, not ours",
