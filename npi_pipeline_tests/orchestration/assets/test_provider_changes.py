@@ -8,75 +8,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 
-from npi_pipeline.orchestration.build import build_definitions
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.s3 import LocalS3
 from npi_pipeline_tests.flattened import address, nppes_body, taxonomy
-from npi_pipeline_tests.pipeline import DAY, Pipeline, read_rows
-from npi_pipeline_tests.scripted_registry import ScriptedRegistry, scripted_registry
+from npi_pipeline_tests.pipeline import DAY, read_rows
+from npi_pipeline_tests.scripted_days import ScriptedDays, scripted_days
 
 A, B, C, D = sorted(npi_numbers(4, seed=7))
 SUNDAY, TUESDAY = DAY - dt.timedelta(days=1), DAY + dt.timedelta(days=1)
-ASSET = dg.AssetKey("provider_changes")
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DEACTIVATED = {"Errors": [{"description": "CMS deactivated NPI.", "field": "number", "number": "15"}]}
 
 
-class Deployment:
-    """A pipeline with an instance that remembers, a registry that answers as told, and a list for each day."""
-
-    def __init__(
-        self, pipeline: Pipeline, registry: ScriptedRegistry, s3: LocalS3, instance: dg.DagsterInstance
-    ) -> None:
-        self.pipeline = pipeline
-        self._registry, self._s3, self._instance = registry, s3, instance
-
-    def run(self, day: dt.date, answers: dict[str, Any], *, succeeds: bool = True) -> dg.ExecuteInProcessResult:
-        """Run ``day`` with a list of the NPIs that the registry has answers about."""
-        settings = self.pipeline.settings
-        self._registry.answers = answers
-        self._s3.put_list(settings.npi_list.list_bucket, settings.npi_list.key_of(day), list(answers))
-        job = build_definitions(settings).resolve_job_def("npi_daily")
-        result = job.execute_in_process(
-            instance=self._instance, partition_key=str(day), run_config=QUIET, raise_on_error=False
-        )
-        assert result.success is succeeds
-        return result
-
-    def lines(self, run: dg.ExecuteInProcessResult) -> list[str]:
-        """What the asset has said in the log of the run."""
-        entries = (entry for entry in self._instance.all_logs(run.run_id) if not entry.is_dagster_event)
-        return [entry.user_message for entry in entries if entry.step_key == "provider_changes"]
-
-    def metadata(self, day: dt.date) -> dict[str, Any]:
-        """What the UI shows about the changes of ``day``, the latest that it was told."""
-        of_day = dg.AssetRecordsFilter(asset_key=ASSET, asset_partitions=[str(day)])
-        latest = self._instance.fetch_materializations(of_day, limit=1).records[0].asset_materialization
-        assert latest is not None
-        return {name: value.value for name, value in latest.metadata.items()}
-
-    def rows(self, day: dt.date) -> list[tuple[str, ...]]:
-        """The rows of the file."""
-        path = self.pipeline.data_root / "provider_changes" / str(day) / f"provider_changes_{day}.csv"
-        return [tuple(row.values()) for row in read_rows(path)]
-
-
 @pytest.fixture
-def deployment(s3: LocalS3, bucket: str, tmp_path: Path) -> Iterator[Deployment]:
-    with scripted_registry() as registry, dg.DagsterInstance.ephemeral() as instance:
-        pipeline = Pipeline(
-            tmp_path / "npi-data",
-            list_bucket=bucket,
-            list_key="{date:%Y-%m-%d}.txt",
-            max_retries=1,
-            registry_url=registry.url,
-            reuse_hours=0,
-            list_change_limit=100,
-        )
-        yield Deployment(pipeline, registry, s3, instance)
+def days(s3: LocalS3, bucket: str, tmp_path: Path) -> Iterator[ScriptedDays]:
+    with scripted_days(tmp_path / "npi-data", s3, bucket) as of_pipeline:
+        yield of_pipeline
+
+
+def latest(days: ScriptedDays, day: dt.date) -> dict[str, Any]:
+    """What the UI shows about the changes of ``day``, the latest that it was told."""
+    return days.metadata("provider_changes", day)[0]
+
+
+def rows(days: ScriptedDays, day: dt.date) -> list[tuple[str, ...]]:
+    """The rows of the file."""
+    path = days.pipeline.data_root / "provider_changes" / str(day) / f"provider_changes_{day}.csv"
+    return [tuple(row.values()) for row in read_rows(path)]
 
 
 def answer(npi: str, **changes: Any) -> Any:
@@ -88,10 +47,10 @@ def cells(table: Any) -> list[tuple[Any, ...]]:
     return [tuple(record.data[column.name] for column in table.schema.columns) for record in table.records]
 
 
-def test_a_day_is_told_as_counts_tables_and_a_file(deployment: Deployment) -> None:
-    deployment.run(SUNDAY, {A: answer(A), B: answer(B), C: answer(C)})
+def test_a_day_is_told_as_counts_tables_and_a_file(days: ScriptedDays) -> None:
+    days.run(SUNDAY, {A: answer(A), B: answer(B), C: answer(C)})
     moved = [address("MAILING", "NY"), address("LOCATION", "TX", city="AUSTIN")]
-    run = deployment.run(DAY, {A: answer(A, addresses=moved, taxonomies=[taxonomy("X")]), B: DEACTIVATED, D: answer(D)})
+    run = days.run(DAY, {A: answer(A, addresses=moved, taxonomies=[taxonomy("X")]), B: DEACTIVATED, D: answer(D)})
 
     expected = [
         (A, "field", "location_address.city", "TOWN", "AUSTIN"),
@@ -101,13 +60,13 @@ def test_a_day_is_told_as_counts_tables_and_a_file(deployment: Deployment) -> No
         (C, "left", "outcome", "found", ""),
         (D, "joined", "outcome", "", "found"),
     ]
-    assert deployment.rows(DAY) == expected
-    (line,) = deployment.lines(run)
+    assert rows(days, DAY) == expected
+    (line,) = days.lines("provider_changes", run)
     assert line == (
         "changes of 2026-11-23 against 2026-11-22: 1 joined, 1 left, 1 with another outcome (1 deactivated), "
         "1 with changed fields (3 fields)"
     )
-    told = deployment.metadata(DAY)
+    told = latest(days, DAY)
     counts = {
         "joined": 1,
         "left": 1,
@@ -128,67 +87,69 @@ def test_a_day_is_told_as_counts_tables_and_a_file(deployment: Deployment) -> No
     assert all(column.description for column in told["dagster/column_schema"].columns)
 
 
-def test_the_first_day_says_that_there_is_nothing_before_it(deployment: Deployment) -> None:
-    run = deployment.run(DAY, {A: answer(A)})
-    assert deployment.lines(run) == ["changes of 2026-11-23: there is no complete day before it to compare with"]
-    told = deployment.metadata(DAY)
+def test_the_first_day_says_that_there_is_nothing_before_it(days: ScriptedDays) -> None:
+    run = days.run(DAY, {A: answer(A)})
+    assert days.lines("provider_changes", run) == [
+        "changes of 2026-11-23: there is no complete day before it to compare with"
+    ]
+    told = latest(days, DAY)
     assert told["compared_with"] == "no complete day before it"
     assert told["dagster/partition_row_count"] == 0
     assert "days_apart" not in told
-    assert deployment.rows(DAY) == []
+    assert rows(days, DAY) == []
 
 
-def test_a_gap_of_days_is_said_and_the_day_after_is_told_anew_when_it_is_filled(deployment: Deployment) -> None:
-    deployment.run(SUNDAY, {A: answer(A, enumeration_type="SUNDAY")})
-    late = deployment.run(TUESDAY, {A: answer(A, enumeration_type="TUESDAY")})
-    assert deployment.lines(late)[0].startswith(
+def test_a_gap_of_days_is_said_and_the_day_after_is_told_anew_when_it_is_filled(days: ScriptedDays) -> None:
+    days.run(SUNDAY, {A: answer(A, enumeration_type="SUNDAY")})
+    late = days.run(TUESDAY, {A: answer(A, enumeration_type="TUESDAY")})
+    assert days.lines("provider_changes", late)[0].startswith(
         "changes of 2026-11-24 against 2026-11-22, 2 days before (those between are not complete): "
     )
-    told = deployment.metadata(TUESDAY)
+    told = latest(days, TUESDAY)
     assert (told["compared_with"], told["days_apart"]) == ("2026-11-22", 2)
 
-    filled = deployment.run(DAY, {A: answer(A, enumeration_type="MONDAY")})
-    own, anew = deployment.lines(filled)
+    filled = days.run(DAY, {A: answer(A, enumeration_type="MONDAY")})
+    own, anew = days.lines("provider_changes", filled)
     assert own.startswith("changes of 2026-11-23 against 2026-11-22: ")
     assert "found anew" in anew
     assert "changes of 2026-11-24 against 2026-11-23: " in anew
-    told = deployment.metadata(TUESDAY)
+    told = latest(days, TUESDAY)
     assert (told["compared_with"], told["days_apart"]) == ("2026-11-23", 1)
     expected = [(A, "field", "enumeration_type", "MONDAY", "TUESDAY")]
-    assert deployment.rows(TUESDAY) == cells(told["preview"]) == expected
+    assert rows(days, TUESDAY) == cells(told["preview"]) == expected
 
 
 def test_a_day_that_is_published_but_was_recorded_anew_and_failed_is_passed_over_with_what_to_do(
-    deployment: Deployment,
+    days: ScriptedDays,
 ) -> None:
-    deployment.run(SUNDAY, {A: answer(A, enumeration_type="SUNDAY")})
-    deployment.run(DAY, {A: answer(A, enumeration_type="MONDAY")})
+    days.run(SUNDAY, {A: answer(A, enumeration_type="SUNDAY")})
+    days.run(DAY, {A: answer(A, enumeration_type="MONDAY")})
     forbidden = {A: answer(A, enumeration_type="MONDAY"), B: 403}
-    deployment.run(DAY, forbidden, succeeds=False)
+    days.run(DAY, forbidden, succeeds=False)
     of_tuesday = {A: answer(A, enumeration_type="TUESDAY"), B: answer(B)}
-    run = deployment.run(TUESDAY, of_tuesday)
-    (line,) = deployment.lines(run)
+    run = days.run(TUESDAY, of_tuesday)
+    (line,) = days.lines("provider_changes", run)
     assert line.startswith("changes of 2026-11-24 against 2026-11-22, 2 days before ")
     remark = "skipped, since recorded anew but not published anew: 2026-11-23; run it again, then these are found anew"
     assert line.endswith(f"; {remark}")
     line = "2026-11-23 was recorded anew but not published anew: run it again, to its end"
-    assert deployment.metadata(TUESDAY)["skipped"] == line
-    assert deployment.rows(TUESDAY) == [
+    assert latest(days, TUESDAY)["skipped"] == line
+    assert rows(days, TUESDAY) == [
         (A, "field", "enumeration_type", "SUNDAY", "TUESDAY"),
         (B, "joined", "outcome", "", "found"),
     ]
 
-    deployment.run(DAY, {A: answer(A, enumeration_type="MONDAY")})
-    assert "skipped" not in deployment.metadata(TUESDAY)
-    assert deployment.rows(TUESDAY) == [
+    days.run(DAY, {A: answer(A, enumeration_type="MONDAY")})
+    assert "skipped" not in latest(days, TUESDAY)
+    assert rows(days, TUESDAY) == [
         (A, "field", "enumeration_type", "MONDAY", "TUESDAY"),
         (B, "joined", "outcome", "", "found"),
     ]
 
 
-def test_an_unchanged_day_has_no_tables_and_a_file_of_a_header(deployment: Deployment) -> None:
-    deployment.run(SUNDAY, {A: answer(A)})
-    deployment.run(DAY, {A: answer(A)})
-    told = deployment.metadata(DAY)
+def test_an_unchanged_day_has_no_tables_and_a_file_of_a_header(days: ScriptedDays) -> None:
+    days.run(SUNDAY, {A: answer(A)})
+    days.run(DAY, {A: answer(A)})
+    told = latest(days, DAY)
     assert told.keys().isdisjoint({"outcome_changes", "fields_changed_most", "preview"})
     assert Path(told["where"]).read_bytes() == b"npi,change,field,old,new\n"
