@@ -172,6 +172,9 @@ def test_each_service_is_killed_and_started_again_alone_and_the_day_is_completed
         statuses = [run.status.value for run in reversed(instance.get_runs())]
     assert statuses == ["FAILURE", "SUCCESS"]
     assert sum(registry.requests_by_npi().values()) <= len(NPIS) + 2
+    # Of the daemon Python's warnings are text.
+    for name in ("code", "webserver"):
+        assert [json.loads(line) for line in (services.folder / f"{name}.log").read_text().splitlines()]
     logs = s3.client().list_objects_v2(Bucket="npi-dagster-logs", Prefix="dagster-logs/")["Contents"]
     assert any(log["Key"].endswith(".err") and log["Size"] for log in logs)
 
