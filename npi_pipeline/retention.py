@@ -97,13 +97,15 @@ def remove_old_days(root: DataRoot, settings: Settings, today: dt.date, *, dry_r
 
 
 def check_retention(settings: Settings) -> None:
-    """Raise SettingsError when days would go that the schedule still looks after, or are compared with."""
+    """Raise SettingsError when what the schedule still looks after, or compares with, would go: days or their runs."""
     least = settings.monitoring.catch_up_days + 1
-    if 0 < settings.retention.keep_days <= least:
-        raise SettingsError(
-            f"NPI_KEEP_DAYS={settings.retention.keep_days} would remove days that the schedule still looks after, or "
-            f"compares with: set it to more than {least} (NPI_CATCH_UP_DAYS and one), or to 0"
-        )
+    kept = {"NPI_KEEP_DAYS": settings.retention.keep_days, "NPI_KEEP_RUNS_DAYS": settings.retention.keep_runs_days}
+    for variable, days in kept.items():
+        if 0 < days <= least:
+            raise SettingsError(
+                f"{variable}={days} would remove days that the schedule still looks after, or compares with: set it to "
+                f"more than {least} (NPI_CATCH_UP_DAYS and one), or to 0"
+            )
 
 
 def _old_days(root: DataRoot, state_files_dir: str, before: dt.date, files_before: dt.date) -> list[dt.date]:

@@ -1,4 +1,4 @@
-"""A run on S3 that is paused past its lease, at a decisive moment, and goes on when another has done the day.
+"""A run that is paused at a decisive moment: on S3 past its lease, to go on when another has done the day.
 
 Not here: pauses at random moments (``benchmarks/pauses.py``).
 """
@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
 
 import polars as pl
@@ -36,6 +38,7 @@ from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers, outcome_of
 from npi_pipeline.testing.registry import EmulatedRegistry
 from npi_pipeline_tests.complete_days import assert_complete, keep
+from npi_pipeline_tests.ministack import MINISTACK, MiniStack, ministack
 from npi_pipeline_tests.sudden_death import running
 
 DAY = dt.date(2026, 11, 23)
@@ -43,6 +46,39 @@ FILES = FileSettings()
 NPIS = list(npi_numbers(40, seed=4))
 LIST = "\n".join(["npi", *NPIS]).encode()
 LOCKED = 3
+BUCKET = "days-of-ours"
+
+
+@pytest.fixture(scope="module")
+def second_server() -> Iterator[MiniStack]:
+    with ministack() as server:
+        server.client("s3").create_bucket(Bucket=BUCKET)
+        yield server
+
+
+@pytest.fixture(
+    params=[
+        "moto",
+        pytest.param(
+            "ministack",
+            marks=[
+                pytest.mark.long,
+                pytest.mark.skipif(not MINISTACK.exists(), reason="MiniStack is not there: make test installs it"),
+                pytest.mark.xdist_group("ministack"),
+            ],
+        ),
+    ]
+)
+def s3_root(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a fresh root on either S3; the second one checks signatures."""
+    if request.param == "moto":
+        return f"s3://{request.getfixturevalue('bucket')}/root"
+    server: MiniStack = request.getfixturevalue("second_server")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.endpoint_url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "test")
+    return f"s3://{BUCKET}/{request.node.name}"
 
 
 def do_the_day(root: DataRoot, url: str) -> None:
@@ -109,7 +145,7 @@ def asking(root: DataRoot, url: str) -> Asking:
     ],
 )
 def test_a_shard_that_is_paused_past_its_lease_writes_nothing_more(
-    bucket: str,
+    s3_root: str,
     registry: EmulatedRegistry,
     monkeypatch: pytest.MonkeyPatch,
     module: str,
@@ -117,13 +153,12 @@ def test_a_shard_that_is_paused_past_its_lease_writes_nothing_more(
     *,
     is_asked_twice: bool,
 ) -> None:
-    data_root = f"s3://{bucket}/root"
-    root = open_data_root(data_root)
+    root = open_data_root(s3_root)
     of = asking(root, registry.url)
     plan = plan_shards(of, 2, at_once=2, planned_by="run", asked_by="run")
     first, second = plan.shards
     here, there = Pipe(duplex=False)
-    with running(do_with_a_pause, data_root, registry.url, module, function, there, first.name) as paused:
+    with running(do_with_a_pause, s3_root, registry.url, module, function, there, first.name) as paused:
         assert here.poll(60)
         monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)
         for shard in (first, second):
@@ -150,13 +185,12 @@ def test_a_shard_that_is_paused_past_its_lease_writes_nothing_more(
     ],
 )
 def test_a_run_that_is_paused_past_its_lease_tears_nothing_of_what_another_has_done(
-    bucket: str, registry: EmulatedRegistry, monkeypatch: pytest.MonkeyPatch, module: str, function: str
+    s3_root: str, registry: EmulatedRegistry, monkeypatch: pytest.MonkeyPatch, module: str, function: str
 ) -> None:
-    data_root = f"s3://{bucket}/root"
-    root = open_data_root(data_root)
+    root = open_data_root(s3_root)
     keep(root, DAY, dict.fromkeys(NPIS, ""))
     here, there = Pipe(duplex=False)
-    with running(do_with_a_pause, data_root, registry.url, module, function, there) as paused:
+    with running(do_with_a_pause, s3_root, registry.url, module, function, there) as paused:
         assert here.poll(60)
         # For this run the lease of the paused one has run out already.
         monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)
@@ -169,3 +203,42 @@ def test_a_run_that_is_paused_past_its_lease_tears_nothing_of_what_another_has_d
     assert_complete(root, DAY)
     outcomes = dict(pl.concat(compacted_parts(root, DAY)).select("npi", "outcome").iter_rows())
     assert outcomes == {npi: outcome_of(npi).value for npi in NPIS}
+
+
+@pytest.mark.long
+def test_in_a_folder_nobody_takes_the_place_of_a_shard_that_is_paused(
+    tmp_path: Path, registry: EmulatedRegistry
+) -> None:
+    root = open_data_root(str(tmp_path))
+    of = asking(root, registry.url)
+    first, second = plan_shards(of, 2, at_once=2, planned_by="run", asked_by="run").shards
+    here, there = Pipe(duplex=False)
+    moment = ("journal/segments.py", "write_part")
+    with running(do_with_a_pause, str(tmp_path), registry.url, *moment, there, first.name) as paused:
+        assert here.poll(60)
+        with pytest.raises(DayLockedError):
+            record_shard(of, first, planned_by="run")
+        with pytest.raises(DayLockedError):
+            plan_shards(of, 2, at_once=2, planned_by="another", asked_by="another")
+        record_shard(of, second, planned_by="run")
+        os.kill(paused.pid or 0, signal.SIGCONT)
+        paused.join(180)
+    assert paused.exitcode == 0
+    seal_day(of, planned_by="run")
+    assert registry.requests_by_npi() == dict.fromkeys(NPIS, 1)
+
+
+@pytest.mark.long
+def test_in_a_folder_nobody_publishes_while_a_publisher_is_paused(tmp_path: Path, registry: EmulatedRegistry) -> None:
+    root = open_data_root(str(tmp_path))
+    keep(root, DAY, dict.fromkeys(NPIS, ""))
+    here, there = Pipe(duplex=False)
+    moment = ("state_files/manifest.py", "to_json")
+    with running(do_with_a_pause, str(tmp_path), registry.url, *moment, there) as paused:
+        assert here.poll(60)
+        with pytest.raises(DayLockedError):
+            publish_state_files(root, DAY, FILES)
+        os.kill(paused.pid or 0, signal.SIGCONT)
+        paused.join(180)
+    assert paused.exitcode == 0
+    assert_complete(root, DAY)

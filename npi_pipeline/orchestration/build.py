@@ -79,12 +79,12 @@ def build_definitions(
             daily_job(has_snapshot=has_snapshot),
             audit_job(settings),
             *([deliveries_job(sinks)] if sinks else []),
-            *([retention_job(settings)] if settings.retention.keep_days else []),
+            *([retention_job(settings)] if settings.retention.is_any_removed else []),
         ],
         schedules=[
             daily_schedule(settings),
             audit_schedule(settings),
-            *([retention_schedule(settings)] if settings.retention.keep_days else []),
+            *([retention_schedule(settings)] if settings.retention.is_any_removed else []),
         ],
         sensors=[
             late_list_sensor(settings),

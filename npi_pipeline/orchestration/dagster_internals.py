@@ -24,6 +24,9 @@ from dagster._core.instance.config import PoolGranularity
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
 
+# Where the events of a run lie when they are in SQLite: Dagster leaves the file of a run that it deletes.
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
 # The tags of a run that goes on from another one's failure, of one that a code location has made, and of how often
 # the daemon runs it again.
 from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, MAX_RETRIES_TAG, REPOSITORY_LABEL_TAG, RESUME_RETRY_TAG
@@ -52,6 +55,7 @@ __all__ = [
     "RemoteRepositoryOrigin",
     "RunFailureReason",
     "SerializableErrorInfo",
+    "SqliteEventLogStorage",
     "context_creation_job",
     "get_latest_completed_cron_tick",
     "partition_set_snap_name_for_job_name",

@@ -21,6 +21,8 @@ from npi_pipeline.orchestration.monitoring.orphaned_runs import HOST_TAG
 
 # What workspace.yaml loads is called so.
 _CODE_LOCATION = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("npi_pipeline.definitions"), "__repository__")
+CODE_LOCATION = _CODE_LOCATION.get_label()
+"""By this the UI counts a run among those of the job, as the value of its tag."""
 
 
 def run_in_process(
@@ -39,8 +41,7 @@ def run_in_process(
     run_id = str(uuid.uuid4())
     tags = {
         HOST_TAG: socket.gethostname(),
-        # By this the UI counts a run among those of the job.
-        REPOSITORY_LABEL_TAG: _CODE_LOCATION.get_label(),
+        REPOSITORY_LABEL_TAG: CODE_LOCATION,
         # Whoever typed the command sees that it failed: the daemon is not to run it again.
         MAX_RETRIES_TAG: "0",
     }

@@ -25,6 +25,14 @@ class RetentionSettings(SettingsGroup):
         description="Days after which its list, state files, changes and report are removed too; 0: never.",
     )
 
+    keep_runs_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_600,
+        description="Days after which Dagster's runs are removed with their events and logs, but for the last ones of "
+        "each day whose files are kept; 0: never.",
+    )
+
     @model_validator(mode="after")
     def _files_stay_as_long_as_what_they_are_made_from(self) -> RetentionSettings:
         if self.keep_files_days and not 0 < self.keep_days <= self.keep_files_days:
@@ -33,3 +41,8 @@ class RetentionSettings(SettingsGroup):
                 "NPI_KEEP_DAYS to as many days or fewer"
             )
         return self
+
+    @property
+    def is_any_removed(self) -> bool:
+        """Whether there is anything that does not stay for ever."""
+        return bool(self.keep_days or self.keep_runs_days)
