@@ -20,7 +20,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +81,15 @@ def command(*arguments: str, ok: tuple[int, ...] = (0,)) -> None:
     assert said.exit_code in ok, f"{arguments}: {said.exit_code}\n{said.output[-2000:]}\n{said.exception!r}"
 
 
-def copy_day(folder: Path, day: dt.date, other: dt.date) -> None:
-    """Make ``other`` as ``day`` is, as if it had been run on its own date."""
+def copy_day(folder: Path, paths: Iterable[Path], day: dt.date, other: dt.date) -> None:
+    """Make ``other`` as ``day`` is, which has the files ``paths``, as if it had been run on its own date."""
     old, new = str(day), str(other)
-    for path in [path for path in folder.rglob("*") if path.is_file() and old in str(path.relative_to(folder))]:
-        relative = path.relative_to(folder)
-        if relative.parts[0] in {LOCKS, COMPACTIONS}:
-            continue
-        target = folder / str(relative).replace(old, new)
+    for path in paths:
+        target = folder / str(path.relative_to(folder)).replace(old, new)
         target.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes() if path.suffix == ".json" else b""
         if old.encode() in content:
-            content = COMPACTED_AT.sub(new.encode(), content).replace(old.encode(), new.encode())
-            target.write_bytes(content)
+            target.write_bytes(COMPACTED_AT.sub(new.encode(), content).replace(old.encode(), new.encode()))
         else:
             os.link(path, target)
     mark = folder / compaction_mark(other, other)
@@ -112,14 +108,15 @@ def made_days(number: int, folder: Path) -> None:
     oldest = TODAY - dt.timedelta(days=number)
     os.environ["NPI_START_DATE"] = str(oldest)
     command("run", "--date", str(oldest), "--reuse-hours", "0")
+    paths = [path for path in folder.rglob("*") if path.is_file() and not {LOCKS, COMPACTIONS} & set(path.parts)]
     for ago in range(2, number):
-        copy_day(folder, oldest, TODAY - dt.timedelta(days=ago))
+        copy_day(folder, paths, oldest, TODAY - dt.timedelta(days=ago))
     command("run", "--date", str(YESTERDAY), "--reuse-hours", "0")
 
 
 def audit() -> None:
     job = build_definitions(Settings.from_environment(os.environ)).resolve_job_def(AUDIT_JOB_NAME)
-    assert job.execute_in_process().success
+    assert job.execute_in_process(run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}}).success
 
 
 def measured(number: int) -> dict[str, tuple[float, int, int]]:
