@@ -1,7 +1,8 @@
 """A backfill of thirty days by the real daemon, the settings of deploy/dagster.yaml, and one day that fails.
 
-    PYTHONPATH=. python benchmarks/backfill.py [--days 30] [--npis 2000]
+    PYTHONPATH=. python benchmarks/backfill.py [--days 30] [--npis 2000] [--servers]
 
+With ``--servers`` the data root lies in S3 and Dagster's storage in PostgreSQL. Two runs at a time are at work.
 Printed are the wall time per day, what the registry saw, and the memory of all processes; then the failed day is
 repaired alone. At the end every day must be complete and hold what its checks claim.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import os
 import tempfile
 import threading
 import time
@@ -20,11 +22,13 @@ from pathlib import Path
 import psutil
 import yaml
 
+from npi_pipeline.days.paths import published_days
 from npi_pipeline.proofs.state_files import every_npi_is_accounted_for, state_files_match_the_manifest
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline.testing.providers import npi_numbers
 from npi_pipeline.testing.registry import emulated_registry
 from npi_pipeline.testing.s3 import local_s3
+from npi_pipeline_tests.delivery.postgresql import postgresql_server
 from npi_pipeline_tests.deployment import Deployment
 
 FIRST = dt.date(2026, 9, 1)
@@ -73,6 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--npis", type=int, default=2000)
+    parser.add_argument("--servers", action="store_true", help="the data root in S3, Dagster's storage in PostgreSQL")
     arguments = parser.parse_args()
     days = [str(FIRST + dt.timedelta(days=ahead)) for ahead in range(arguments.days)]
     failing = days[min(FAILING, len(days)) - 1]
@@ -81,7 +86,9 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         local_s3() as s3,
         emulated_registry(latency=0.1, latency_sigma=0.4) as registry,
+        postgresql_server() if arguments.servers else contextlib.nullcontext("") as database,
     ):
+        config = CONFIG
         for day in days:
             if day != failing:
                 s3.put_list("lists", KEY.format(date=dt.date.fromisoformat(day)), npis)
@@ -94,14 +101,23 @@ def main() -> None:
             "NPI_THREADS": str(THREADS),
             "NPI_REQUESTS_PER_SECOND": str(REQUESTS_PER_SECOND),
         }
-        deployment = Deployment(Path(folder), settings, CONFIG)
+        if arguments.servers:
+            s3.create_bucket("data")
+            os.environ |= s3.environment
+            settings["NPI_DATA_ROOT"] = "s3://data/npi"
+            driver = database.replace("postgresql:", "postgresql+psycopg2:")
+            config = {**CONFIG, "storage": {"postgres": {"postgres_url": driver}}}
+        deployment = Deployment(Path(folder), settings, config)
+        root = open_data_root(deployment.settings.files.data_root)
+        state_files_dir = deployment.settings.files.state_files_dir
+        first, last = map(dt.date.fromisoformat, (days[0], days[-1]))
         with deployment.daemon() as daemon, peak_memory(daemon.pid) as peak:
             began = time.monotonic()
             backfill = deployment.backfill(days)
             deployment.wait_until(lambda: deployment.is_over(backfill), daemon, patience_seconds=3600)
             seconds = time.monotonic() - began
             statuses = deployment.statuses()
-            complete = len(deployment.published_days())
+            complete = len(published_days(root, state_files_dir, first, last))
             runs = [record for record in deployment.instance.get_run_records() if record.end_time and record.start_time]
             lengths = sorted(record.end_time - record.start_time for record in runs)
             print(
@@ -128,12 +144,12 @@ def main() -> None:
                 f"{failing} repaired alone in {time.monotonic() - began:.0f} s: {deployment.statuses()[failing]}, "
                 f"{registry.stats().requests - stats.requests} requests more"
             )
-        root = open_data_root(str(deployment.data_root))
         for day in map(dt.date.fromisoformat, days):
             for claim in (every_npi_is_accounted_for, state_files_match_the_manifest):
                 finding = claim(root, day, deployment.settings.files)
                 assert finding.holds, finding.line
-        assert deployment.published_days() == days
+        assert len(published_days(root, state_files_dir, first, last)) == len(days)
+        deployment.instance.dispose()
         print("every day is complete and holds what its checks claim")
 
 
