@@ -256,7 +256,11 @@ def _serve_ui(console: Console, port: int, log: Path) -> int:
     try:
         with dagster_ui(port=port, log=log) as process:
             console.print(f"\nDagster UI: http://127.0.0.1:{port}{_GROUP_PAGE}", style="bold")
-            console.print(f"Try: Materialize all... > Missing > Launch. Ctrl-C ends everything. Its log: {log}\n")
+            console.print(
+                "The assets are red while one of their days has failed; the list that it wanted is there now."
+            )
+            console.print("Try: Materialize all... > Failed and missing > Launch.")
+            console.print(f"Ctrl-C ends everything. Its log: {log}\n")
             return process.wait()
     except KeyboardInterrupt:
         return 0
