@@ -87,7 +87,7 @@ def command(
     [
         ("local", signal.SIGKILL),
         pytest.param("local", signal.SIGINT, marks=pytest.mark.long),
-        ("local", signal.SIGTERM),
+        pytest.param("local", signal.SIGTERM, marks=pytest.mark.long),
         pytest.param("s3", signal.SIGKILL, marks=pytest.mark.long),
         pytest.param("s3", signal.SIGINT, marks=pytest.mark.long),
         pytest.param("s3", signal.SIGTERM, marks=pytest.mark.long),
