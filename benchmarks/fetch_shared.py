@@ -1,6 +1,7 @@
 """Shards that ask one registry at once: do their limits, each learnt for itself, add up to what the registry allows?
 
-    python benchmarks/fetch_shared.py [--shards 2 4 8 16] [--registry NAME] [--first-seed S]
+    python benchmarks/fetch_shared.py [--shards 2 4 8 16] [--registry NAME] [--first-seed S]   # in simulated time
+    python benchmarks/fetch_shared.py --measure                 # processes, the emulated registry, sockets and files
 
 Scheduler, limiter, breaker and adaptive timeout are the product's own, one set a shard, as on machines that know
 nothing of each other; only clock and registry are modelled (``fetch_weather``). Shards are as long as each other
@@ -15,12 +16,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime as dt
+import functools
 import heapq
 import itertools
 import multiprocessing
 import random
 import statistics
+import tempfile
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import fetch_weather as weather
 
@@ -28,9 +34,17 @@ from npi_pipeline.http_fetch.attempt import Attempt
 from npi_pipeline.http_fetch.circuit_breaker import Breaker
 from npi_pipeline.http_fetch.limiter import Limiter
 from npi_pipeline.http_fetch.scheduler import Scheduler
+from npi_pipeline.npi_list import parse_npi_list
+from npi_pipeline.npi_records.asking import Asking
+from npi_pipeline.npi_records.shards import plan_shards, record_shard, seal_day
 from npi_pipeline.npi_records.shared_caps import share_of
 from npi_pipeline.outcomes import NpiOutcome
-from npi_pipeline.settings import FetchSettings
+from npi_pipeline.registries import FORMATS
+from npi_pipeline.registries.registry import Registry
+from npi_pipeline.settings import CheckSettings, FetchSettings
+from npi_pipeline.storage.local import LocalRoot
+from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline.testing.registry import emulated_registry
 
 # How often a shard looks how many are still at it (``npi_records.shared_caps``).
 LOOK_SECONDS = 10.0
@@ -160,7 +174,11 @@ def main() -> None:
     parser.add_argument("--registry", default="", help="only registries whose name holds this")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--measure", action="store_true", help="by real processes instead")
     arguments = parser.parse_args()
+    if arguments.measure:
+        show_measured(arguments.shards)
+        return
     names = [name for name in REGISTRIES if arguments.registry in name]
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     cases = [(True, True), (False, False), (False, True)]
@@ -177,6 +195,41 @@ def main() -> None:
             f"| {_median(even, 'fairness'):.3f} | {_median(kept, 'over'):.2f} | {_median(over, 'over'):.2f} "
             f"| {sum(run.failed for run in (*even, *kept, *over))} |"
         )
+
+
+def measure(shards: int, latency: float, cap: float) -> str:
+    """A day of 4,000 NPIs whose registry admits 200 a second, each shard a process: a row of the table."""
+    npis = parse_npi_list("\n".join(["npi", *npi_numbers(4000)]).encode()).npis
+    with tempfile.TemporaryDirectory() as folder, emulated_registry(capacity=200, latency=latency) as registry:
+        of = Asking(
+            root=LocalRoot(Path(folder)),
+            day=dt.date(2026, 7, 1),
+            npis=npis,
+            registry=Registry(FORMATS["nppes"], registry.url),
+            settings=FetchSettings(requests_per_second=cap, reuse_hours=0),
+            checks=CheckSettings(),
+        )
+        plan = plan_shards(of, shards, at_once=shards, planned_by="run", asked_by="run")
+        began = time.monotonic()
+        with multiprocessing.get_context("spawn").Pool(shards) as pool:
+            pool.starmap(functools.partial(record_shard, planned_by="run"), [(of, shard) for shard in plan.shards])
+        seconds = time.monotonic() - began
+        failed = seal_day(of, planned_by="run").report.outcomes.get("failed", 0)
+        stats = registry.stats()
+    refused = stats.refused / stats.requests
+    return (
+        f"| {latency * 1000:.0f} ms | {cap or 'not set'} | {shards} | {seconds:.1f} | {refused:.1%} "
+        f"| {stats.peak_requests_in_a_second} | {failed} |"
+    )
+
+
+def show_measured(shards: Sequence[int]) -> None:
+    print("4,000 NPIs, a registry that admits 200 a second: 20 s at least")
+    print("| latency | NPI_REQUESTS_PER_SECOND | shards | seconds | refused | most in a second | failed |")
+    print("|---|---|---|---|---|---|---|")
+    for latency, cap in ((0.02, 190.0), (0.2, 0.0), (0.02, 0.0)):
+        for number in shards:
+            print(measure(number, latency, cap), flush=True)
 
 
 def _median(runs: Sequence[Shared], field: str) -> float:
