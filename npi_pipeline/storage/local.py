@@ -303,8 +303,8 @@ def _make_folder(folder: Path) -> None:
 def _new_file(path: Path) -> BinaryIO:
     """A new file for writing, in a folder that is made for it: one that is empty a delete may remove right then."""
     for _ in range(_FOLDER_TRIES):
-        _make_folder(path.parent)
         with contextlib.suppress(FileNotFoundError):
+            _make_folder(path.parent)
             return path.open("xb")
     return path.open("xb")
 
