@@ -99,7 +99,14 @@ def deployment(s3_server: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> 
         yield environment
 
 
-@pytest.mark.parametrize("command", OURS)
+def _is_slow(command: str) -> bool:
+    """Those by which a day is run: the first of the page is enough."""
+    return command.split()[1] in {"run", "retry-failed"} and command != "npi-pipeline run"
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, marks=[pytest.mark.long] if _is_slow(each) else []) for each in OURS]
+)
 def test_a_command_of_npi_pipeline_is_done(command: str, deployment: dict[str, str], tmp_path: Path) -> None:
     words = filled_in(shlex.split(command)[1:])
     # Nowhere else, and no more of it than a test needs.

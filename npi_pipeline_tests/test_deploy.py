@@ -120,6 +120,7 @@ def test_a_new_home_runs_again_what_died_as_production_does(tmp_path: Path) -> N
     assert yaml.safe_load(NEW_HOME)["run_retries"] == production["run_retries"]
 
 
+@pytest.mark.long
 def test_serving_migrates_an_empty_storage_first_and_ends_everything_with_it(home: Path) -> None:
     port = free_port()
     process = subprocess.Popen(

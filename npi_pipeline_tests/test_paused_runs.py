@@ -177,14 +177,21 @@ def test_a_shard_that_is_paused_past_its_lease_writes_nothing_more(
 @pytest.mark.parametrize(
     ("module", "function"),
     [
-        pytest.param("journal/segments.py", "save_compacted_journal", id="before the journal's index is written"),
+        pytest.param(
+            "journal/segments.py",
+            "save_compacted_journal",
+            marks=pytest.mark.long,
+            id="before the journal's index is written",
+        ),
         pytest.param(
             "providers/kept_table.py",
             "keep_provider_table",
             marks=pytest.mark.long,
             id="before the provider table is uploaded",
         ),
-        pytest.param("state_files/publish.py", "publish", id="before the state files are uploaded"),
+        pytest.param(
+            "state_files/publish.py", "publish", marks=pytest.mark.long, id="before the state files are uploaded"
+        ),
         pytest.param("state_files/manifest.py", "to_json", id="right before the manifest is written"),
         pytest.param(
             "changes/kept_changes.py", "keep_changes", marks=pytest.mark.long, id="before the changes are uploaded"

@@ -198,6 +198,7 @@ def test_an_undeclared_format_is_compared_by_path(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_how_the_journals_were_cut_and_how_much_is_gathered_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,7 +214,7 @@ BROKEN: dict[str, tuple[SetUp | Environment, str, str]] = {
         "Dagster home",
         "set concurrency.pools.granularity: run",
     ),
-    "extra missing": ({"NPI_EXECUTOR": "k8s"}, "executor", "pip install '.[k8s]' in the checkout"),
+    "extra missing": ({"NPI_EXECUTOR": "celery"}, "executor", "pip install '.[celery]' in the checkout"),
     "alerts not understood": ({"NPI_ALERT_URLS": "slakc://secret-key"}, "alerts", "write it as apprise's page of that"),
     "sink unreachable": (
         {"NPI_DELIVER_TO": "wh=postgresql://me:secret-key@127.0.0.1:9/npi"},

@@ -121,7 +121,7 @@ def test_schemes_that_cannot_be_used_and_clients_that_are_missing_are_told_in_on
 @pytest.mark.parametrize("world", NUMBERS_OF_DAYS, indirect=True)
 @pytest.mark.parametrize(
     "sink_url",
-    ["postgresql", "duckdb", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("sqlite", "mariadb"))],
+    ["postgresql", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("duckdb", "sqlite", "mariadb"))],
     indirect=True,
 )
 def test_days_a_repair_and_a_late_day_leave_the_newest_day_and_the_whole_history(

@@ -246,7 +246,8 @@ def test_no_key_in_the_url_reaches_the_log(serve: Serve, caplog: pytest.LogCaptu
 def test_no_key_in_the_url_reaches_the_log_at_debug_and_what_else_is_logged_does(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    # By name: the client of Kubernetes, once it is imported, leaves urllib3 at WARNING.
+    caplog.set_level(logging.DEBUG, logger="urllib3")
     server = serve(always(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
     with contextlib.closing(client_of(f"http://127.0.0.1:{server.port}/secret/{{npi}}?key=secret")) as client:
         assert client.ask(NPI).status == 404

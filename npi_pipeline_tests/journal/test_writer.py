@@ -214,6 +214,7 @@ def append_in_order(data_root: str) -> None:
     write(open_data_root(data_root), (made(number, body="x" * 200) for number in range(40)))
 
 
+@pytest.mark.long_on_s3
 def test_a_run_killed_at_any_point_leaves_whole_parts_without_a_gap(data_root: str) -> None:
     """Parts are written in the order of arrival, so that what is there is always the beginning of what arrived."""
     known = []

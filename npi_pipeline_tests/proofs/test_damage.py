@@ -132,7 +132,7 @@ def damaged(root: DataRoot, kind: str, damage: Damage) -> str:
     else:
         root.write(path, content)
     if damage is put_a_folder_there:
-        Path(root.uri(path)).mkdir()
+        Path(root.uri(path)).mkdir(parents=True)
     return path
 
 

@@ -119,6 +119,7 @@ def publish_later(data_root: str, folder: str, contents: dict[str, bytes]) -> No
     publish_contents(open_data_root(data_root), Path(folder), contents)
 
 
+@pytest.mark.long_on_s3
 def test_a_publish_killed_at_any_point_shows_the_old_day_or_the_new_and_never_none(
     data_root: str, tmp_path: Path
 ) -> None:

@@ -85,7 +85,7 @@ def on_s3(s3: LocalS3, bucket: str, registry: EmulatedRegistry) -> Shown:
     return Shown(pipeline, pages(pipeline))
 
 
-@pytest.mark.parametrize("day", ["usual", "on_s3"])
+@pytest.mark.parametrize("day", ["usual", pytest.param("on_s3", marks=pytest.mark.long)])
 def test_each_page_says_where_the_files_lie_and_how_many_bytes_and_rows(
     request: pytest.FixtureRequest, day: str
 ) -> None:
