@@ -33,8 +33,9 @@ def test_the_share_of_one_that_is_done_goes_to_those_that_are_left(monkeypatch: 
             raise found
         return found
 
-    with SharedCaps(SETTINGS, workers) as caps:
-        assert caps.now == share_of(SETTINGS, 4)
+    shared = SharedCaps(SETTINGS, workers)
+    assert shared.now == share_of(SETTINGS, 4)
+    with shared as caps:
         assert was_last.wait(10)
         for thread in threading.enumerate():
             if thread.name == "npi-shared-caps":

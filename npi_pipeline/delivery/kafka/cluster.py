@@ -42,16 +42,18 @@ Offsets = Mapping[int, int]
 TopicSettings = Mapping[str, str]
 
 # Errors by the names that librdkafka gives them (rdkafka.h, rd_kafka_resp_err_t). Of what its own threads say when a
-# broker goes away, which one comes depends on the moment, and ``retriable()`` is False for all of them.
+# broker goes away, which one comes depends on the moment, and ``retriable()`` is False for all of them: so of the
+# client's own errors, whose names begin with "_", only those are final at which trying again changes nothing.
 _NOT_REACHED = {
     *("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_TIMED_OUT_QUEUE", "_MSG_TIMED_OUT", "_RESOLVE"),
     *("_DESTROY_BROKER", "_NODE_UPDATE", "_UNKNOWN_BROKER", "_FAIL"),
 }
 _FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
-_WAITABLE = {
-    *("_PURGE_QUEUE", "_PURGE_INFLIGHT", "_DESTROY", "_WAIT_COORD", "_WAIT_CACHE", "_RETRY", "_OUTDATED", "_INTR"),
-    *("_PARTIAL", "_UNDERFLOW", "_IN_PROGRESS", "_PREV_IN_PROGRESS", "REQUEST_TIMED_OUT", "NOT_ENOUGH_REPLICAS"),
+_FINAL = {
+    *("_AUTHENTICATION", "_SSL", "_UNSUPPORTED_FEATURE", "_UNKNOWN_PROTOCOL", "_NOT_IMPLEMENTED", "_NOT_CONFIGURED"),
+    *("_INVALID_TYPE", "_BAD_MSG", "_BAD_COMPRESSION", "_KEY_SERIALIZATION", "_VALUE_SERIALIZATION", "_FS"),
 }
+_WAITABLE = {"REQUEST_TIMED_OUT", "NOT_ENOUGH_REPLICAS"}
 _NOT_TOLD = {"TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "UNSUPPORTED_VERSION"}
 _REMEDIES = {
     "INVALID_TRANSACTION_TIMEOUT": "add transaction.timeout.ms to the URL, at most the broker's "
@@ -247,7 +249,8 @@ class Cluster:
                 f"{place} is not reached ({self._last_error or text}): start it, or mend NPI_DELIVER_TO", retryable=True
             )
         remedy = f": {_REMEDIES[name]}" if name in _REMEDIES else ""
-        return DeliveryError(f"{place}: {text}{remedy}", retryable=error.retriable() or name in _WAITABLE)
+        may_pass = name in _WAITABLE or (name.startswith("_") and name not in _FINAL)
+        return DeliveryError(f"{place}: {text}{remedy}", retryable=error.retriable() or may_pass)
 
 
 class Transaction:
