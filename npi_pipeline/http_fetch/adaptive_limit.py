@@ -74,14 +74,13 @@ class Cut:
 
 
 class AdaptiveLimit:
-    """The limit's ``value`` now, between ``minimum`` and ``maximum``; ``best``: the known one, else infinity."""
+    """The limit's ``value`` now, between ``bounds``; ``best``: the known one, else infinity."""
 
     def __init__(
         self,
         start: float,
         *,
-        minimum: float,
-        maximum: float,
+        bounds: tuple[float, float],
         error_tolerance: float,
         cut: Cut,
         recovery: Recovery,
@@ -90,7 +89,7 @@ class AdaptiveLimit:
         self.best = math.inf
         self.changed_at = -math.inf
         self.has_helped = False
-        self._minimum, self._maximum = minimum, maximum
+        self._minimum, self._maximum = bounds
         self._cut = cut
         self._recovery = recovery
         self._wary_seconds = 0.0
@@ -103,9 +102,9 @@ class AdaptiveLimit:
         self._value_before_trial = start
         self._below_the_limit: tuple[int, int] | None = None
 
-    def bound(self, minimum: float, maximum: float) -> None:
+    def bound(self, bounds: tuple[float, float]) -> None:
         """There are other bounds now: what the fetch itself allows, whatever the registry does."""
-        self._minimum, self._maximum = minimum, maximum
+        self._minimum, self._maximum = bounds
         self.value = self._bounded(self.value)
 
     @property

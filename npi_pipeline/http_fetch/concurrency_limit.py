@@ -41,8 +41,7 @@ class ConcurrencyLimit:
     def __init__(self, ceiling: int) -> None:
         self._limit = AdaptiveLimit(
             min(_START, ceiling),
-            minimum=min(_LEAST, ceiling),
-            maximum=ceiling,
+            bounds=_bounds(ceiling),
             error_tolerance=_ERROR_TOLERANCE,
             cut=_CUT,
             recovery=_RECOVERY,
@@ -61,7 +60,7 @@ class ConcurrencyLimit:
 
     def cap(self, ceiling: int) -> None:
         """There is another ceiling now."""
-        self._limit.bound(min(_LEAST, ceiling), ceiling)
+        self._limit.bound(_bounds(ceiling))
 
     def restart(self, now: float) -> None:
         """Begin again, from few."""
@@ -113,3 +112,7 @@ class ConcurrencyLimit:
         if self.limit < _FEWER * limit and self._latency > latency_then + _AS_SLOW:
             self._best_latency = self._latency
         return True
+
+
+def _bounds(ceiling: int) -> tuple[float, float]:
+    return min(_LEAST, ceiling), ceiling

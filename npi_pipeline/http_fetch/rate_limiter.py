@@ -87,8 +87,7 @@ class RateLimiter:
         self._is_capped = cap < math.inf
         self._limit = AdaptiveLimit(
             min(cap, _START),
-            minimum=min(cap, _SLOWEST),
-            maximum=min(cap, _FASTEST),
+            bounds=_bounds(cap),
             error_tolerance=_ERROR_TOLERANCE,
             cut=_CUT,
             recovery=_RECOVERY,
@@ -103,7 +102,7 @@ class RateLimiter:
 
     def cap(self, cap: float) -> None:
         """There is another cap now."""
-        self._limit.bound(min(cap, _SLOWEST), min(cap, _FASTEST))
+        self._limit.bound(_bounds(cap))
 
     @property
     def rate(self) -> float:
@@ -191,3 +190,7 @@ class RateLimiter:
             count, start = count + 1, when
         admitted = max(0, count - sum(start <= when <= sent_at for when in self._refused))
         return admitted / max(sent_at - start, min(_SECONDS, count / self.rate), 1e-3)
+
+
+def _bounds(cap: float) -> tuple[float, float]:
+    return min(cap, _SLOWEST), min(cap, _FASTEST)
