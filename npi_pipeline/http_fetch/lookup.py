@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from npi_pipeline import clock
+from npi_pipeline.check_digit import why_invalid
 from npi_pipeline.http_fetch.fetch import fetch
-from npi_pipeline.npi_list.check_digit import why_invalid
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.registries.registry import Registry
 from npi_pipeline.settings import FetchSettings, Settings

@@ -6,7 +6,7 @@ import re
 
 import polars as pl
 
-from npi_pipeline.npi_list.check_digit import is_check_digit_right, why_invalid
+from npi_pipeline.check_digit import is_check_digit_right, why_invalid
 
 # Blanks of every kind, what cannot be seen, and Excel's ``="..."``.
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))

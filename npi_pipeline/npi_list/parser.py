@@ -13,9 +13,9 @@ import itertools
 
 import polars as pl
 
+from npi_pipeline.check_digit import why_invalid
 from npi_pipeline.findings import Npis
 from npi_pipeline.npi_list.cells import ARMOUR, as_number, as_text, clean, cleaned
-from npi_pipeline.npi_list.check_digit import why_invalid
 from npi_pipeline.npi_list.column import ColumnChoice, Record, choose_column
 from npi_pipeline.npi_list.dialect import Dialect, find_dialect
 from npi_pipeline.npi_list.records import records_of

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
+from npi_pipeline.check_digit import why_invalid
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.journal import (
     SCHEMA,
@@ -22,7 +23,6 @@ from npi_pipeline.journal import (
     rows_of,
 )
 from npi_pipeline.npi_list import NpiList
-from npi_pipeline.npi_list.check_digit import why_invalid
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.registries.nppes_api import NOT_FOUND
 from npi_pipeline.registries.nppes_bulk.bodies import record_bodies

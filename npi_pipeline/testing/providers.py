@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from npi_pipeline.npi_list.check_digit import check_digit, why_invalid
+from npi_pipeline.check_digit import check_digit, why_invalid
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.testing import vocabulary
 from npi_pipeline.testing.places import FOREIGN_PLACES, PLACES, Place

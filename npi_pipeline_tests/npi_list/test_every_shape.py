@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from npi_pipeline.check_digit import check_digit, is_check_digit_right, why_invalid
 from npi_pipeline.npi_list import ListUnreadableError, NpiList, parse_npi_list, records
 from npi_pipeline.npi_list.cells import as_number, clean, cleaned
-from npi_pipeline.npi_list.check_digit import check_digit, is_check_digit_right, why_invalid
 from npi_pipeline.npi_list.records import records_of
 
 UNHURRIED = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])

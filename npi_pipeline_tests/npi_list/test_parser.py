@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from npi_pipeline.check_digit import check_digit
 from npi_pipeline.npi_list import ListUnreadableError, NpiList, parse_npi_list
-from npi_pipeline.npi_list.check_digit import check_digit
 
 A, B, C = "1003101296", "1003142399", "1234567893"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from npi_pipeline.npi_list.check_digit import why_invalid
+from npi_pipeline.check_digit import why_invalid
 from npi_pipeline.outcomes import Outcome
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.testing.places import PLACES

@@ -444,3 +444,12 @@ def test_the_servers_end_when_their_parent_is_killed() -> None:
     for port in out.split():
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", int(port)))
+
+
+def test_its_process_imports_nothing_heavy_for_hundreds_of_tests_start_one() -> None:
+    code = (
+        "import sys, npi_pipeline.testing.registry;"
+        "print([name for name in ('polars', 'pydantic', 'boto3', 'dagster') if name in sys.modules])"
+    )
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert imported.stdout.strip() == "[]"

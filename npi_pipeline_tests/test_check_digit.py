@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npi_pipeline.npi_list.check_digit import check_digit, why_invalid
+from npi_pipeline.check_digit import check_digit, why_invalid
 
-REAL_NPIS = sorted(path.stem for path in (Path(__file__).parents[1] / "data/registry/responses").glob("*.json"))
+REAL_NPIS = sorted(path.stem for path in (Path(__file__).parent / "data/registry/responses").glob("*.json"))
 
 
 def luhn_sum(digits: str) -> int:
