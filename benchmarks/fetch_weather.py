@@ -54,10 +54,10 @@ class Weather:
     steps: (from when, capacity a second). quota: admitted in each calendar window of ``quota_seconds``, of which
     ``quota_begun`` have passed when the fetch begins. penalty: so many refusals within ten seconds close the registry
     for ``penalty_seconds``; with ``penalty_renews`` each request in that time begins it anew. retry_after: seconds
-    that a refusal names, or inf for the time until the registry admits again. faults: that share of NPIs meets one to
-    three faults on its first tries. slow: that share of NPIs always takes ``slow_seconds``. silent: (from when, how
-    long) nothing is answered; black_holes: that share of requests is never answered; down: 503 to everything.
-    latency_steps: (from when, factor).
+    that a refusal names, or inf for the time until the registry admits again. faults: that share of NPIs meets faults
+    on its first tries, so many as is drawn from ``faulty_tries``. slow: that share of NPIs always takes
+    ``slow_seconds``. silent: (from when, how long) nothing is answered; black_holes: that share of requests is never
+    answered; down: 503 to everything. latency_steps: (from when, factor).
     """
 
     npis: int = 883
@@ -79,6 +79,7 @@ class Weather:
     errors: float = 0.0
     random_refusals: float = 0.0
     faults: float = 0.0
+    faulty_tries: tuple[int, ...] = (3, 2, 1, 1)
     kinds: tuple[str, ...] = MIX
     slow: float = 0.0
     slow_seconds: float = 0.0
@@ -117,7 +118,7 @@ class ModelRegistry:
     def _planned(self, plan: random.Random) -> list[str]:
         if plan.random() >= self.weather.faults:
             return []
-        count = plan.choice((3, 2, 1, 1))
+        count = plan.choice(self.weather.faulty_tries)
         return [plan.choice(self.weather.kinds) for _ in range(count)]
 
     def ask(self, now: float, npi: int) -> tuple[float, bool, Answer]:  # noqa: PLR0911 - one way out a kind of weather
@@ -367,8 +368,8 @@ def _mixed(share: float, **more: object) -> Weather:
     return Weather(faults=share, **more)  # type: ignore[arg-type]
 
 
-def _only(kind: str, share: float) -> Weather:
-    return Weather(faults=share, kinds=(kind,))
+def _only(kind: str, share: float, **more: object) -> Weather:
+    return Weather(faults=share, kinds=(kind,), **more)  # type: ignore[arg-type]
 
 
 WEATHERS: dict[str, Weather] = {
@@ -383,6 +384,10 @@ WEATHERS: dict[str, Weather] = {
     "mix 15%, cap 1,000/s": _mixed(0.15, capacity=1000, npis=10_000),
     **{f"only 429, {share:.0%}": _only("429", share) for share in (0.05, 0.15, 0.6)},
     **{f"only 429 with Retry-After 1, {share:.0%}": _only("429 wait", share) for share in (0.05, 0.15, 0.6)},
+    **{
+        f"429 with Retry-After 1 twice each, {share:.0%}": _only("429 wait", share, faulty_tries=(2,))
+        for share in (0.05, 0.15, 0.6)
+    },
     **{f"only drips, {share:.0%}": _only("drip", share) for share in (0.05, 0.15, 0.6)},
     **{
         f"any refused at random, {share:.0%}": Weather(random_refusals=share, npis=10_000)
