@@ -191,6 +191,11 @@ class AdaptiveLimit:
         self._trial = None
         self._test.restart()
 
+    def cleared(self, now: float) -> None:
+        """The failures of late were not ours: what was learnt from them is forgotten, but for what was punished."""
+        if self.is_known and not self.is_wary:
+            self.forget(now, self.value)
+
     def lower(self, by: float) -> None:
         """Lower the limit a little, for a reason other than failures; what is known comes down with it."""
         self.value = self._bounded(self.value - by)

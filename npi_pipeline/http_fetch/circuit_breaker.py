@@ -10,7 +10,8 @@ well. One that comes alone is about its own NPI (``scheduler``): a registry that
 second each time must not stand still for a thousand seconds.
 
 At the end of a list only NPIs may be left at which the registry always stumbles; they are asked again and again, and
-their failures say nothing about the registry. The caller knows which failures do.
+their failures say nothing about the registry. Nor need others be held then: whoever is left waits as long as he was
+asked to. The caller knows which failures are telling.
 
 Not here: what failed and why (``client``), how fast a healthy registry is asked (``limiter``).
 """
@@ -90,11 +91,6 @@ class Breaker:
         return self._pause > 0
 
     @property
-    def is_suspicious(self) -> bool:
-        """Whether it may be about to open: then it matters whether other NPIs fail too."""
-        return self.is_open or self._failures >= _MIN_REFUSALS
-
-    @property
     def unsurprising(self) -> int:
         """How many failures of one NPI in a row are no surprise, given how many requests fail anyway."""
         return max(0, int(_BY_CHANCE_OF_ONE / math.log(_bounded(self._share))) - 1)
@@ -119,7 +115,7 @@ class Breaker:
             self._share += (1 - self._share) * _MEMORY
         if sent_at > self._good_sent_at:
             self._count(sent_at, is_telling=is_telling)
-            self._hold(now, sent_at, answer)
+            self._hold(now, sent_at, answer, is_telling=is_telling)
         if self.is_open:
             self._fail_probe(now, answer, is_telling=is_telling)
         elif self._failures >= max(_least(answer), _BY_CHANCE / math.log(self._share_then)):
@@ -167,9 +163,13 @@ class Breaker:
             self._share_then = _bounded(self._share)
         self._failures += 1
 
-    def _hold(self, now: float, sent_at: float, answer: Answer) -> None:
+    def _hold(self, now: float, sent_at: float, answer: Answer, *, is_telling: bool) -> None:
+        asked_to_wait = answer.retry_after or 0.0
+        # What nobody has the patience for ends the fetch, whoever is asked to.
+        if not is_telling and asked_to_wait <= self._patience:
+            return
         self._refused_in_a_row += answer.signal is Signal.throttled
-        until = now + (answer.retry_after or 0.0)
+        until = now + asked_to_wait
         if self._refused_in_a_row > max(1, self.unsurprising) and until > max(now, self._held_until):
             self._held_until, self._held_by = until, sent_at
 

@@ -5,20 +5,22 @@ over the least possible, and the share of requests that were refused, in simulat
 
 | registry                      | fixed pool    | AIMD          | gradient      | learnt rate   | this          |
 |-------------------------------|---------------|---------------|---------------|---------------|---------------|
-| calibrated: 167/s, 3 % errors | 3.562 (82.8%) | 2.631 (0.0%)  | 1.240 (8.0%)  | 1.274 (0.2%)  | 1.091 (2.8%)  |
-| cap 2/s                       | 2.003 (89.3%) | 1.666 (85.4%) | 1.685 (84.8%) | 1.309 (25.5%) | 1.332 (22.6%) |
-| cap 50/s                      | 2.223 (86.7%) | 2.064 (14.5%) | 1.523 (18.6%) | 1.073 (0.5%)  | 1.052 (3.7%)  |
-| cap 1000/s                    | 2.226 (78.6%) | 1.133 (0.2%)  | 1.373 (4.1%)  | 1.451 (0.1%)  | 1.079 (1.7%)  |
-| 160/s, 80/s, 160/s            | 1.343 (86.8%) | 1.192 (1.3%)  | 1.101 (10.1%) | 1.189 (0.3%)  | 1.094 (3.3%)  |
-| 503 above 60 in flight        | 3.524 (80.1%) | 1.183 (0.5%)  | 3.200 (71.4%) | 2.766 (71.6%) | 1.178 (3.5%)  |
+| calibrated: 167/s, 3 % errors | 3.562 (82.8%) | 2.631 (0.0%)  | 1.240 (8.0%)  | 1.274 (0.2%)  | 1.092 (3.0%)  |
+| cap 2/s                       | 2.003 (89.3%) | 1.666 (85.4%) | 1.685 (84.8%) | 1.309 (25.5%) | 1.342 (22.6%) |
+| cap 50/s                      | 2.223 (86.7%) | 2.064 (14.5%) | 1.523 (18.6%) | 1.073 (0.5%)  | 1.053 (3.7%)  |
+| cap 1000/s                    | 2.226 (78.6%) | 1.133 (0.2%)  | 1.373 (4.1%)  | 1.451 (0.1%)  | 1.078 (1.6%)  |
+| 160/s, 80/s, 160/s            | 1.343 (86.8%) | 1.192 (1.3%)  | 1.101 (10.1%) | 1.189 (0.3%)  | 1.084 (3.4%)  |
+| 503 above 60 in flight        | 3.524 (80.1%) | 1.183 (0.5%)  | 3.200 (71.4%) | 2.766 (71.6%) | 1.173 (3.4%)  |
 | slower above 40 in flight     | 1.106 (0.0%)  | 1.138 (0.0%)  | 1.380 (0.0%)  | 1.186 (0.0%)  | 1.143 (0.0%)  |
-| 3 % errors                    | 1.040 (0.0%)  | 3.505 (0.0%)  | 1.412 (0.0%)  | 1.172 (0.0%)  | 1.107 (0.0%)  |
-| 8 % refused at random         | 0.959 (8.2%)  | 6.535 (8.1%)  | 1.434 (8.2%)  | 32.621 (8.2%) | 1.083 (7.9%)  |
+| 3 % errors                    | 1.040 (0.0%)  | 3.505 (0.0%)  | 1.412 (0.0%)  | 1.172 (0.0%)  | 1.096 (0.0%)  |
+| 8 % refused at random         | 0.959 (8.2%)  | 6.535 (8.1%)  | 1.434 (8.2%)  | 32.621 (8.2%) | 1.051 (8.1%)  |
 
 So there are two limits, which obey one law (``adaptive_limit``), and each is moved by the failures that concern it:
 
 - the *rate limiter* by refusals (429, 403, ``Retry-After``): what is refused for being too many a second.
 - the *concurrency limit* by errors (5xx, timeouts, resets), and by latency that has doubled: an overloaded registry.
+
+What fails because of its own NPI concerns neither (``own_failures``).
 
 Not here: which NPI is asked next (``scheduler``), whether the registry is down (``circuit_breaker``).
 """
@@ -83,8 +85,8 @@ class Limiter:
         """
         return max(0.0, self._rate.slot_to_send_again(now) - now)
 
-    def aborted(self) -> None:
-        """A request was broken off by the fetch itself, which says nothing about the registry's limits."""
+    def left_out(self) -> None:
+        """A request ended in a way that says nothing about the registry's limits."""
         self.in_flight -= 1
 
     def answered(self, now: float, sent_at: float, answer: Answer) -> None:
@@ -100,6 +102,10 @@ class Limiter:
         else:
             self._concurrency.on_error(now, sent_at, answer.seconds, use)
         self.highest_limit = max(self.highest_limit, self.limit)
+
+    def cleared(self, now: float) -> None:
+        """What failed of late was not for asking too much. From errors the limit recovers soon by itself."""
+        self._rate.cleared(now)
 
     def reopened(self, now: float, reopening: Reopening) -> None:
         """The registry answers again after it answered nobody, or refused everybody."""

@@ -2,7 +2,8 @@
 
 Requests are spaced evenly, because registries count in short windows. What got through at an alarm is what was
 admitted per second, counted over the latest sends; sends before a pause of the fetch's own do not count, because a
-rate that the fetch itself held down says nothing about the registry.
+rate that the fetch itself held down says nothing about the registry. Nor does the request after a pause that a refusal
+has brought about, if it is admitted: it had the pause to itself.
 
 When the registry has refused *everything* for a while and opens again, it matters what went before:
 
@@ -99,6 +100,8 @@ class RateLimiter:
         self._open_since = math.inf
         self._admitted_since = 0
         self._admitted_before = 0.0
+        self._was_refused = False
+        self._after_pause = -math.inf
 
     def cap(self, cap: float) -> None:
         """There is another cap now."""
@@ -123,6 +126,7 @@ class RateLimiter:
         """A request is sent."""
         self._open_since = min(self._open_since, now)
         if self._sent and now - self._sent[-1] > max(_GAP_SECONDS, _GAP_SENDS / self.rate):
+            self._after_pause = now if self._was_refused else -math.inf
             self._sent.clear()
             self._refused.clear()
             self._latest.clear()
@@ -141,6 +145,7 @@ class RateLimiter:
 
     def on_throttled(self, now: float, sent_at: float) -> None:
         """A request was refused."""
+        self._was_refused = True
         self._refused.append(sent_at)
         if not self._limit.failed(now, sent_at):
             return
@@ -151,7 +156,14 @@ class RateLimiter:
     def admitted(self, now: float, sent_at: float, in_flight: int) -> None:
         """A request was not refused; ``in_flight`` are."""
         self._admitted_since += 1
+        self._was_refused = False
+        if sent_at == self._after_pause:
+            return
         self._limit.succeeded(now, sent_at, 1 / (in_flight + _ROUND) if self._is_in_use() else 0.0)
+
+    def cleared(self, now: float) -> None:
+        """The refusals of late were not for asking too much."""
+        self._limit.cleared(now)
 
     def reopened(self, now: float, seconds: float, *, was_named: bool) -> None:
         """The registry admits again after it has refused everything for so many ``seconds``, as it had named or not."""

@@ -4,6 +4,9 @@ The clock's reading is passed in, and so is the source of randomness, so that a 
 milliseconds. NPIs are taken from their iterable only when there is room to ask about them; those that wait are in a
 heap ordered by time, so memory is bounded by what is under way and not by the length of the list.
 
+Of the NPIs whose time has come and the fresh ones it takes both, by chance: if only those that have failed before fail,
+that is seen at once (``own_failures``), and says nothing about the limits and about the registry.
+
 Waits are exponential with full jitter, but failures that are no surprise, given how many requests fail anyway, do not
 lengthen them: an NPI that met them is as likely to be answered now as any other. A ``Retry-After`` is obeyed for its
 NPI, and holds everybody when refusals come in a row (``circuit_breaker``); the time that it takes does not count
@@ -31,16 +34,17 @@ from npi_pipeline.http_fetch.answer import Answer, Signal
 from npi_pipeline.http_fetch.attempt import Attempt
 from npi_pipeline.http_fetch.circuit_breaker import Breaker
 from npi_pipeline.http_fetch.limiter import Limiter
+from npi_pipeline.http_fetch.own_failures import OwnFailures
 from npi_pipeline.outcomes import NpiOutcome
 from npi_pipeline.settings import FetchSettings
 
 # Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.
 _MAX_WAITING = 20_000
 _MAX_LOOKED_THROUGH = 1000
-# Half of the probes are made with a fresh NPI: it may be those that wait at which the registry stumbles, or it may
-# stumble at the first requests about any. At random, because of two probes in a row a slow registry refuses the second.
-# So it is already when failures come in a row: else a few NPIs have used up their repeats when the breaker opens.
-_FRESH_PROBES = 0.5
+# Half of the requests are about other NPIs than those that have waited longest: fresh ones, or at the end of the list
+# those that have failed most often. It may be those that wait at which the registry stumbles, or it may stumble at the
+# first requests about any. At random, because of two requests in a row a slow registry refuses the second.
+_OTHERS = 0.5
 
 
 class Scheduler:
@@ -66,6 +70,7 @@ class Scheduler:
         self._waiting: list[tuple[float, int, Attempt]] = []
         self._sequence = itertools.count()
         self._timeout = AdaptiveTimeout(settings.request_timeout)
+        self._own_failures = OwnFailures()
 
     @property
     def waiting(self) -> int:
@@ -123,11 +128,15 @@ class Scheduler:
 
     def _tell(self, now: float, attempt: Attempt, answer: Answer, *, was_aborted: bool) -> None:
         """Tell the limiter and the breaker of an answer."""
-        if was_aborted:
-            self._limiter.aborted()
+        failed = answer.signal is not Signal.good
+        if not was_aborted and self._own_failures.answered(attempt.number, failed=failed):
+            self._limiter.cleared(now)
+        may_be_its_own = attempt.number > 1 and self._own_failures.are_likely
+        if was_aborted or (failed and may_be_its_own):
+            self._limiter.left_out()
         else:
             self._limiter.answered(now, attempt.sent_at, answer)
-        is_telling = attempt.number == 1 or self._fresh is not None
+        is_telling = attempt.number == 1 or (self._fresh is not None and not may_be_its_own)
         reopening = self._breaker.answered(now, attempt.sent_at, answer, is_telling=is_telling)
         if reopening:
             self._limiter.reopened(now, reopening)
@@ -158,29 +167,37 @@ class Scheduler:
         spread = self._settings.pre_request_sleep_range
         while spread and self._fresh is not None and len(self._waiting) < self._settings.threads:
             self._wait(self._take_fresh(), now + self._rng.uniform(0.0, spread))
-        if self._waiting and self._waiting[0][0] <= now:
-            return True
-        return self._fresh is not None and not spread and len(self._waiting) < _MAX_WAITING
+        return self._is_due(now) or self._may_take_fresh
+
+    @property
+    def _may_take_fresh(self) -> bool:
+        waits_first = bool(self._settings.pre_request_sleep_range)
+        return self._fresh is not None and not waits_first and len(self._waiting) < _MAX_WAITING
+
+    def _is_due(self, now: float) -> bool:
+        return bool(self._waiting) and self._waiting[0][0] <= now
 
     def _take(self, now: float) -> Attempt:
-        """The NPI that has waited longest of those whose time has come, else a fresh one."""
-        is_probe = self._breaker.is_open and now < self._deadline
-        mixes = self._breaker.is_suspicious and self._fresh is not None
-        prefers_fresh = mixes and self._rng.random() < _FRESH_PROBES
-        if not self._waiting or self._waiting[0][0] > now or prefers_fresh:
+        """The NPI that has waited longest of those whose time has come, or a fresh one, or one that often failed."""
+        if not self._is_due(now):
             return self._take_fresh()
-        return self._take_to_probe(now) if is_probe else heapq.heappop(self._waiting)[2]
+        takes_another = now < self._deadline and self._rng.random() < _OTHERS
+        if takes_another and self._may_take_fresh:
+            return self._take_fresh()
+        if now < self._deadline and (self._breaker.is_open or (takes_another and self._fresh is None)):
+            return self._take_most_failed(now)
+        return heapq.heappop(self._waiting)[2]
 
-    def _take_to_probe(self, now: float) -> Attempt:
-        """The NPI whose time has come that has failed most often, of those that have two thirds of their repeats left.
+    def _take_most_failed(self, now: float) -> Attempt:
+        """The NPI whose time has come that has failed most often, of those that have half of their repeats left.
 
         If the registry stumbles at the first requests about each, it may have them behind it about this one.
         """
-        most = self._settings.max_retries // 3
+        most = self._settings.max_retries // 2
         # The first of a heap are those of the nearest times; all of them would take long to look through.
         first = self._waiting[:_MAX_LOOKED_THROUGH]
         able = (entry for entry in first if entry[0] <= now and entry[2].repeats <= most)
-        entry = max(able, key=lambda entry: entry[2].repeats, default=self._waiting[0])
+        entry = max(able, key=lambda entry: (entry[2].repeats, entry[2].number), default=self._waiting[0])
         self._waiting.remove(entry)
         heapq.heapify(self._waiting)
         return entry[2]

@@ -49,7 +49,7 @@ def simulated(**model: object) -> tuple[float, float]:
     ("model", "over_the_floor", "refused"),
     [
         ({"capacity": 167, "errors": 0.03}, 1.12, 0.03),
-        ({"capacity": 10, "npis": 400}, 1.2, 0.08),
+        ({"capacity": 10, "npis": 400}, 1.27, 0.09),
         pytest.param({"capacity": 50, "npis": 1000}, 1.08, 0.05, marks=LONG),
         ({"capacity": 500, "npis": 6000}, 1.12, 0.04),
         ({"steps": ((0.0, 160.0), (8.0, 80.0), (16.0, 160.0)), "npis": 3500}, 1.13, 0.06),

@@ -218,6 +218,54 @@ def test_a_pause_that_npis_in_a_row_are_asked_for_holds_everybody() -> None:
     assert all(settled.verdict.outcome is Outcome.found for settled in run.settled)
 
 
+def failing_at_first(tries: int, failure: Answer, seed: int = 0) -> Run:
+    """Of 900 NPIs 15 % fail ``tries`` times each, and all others are answered well."""
+    rng = random.Random(seed)
+    left = {f"npi-{number}": tries * (rng.random() < 0.15) for number in range(900)}
+
+    def answer_to(_number: int, npi: str) -> tuple[float, Answer]:
+        left[npi] -= 1
+        return 0.02 * rng.lognormvariate(0, 0.4), failure if left[npi] >= 0 else FOUND
+
+    run = simulate(900, FetchSettings(), answer_to)
+    assert {settled.verdict.outcome for settled in run.settled} == {Outcome.found}
+    return run
+
+
+@pytest.mark.parametrize(
+    ("failure", "tries", "seconds"),
+    [(REFUSED, 5, 8.0), (dataclasses.replace(REFUSED, retry_after=1.0), 5, 12.0), (BROKEN, 5, 8.0)],
+    ids=["refused", "refused, and to be asked in a second", "failed"],
+)
+def test_npis_that_fail_several_times_each_do_not_slow_down_the_others(
+    failure: Answer, tries: int, seconds: float
+) -> None:
+    assert failing_at_first(tries, failure).ended_at < seconds
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+def test_npis_that_are_left_at_the_end_and_refused_again_do_not_wait_for_each_other(seed: int) -> None:
+    # Their first waits end when the list does: all that is asked then is refused once more.
+    assert failing_at_first(2, dataclasses.replace(REFUSED, retry_after=1.0), seed).ended_at < 9
+
+
+def test_a_registry_that_names_a_second_with_each_refusal_is_not_asked_too_much_for_good() -> None:
+    clock: list[float] = []
+    free_at = 0.0
+
+    def answer_to(_number: int, _: str) -> tuple[float, Answer]:
+        nonlocal free_at
+        if clock[-1] < free_at:
+            return 0.03, dataclasses.replace(REFUSED, retry_after=1.0)
+        free_at = max(free_at, clock[-1]) + 1 / 5
+        return 0.02, FOUND
+
+    run = simulate(300, FetchSettings(), answer_to, clock=clock)
+
+    assert len(run.asked) < 1.3 * 300
+    assert run.ended_at < 1.4 * 300 / 5
+
+
 def test_refusals_use_up_no_repeats_of_their_npi_but_blocked_ones_do() -> None:
     def answers(kind: Answer) -> Counter[tuple[Outcome, int]]:
         refusals = Counter[str]()
