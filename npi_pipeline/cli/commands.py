@@ -219,12 +219,13 @@ def deliver(
 @main.command()
 @date_option
 @json_option
-@setting_options("files", "days", "monitoring", "deliveries")
+@setting_options("files", "days", "monitoring", "deliveries", "registry")
 def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     """Show the last 30 days as a calendar, and what is wrong with those that are not complete (or show one day).
 
     With DAGSTER_HOME set it says of each also what its last run came to, as the audit does; with NPI_DELIVER_TO set,
-    what each sink holds of them, by its receipts.
+    what each sink holds of them, by its receipts. Where the registry is files, a day is told of that was made before
+    a file of its registry came.
     """
     from npi_pipeline.cli.rendering import show_calendar, show_days, show_sinks
     from npi_pipeline.proofs.day_status import status_of_days
@@ -234,20 +235,23 @@ def status(day: dt.date | None, *, as_json: bool, **options: Any) -> None:
     days = [day] if day else _last_days(settings.days.start_date)
     statuses = status_of_days(open_data_root(settings.files.data_root), settings.files, days)
     problems = _problems(settings, days)
+    older = _of_an_older_registry(settings, days)
     sinks = _sinks(settings, days)
     if as_json:
         audited = [
             status.as_json()
             | {"audit": problems.get(status.day)}
+            | ({"registry": older.get(status.day)} if settings.registry.has_snapshot else {})
             | ({"deliveries": {sink.name: sink.told_of(status.day) for sink in sinks}} if sinks else {})
             for status in statuses
         ]
         click.echo(json.dumps(audited, indent=2))
         return
+    told = older | problems
     if day:
-        show_days(statuses, problems)
+        show_days(statuses, told)
     else:
-        show_calendar(statuses, problems)
+        show_calendar(statuses, told)
     show_sinks(sinks)
 
 
@@ -459,6 +463,22 @@ def _problems(settings: Settings, days: list[dt.date]) -> dict[dt.date, str]:
     root = open_data_root(settings.files.data_root)
     with open_instance() as instance:
         return dict(days_left_behind(instance, recent_days(instance, root, settings.files, days)))
+
+
+def _of_an_older_registry(settings: Settings, days: list[dt.date]) -> dict[dt.date, str]:
+    """What is to be told of the days that were made before a file of their registry came."""
+    if not settings.registry.has_snapshot:
+        return {}
+    from npi_pipeline.registries.nppes_bulk.later_files import days_of_an_older_registry
+    from npi_pipeline.storage.open_root import open_data_root
+
+    root = open_data_root(settings.files.data_root)
+    try:
+        return days_of_an_older_registry(root, settings.registry.bulk_files, days)
+    except PipelineError as error:
+        # How the days stand can be told without it.
+        click.echo(f"warning: {error}", err=True)
+        return {}
 
 
 @main.command()

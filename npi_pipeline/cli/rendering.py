@@ -68,7 +68,7 @@ def show_backfill(runs: Iterable[DayRun], total: int) -> list[DayRun]:
 def show_calendar(statuses: Sequence[DayStatus], problems: Mapping[dt.date, str]) -> None:
     """The days as weeks, Monday first, and a line for each that is not as it should be.
 
-    ``problems`` is what the audit says of a day.
+    ``problems`` is what is told of a day besides its state: by the audit, or of the files of its registry.
     """
     console = Console(highlight=False, soft_wrap=True)
     if not statuses:

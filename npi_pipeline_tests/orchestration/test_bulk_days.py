@@ -7,14 +7,17 @@ The truth is what the emulated API says of the same made-up country. Not here: r
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from npi_pipeline.changes.kept_changes import read_kept_changes
+from npi_pipeline.cli.commands import main
 from npi_pipeline.demo.bulk import differing_state_files
 from npi_pipeline.journal import compacted_parts, read_compacted_journal
 from npi_pipeline.npi_records.registry_probe import PROBED_NPIS
@@ -24,6 +27,8 @@ from npi_pipeline.outcomes import Outcome
 from npi_pipeline.proofs.state_files import every_npi_is_accounted_for
 from npi_pipeline.providers.declared import read_declared
 from npi_pipeline.registries.nppes_api import NPPES, judge
+from npi_pipeline.registries.nppes_bulk.day_snapshot import keep_snapshot_of_day
+from npi_pipeline.registries.nppes_bulk.snapshot import prepare_snapshot
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing import providers
 from npi_pipeline.testing.bulk import Country, Event, answer_on, write_monthly, write_weekly
@@ -152,6 +157,44 @@ def test_a_backfilled_day_has_the_registry_as_it_was_then(tmp_path: Path, files:
     assert (changes.counts["deactivated"], changes.counts["providers_changed"]) == (1, 1)
     later = read_kept_changes(LocalRoot(pipeline.data_root), dt.date(2026, 11, 17))
     assert later.summary.outcome_changes == (("deactivated", "found", 2),)
+
+
+def test_a_day_that_was_made_before_its_weekly_file_came_is_told_of_until_it_is_run_again(
+    tmp_path: Path, files: Path
+) -> None:
+    saturday, sunday = dt.date(2026, 11, 7), dt.date(2026, 11, 8)
+    pipeline = everybody(tmp_path, files)
+    root = LocalRoot(pipeline.data_root)
+    keep_snapshot_of_day(root, saturday, prepare_snapshot(root, saturday, str(files)))
+    assert pipeline.run(sunday).ok
+    assert told_of_registry(pipeline, sunday) is None
+    weekly = write_weekly(COUNTRY, files, 1)
+    line = told_of_registry(pipeline, sunday)
+    assert line == f"was made from the registry as of {MONTHLY}, and since then {weekly.name} came: run the day again"
+    assert told_of_registry(pipeline, saturday) is None, "the week had not ended"
+
+    assert pipeline.run(sunday).ok
+    assert found(pipeline, sunday) == comparable_truth(COUNTRY, 1)
+    assert told_of_registry(pipeline, sunday) is None
+
+
+def told_of_registry(pipeline: Pipeline, day: dt.date) -> str | None:
+    """What ``status`` says of the registry that a day was made from."""
+    files = ["--registry-format", "nppes_bulk", "--bulk-files", pipeline.settings.registry.bulk_files]
+    command = ["status", "--date", str(day), "--data-root", str(pipeline.data_root), *files]
+    told = CliRunner().invoke(main, [*command, "--json"])
+    (status,) = json.loads(told.stdout)
+    line: str | None = status["registry"]
+    assert line is None or line in CliRunner(env={"COLUMNS": "300"}).invoke(main, command).stdout
+    return line
+
+
+def test_status_tells_how_days_stand_when_the_files_of_the_registry_cannot_be_had(tmp_path: Path) -> None:
+    nowhere = ["--bulk-files", "s3://no-such-bucket-of-ours/x/../y", "--registry-format", "nppes_bulk"]
+    told = CliRunner().invoke(main, ["status", "--data-root", str(tmp_path), *nowhere])
+    assert told.exit_code == 0
+    assert told.stderr.startswith("warning: ")
+    assert told.stderr.count("\n") == 1
 
 
 def found(pipeline: Pipeline, day: dt.date) -> dict[str, str]:

@@ -307,9 +307,9 @@ def _records_in(block: bytes, columns: FileColumns, sparse: Collection[str]) -> 
 
 def _each_npi_once(rows: pl.DataFrame) -> pl.DataFrame:
     """One row for each NPI. Where its rows differ, nobody knows which is right: its row cannot be read."""
+    if rows["npi"].is_unique().all():
+        return rows
     once = rows.unique("npi", keep="first", maintain_order=True)
-    if once.height == rows.height:
-        return once
     differing = rows.select("npi", pl.struct(pl.all().exclude("npi")).hash().alias(DIGEST)).unique()
     npis = differing.filter(pl.col("npi").is_duplicated())["npi"]
     return _with_problems(once, dict.fromkeys(npis, "its NPI has rows in the file that differ"))

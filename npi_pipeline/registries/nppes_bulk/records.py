@@ -11,6 +11,7 @@ Not here: the files beside the main one (``child_files``), headers (``columns``)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 
 import polars as pl
@@ -182,16 +183,17 @@ def records_of(rows: pl.DataFrame, columns: FileColumns) -> pl.DataFrame:
 
 def refuse_unusable(rows: pl.DataFrame, digits_only: Collection[str], where: str) -> None:
     """Raise BulkFileError for rows without an NPI, and when a program made numbers of all that is ``digits_only``."""
+    cells = rows[list(digits_only)]
     is_number = pl.col(digits_only).str.contains(_MADE_A_NUMBER)
     # Of one cell somebody may have typed it so.
-    numbers = rows.select(is_number.any() & (is_number | (pl.col(digits_only) == "")).all())
+    numbers = cells.select(is_number.any() & (is_number | (pl.col(digits_only) == "")).all())
     for name, found in zip(numbers.columns, numbers.row(0), strict=True):
         if found:
             raise BulkFileError(
                 f"{where} was saved again by a program that made numbers of texts (1.0 for 1, in {name!r}), "
                 "which loses digits; take the file as it was downloaded"
             )
-    bad = rows.filter(~pl.col("NPI").str.contains(_NPI).fill_null(value=False))
+    bad = rows.select("NPI").filter(~pl.col("NPI").str.contains(_NPI).fill_null(value=False))
     if bad.height:
         raise BulkFileError(
             f"{where} has {bad.height} rows without an NPI in the column NPI (the first holds "
@@ -199,6 +201,8 @@ def refuse_unusable(rows: pl.DataFrame, digits_only: Collection[str], where: str
         )
 
 
+# What is computed is written once and not for each block: to build it takes as long as a thousand rows.
+@functools.cache
 def _leading() -> list[pl.Expr]:
     """The NPI, why the row cannot be read and since when the NPI is out of service."""
     kind = pl.col("Entity Type Code")
@@ -221,6 +225,7 @@ def _leading() -> list[pl.Expr]:
     ]
 
 
+@functools.cache
 def _scalars() -> list[pl.Expr]:
     """The columns of a record that are no lists, of rows that are found."""
     person = pl.col("Entity Type Code") == PERSON
@@ -344,13 +349,13 @@ def _slots(count: int) -> range:
 def _filled(rows: pl.DataFrame, slots: list[dict[str, str]]) -> pl.DataFrame:
     """The items in ``slots`` (each: field to column) that hold anything, by row and in the order of the slots."""
     there = set(rows.columns)
-    parts = [
-        rows.select(_ROW, **{name: pl.col(column) for name, column in columns.items()}).filter(
-            pl.any_horizontal(pl.col(name) != "" for name in columns)
-        )
-        for columns in slots
-        if there.issuperset(columns.values())
-    ]
+    parts = []
+    for columns in slots:
+        if there.issuperset(columns.values()):
+            # Narrow before it is filtered: what a query takes to begin grows with the columns of its frame.
+            cells = rows[[_ROW, *columns.values()]]
+            cells.columns = [_ROW, *columns]
+            parts.append(cells.filter(pl.any_horizontal(pl.col(name) != "" for name in columns)))
     items = pl.concat(parts, how="diagonal").sort(_ROW, maintain_order=True)
     return items.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in items.columns if name != _ROW)
 
