@@ -9,7 +9,9 @@ import polars as pl
 
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.journal import JournalWriter, compact_journal
+from npi_pipeline.npi_list import parse_npi_list
 from npi_pipeline.npi_list.kept_list import keep_list
+from npi_pipeline.npi_list.kept_npis import keep_npis
 from npi_pipeline.npi_list.source import ListObject, ListSelection
 from npi_pipeline.outcomes import NpiOutcome, Outcome, Verdict
 from npi_pipeline.proofs.day_status import DayState, status_of_day
@@ -31,20 +33,17 @@ Outcomes = Mapping[str, "str | Outcome"]
 
 def keep(root: DataRoot, day: dt.date, outcomes: Outcomes) -> None:
     """Keep a list of these NPIs for ``day``."""
-    body = "\n".join(["npi", *outcomes]).encode()
-    keep_list(
-        root,
-        day,
-        ListObject(
-            bucket="bucket",
-            key="npi_list.txt",
-            version_id=None,
-            etag="etag",
-            last_modified=MORNING,
-            selection=ListSelection.current,
-            body=body,
-        ),
+    listed = ListObject(
+        bucket="bucket",
+        key="npi_list.txt",
+        version_id=None,
+        etag="etag",
+        last_modified=MORNING,
+        selection=ListSelection.current,
+        body="\n".join(["npi", *outcomes]).encode(),
     )
+    keep_npis(root, day, parse_npi_list(listed.body), listed.sha256, "")
+    keep_list(root, day, listed)
 
 
 def record(root: DataRoot, day: dt.date, outcomes: Outcomes, format_name: str = "nppes") -> None:

@@ -176,7 +176,10 @@ class _Read:
             self._invalid.append(
                 invalid.group_by(npi=pl.col("cell")).agg(line=pl.min("line"), occurrences=pl.len().cast(pl.UInt32))
             )
-        self._outside += [_inside(invalid, self._choice.index), _outside(records, self._choice.index)]
+            self._outside.append(_inside(invalid, self._choice.index))
+        several = records.filter(pl.col("cells").list.len() > 1)
+        if not several.is_empty():
+            self._outside.append(_outside(several, self._choice.index))
 
     def distinct(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """One row for each distinct NPI, as ``NpiList`` has them: the valid ones, and the others."""
@@ -261,10 +264,9 @@ def _inside(invalid: pl.DataFrame, column: int) -> pl.DataFrame:
 
 
 def _outside(records: pl.DataFrame, column: int) -> pl.DataFrame:
-    """Valid NPIs in other columns than ``column``."""
+    """Valid NPIs in other columns than ``column``, of records of several cells."""
     found = (
-        records.filter(pl.col("cells").list.len() > 1)
-        .select("line", "cells", column=pl.int_ranges(pl.col("cells").list.len(), dtype=pl.UInt32))
+        records.select("line", "cells", column=pl.int_ranges(pl.col("cells").list.len(), dtype=pl.UInt32))
         .explode("cells", "column")
         .filter((pl.col("column") != column) & pl.col("cells").str.contains("[12][0-9]{9}"))
         .select("line", "column", is_torn=pl.lit(value=False), npi=pl.col("cells").str.extract_all("[0-9A-Za-z]+"))

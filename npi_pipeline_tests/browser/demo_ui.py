@@ -136,13 +136,16 @@ class DemoUi:
 
 
 @contextlib.contextmanager
-def demo_ui(folder: Path, *, npis: int) -> Iterator[DemoUi]:
+def demo_ui(folder: Path, *, npis: int, days: int) -> Iterator[DemoUi]:
     """The demo with its UI, ready, for the length of the block."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [Path(sys.executable).with_name("npi-pipeline"), "demo", "--ui", "--days", "7", "--npis", str(npis)]
+    command = [Path(sys.executable).with_name("npi-pipeline"), "demo", "--ui", "--port", str(port), "--folder", folder]
     process = subprocess.Popen(
-        [*command, "--port", str(port), "--folder", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, "--days", str(days), "--npis", str(npis)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     demo = DemoUi(process, folder, port)
     try:

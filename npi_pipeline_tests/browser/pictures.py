@@ -99,7 +99,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as work,
-        demo_ui(Path(work), npis=_NPIS) as demo,
+        demo_ui(Path(work), npis=_NPIS, days=7) as demo,
         browser_page([]) as page,
     ):
         take_pictures(demo, page, folder)

@@ -49,7 +49,7 @@ NPIS = 60
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoUi]:
     """One demo for all: each test takes a missing day, or all that are left."""
-    with demo_ui(tmp_path_factory.mktemp("demo"), npis=NPIS) as demo:
+    with demo_ui(tmp_path_factory.mktemp("demo"), npis=NPIS, days=5) as demo:
         yield demo
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from npi_pipeline.storage.local import LocalRoot
-from npi_pipeline_tests.delivery.days_to_deliver import HALF_A_MONTH, World, make_day
+from npi_pipeline_tests.delivery.days_to_deliver import A_WEEK, World, make_day
 from npi_pipeline_tests.delivery.mariadb import is_installed, mariadb_server
 from npi_pipeline_tests.delivery.postgresql import postgresql_server
 
 
 @pytest.fixture(scope="session")
 def world(request: pytest.FixtureRequest) -> World:
-    """So many days as the test says (see NUMBERS_OF_DAYS), by default half a month."""
-    return World(days=getattr(request, "param", HALF_A_MONTH))
+    """So many days as the test says (see NUMBERS_OF_DAYS), by default a week."""
+    return World(days=getattr(request, "param", A_WEEK))
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ from npi_pipeline_tests.complete_days import Outcomes, complete
 
 FIRST_DAY = dt.date(2026, 10, 1)
 FILES = FileSettings()
-HALF_A_MONTH = 14
-NUMBERS_OF_DAYS = [HALF_A_MONTH, pytest.param(30, marks=pytest.mark.long)]
+A_WEEK = 7
+NUMBERS_OF_DAYS = [A_WEEK, pytest.param(30, marks=pytest.mark.long)]
 """For ``parametrize("world", ..., indirect=True)``: of the tests that deliver all days."""
 MOVES = ("AK", "HI", "GU", "VT")
 

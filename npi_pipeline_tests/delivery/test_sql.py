@@ -128,13 +128,13 @@ def test_days_a_repair_and_a_late_day_leave_the_newest_day_and_the_whole_history
     world: World, days_root: LocalRoot, sink_url: SinkUrl
 ) -> None:
     root = days_root
-    late = world.days[4]
+    late = world.days[2]
     delivered = {day: known for day, known in world.of_day.items() if day != late}
     for day in delivered:
         deliver(root, FILES, day, sink_of(sink_url))
     reader = Reader(sink_url)
     assert_holds(reader, delivered)
-    repaired = world.days[11]
+    repaired = world.days[4]
     delivered[repaired] = world.repaired(repaired, seed=1)
     make_day(root, repaired, delivered[repaired])
     deliver(root, FILES, repaired, sink_of(sink_url))

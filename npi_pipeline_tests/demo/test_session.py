@@ -78,23 +78,21 @@ def test_the_demo_begins_anew_in_its_own_folder_until_somebody_goes_on_there_wit
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "demo"
+    left_over = folder / "npi-data" / "left over"
+    left_over.mkdir(parents=True)
+    (folder / MARKER).touch()
     nowhere = "http://127.0.0.1:9/a-channel"
-    first = demo(folder, NPI_ALERT_WEBHOOK_URL=nowhere, NPI_THREADS="none at all", NPI_FILE_PREFIX="mine_")
-    assert first.returncode == 0, first.stderr + first.stdout
+    shown = demo(folder, "--deliver", NPI_ALERT_WEBHOOK_URL=nowhere, NPI_THREADS="none at all", NPI_FILE_PREFIX="mine_")
+    assert shown.returncode == 0, shown.stderr + shown.stdout
+    assert not left_over.exists()
     published = list((folder / "npi-data" / "state_files").rglob("*.csv"))
     assert published
     assert all(path.name.startswith("npi_data_") for path in published), "no setting of the environment reaches it"
-
-    left_over = folder / "npi-data" / "left over"
-    left_over.touch()
-    again = demo(folder, "--deliver")
-    assert again.returncode == 0, again.stderr + again.stdout
-    assert not left_over.exists()
     for question, query in questions(folder):
-        assert f"{question}\n{query};" in again.stdout
+        assert f"{question}\n{query};" in shown.stdout
     today, yesterday = sorted(path.name for path in (folder / "lake" / "outcomes").iterdir())[::-1]
-    assert re.search(rf"^[A-Z]{{2}} +{yesterday.removeprefix('day=')} +\d+ *$", again.stdout, re.MULTILINE)
-    assert re.search(rf"^{today.removeprefix('day=')} +joined +1 *$", again.stdout, re.MULTILINE)
+    assert re.search(rf"^[A-Z]{{2}} +{yesterday.removeprefix('day=')} +\d+ *$", shown.stdout, re.MULTILINE)
+    assert re.search(rf"^{today.removeprefix('day=')} +joined +1 *$", shown.stdout, re.MULTILINE)
     assert (folder / MARKER).exists()
 
     mine = keep_a_list_of_ones_own(folder)

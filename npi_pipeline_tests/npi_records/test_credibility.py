@@ -83,7 +83,15 @@ def test_on_either_kind_of_root_a_broken_registrys_day_is_repaired(data_root: st
 
 
 @pytest.mark.parametrize("says", [NOT_FOUND, DEACTIVATED])
-@pytest.mark.parametrize("npis", [NPIS, NPIS[:10], OTHERS[:10], NPIS[:1]])
+@pytest.mark.parametrize(
+    "npis",
+    [
+        pytest.param(NPIS, marks=pytest.mark.long),
+        pytest.param(NPIS[:10], marks=pytest.mark.long),
+        OTHERS[:10],
+        NPIS[:1],
+    ],
+)
 def test_a_registry_that_knows_nobody_any_more_is_broken_and_its_day_is_repaired_by_the_next_run(
     root: LocalRoot, moody: MoodyRegistry, npis: list[str], says: bytes
 ) -> None:

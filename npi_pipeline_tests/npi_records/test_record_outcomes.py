@@ -142,7 +142,7 @@ def test_a_mode_that_asks_afresh_goes_on_where_it_was_interrupted(
 JUMPS = [dt.timedelta(hours=2), dt.timedelta(hours=-2), dt.timedelta(days=300), dt.timedelta(days=-300)]
 
 
-@pytest.mark.parametrize("jump", JUMPS)
+@pytest.mark.parametrize("jump", [*JUMPS[:2], *(pytest.param(jump, marks=pytest.mark.long) for jump in JUMPS[2:])])
 @pytest.mark.parametrize("mode", ["all", "failed"])
 def test_a_mode_that_asks_afresh_goes_on_where_it_was_though_the_clock_jumps(
     root: LocalRoot, registry: EmulatedRegistry, mode: str, jump: dt.timedelta, monkeypatch: pytest.MonkeyPatch
