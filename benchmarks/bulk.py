@@ -7,7 +7,9 @@
 The country's rows are those of ``npi_pipeline.testing.bulk`` for the first 50,000 NPIs, and the same again for others,
 too far from each other for a zip to gain by it. Each measure is a process of its own. "inflate" reads the zip and does
 nothing with it: what preparing is to be compared with. "duckdb" reads the unpacked CSV, all columns as text, for the
-same NPIs, into Parquet; unpacking is not counted. CPU seconds are user and system time without imports; memory is the
+same NPIs, into Parquet; unpacking is not counted. "api_at_50" and "api_at_2000" ask the emulated registry, another
+process, that bears so many requests a second, for ten and five seconds' worth of NPIs; what longer lists take is
+computed from that and says so. CPU seconds are user and system time without imports; memory is the
 peak resident set.
 """
 
@@ -30,13 +32,16 @@ from typing import Any
 import polars as pl
 from tables import cpu, peak_mb
 
+from npi_pipeline.http_fetch.lookup import lookup
 from npi_pipeline.registries.nppes_bulk.snapshot import prepare_snapshot, rows_for, slices
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing import bulk, providers
+from npi_pipeline.testing.registry import emulated_registry
 
 COUNTRY = bulk.Country(size=50_000)
 MONTH, WEEK = COUNTRY.start, COUNTRY.start + dt.timedelta(days=7)
 CHUNK = 1 << 20
+LISTS = (1_000, 100_000)
 
 
 def make_files(folder: Path, npis: int) -> None:
@@ -126,18 +131,29 @@ def with_duckdb(count: int | None) -> Callable[[Path], int]:
     return read
 
 
+def ask_api(rate: int, count: int) -> Callable[[Path], int]:
+    def ask(folder: Path) -> int:
+        del folder
+        with emulated_registry(latency=0.05, capacity=rate) as registry:
+            return len(lookup(itertools.islice(providers.npi_numbers(count), count), url=registry.url))
+
+    return ask
+
+
 MEASURES: dict[str, Callable[[Path], int]] = {
     "inflate": inflate,
     "prepare": prepare(MONTH),
     "prepare_week": prepare(WEEK),
     "all_rows": read_all(None),
     "all_digests": read_all(["digest"]),
-    "rows_for_1000": look_up(1_000),
-    "rows_for_100000": look_up(100_000),
+    "rows_for_1000": look_up(LISTS[0]),
+    "rows_for_100000": look_up(LISTS[1]),
     "rows_for_all": look_up(None),
-    "duckdb_1000": with_duckdb(1_000),
-    "duckdb_100000": with_duckdb(100_000),
+    "duckdb_1000": with_duckdb(LISTS[0]),
+    "duckdb_100000": with_duckdb(LISTS[1]),
     "duckdb_all": with_duckdb(None),
+    "api_at_50": ask_api(50, 500),
+    "api_at_2000": ask_api(2_000, 10_000),
 }
 
 
@@ -195,6 +211,10 @@ def main() -> None:
                 f"{got['count']:,}{rate}{ratio}",
                 flush=True,
             )
+            if name.startswith("api"):
+                for count in (*LISTS, options.npis):
+                    times = count / got["count"]
+                    print(f"{'':16} computed: {got['wall'] * times:,.0f} s, cpu {got['cpu'] * times:,.1f} s  {count:,}")
 
 
 if __name__ == "__main__":
