@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import functools
 import http
 import http.client
 import io
@@ -57,7 +58,7 @@ class LocalS3:
         self._process = process
 
     def client(self) -> S3Client:
-        """A boto3 client of it, whatever the environment says."""
+        """A new boto3 client of it, whatever the environment says."""
         import boto3
 
         return boto3.client(
@@ -68,9 +69,14 @@ class LocalS3:
             region_name="us-east-1",
         )
 
+    @functools.cached_property
+    def _own_client(self) -> S3Client:
+        """For what is done here: making one takes longer than most of what it is used for."""
+        return self.client()
+
     def create_bucket(self, bucket: str, *, versioned: bool = False) -> None:
         """Create a bucket; no error when it is there."""
-        client = self.client()
+        client = self._own_client
         client.create_bucket(Bucket=bucket)
         if versioned:
             client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -85,7 +91,7 @@ class LocalS3:
         if not isinstance(npis, (str, bytes)):
             npis = "".join(f"{line}\n" for line in ("NPI", *npis))
         self.create_bucket(bucket)
-        put = self.client().put_object(Bucket=bucket, Key=key, Body=npis)
+        put = self._own_client.put_object(Bucket=bucket, Key=key, Body=npis)
         if last_modified is not None:
             self.set_last_modified(bucket, key, last_modified, put.get("VersionId"))
 
