@@ -434,6 +434,8 @@ def random_weather(seed: int) -> Weather:  # noqa: C901, PLR0912 - one draw a ki
     if share(0.5):
         options["faults"] = draw.uniform(0.0, 0.6)
         options["kinds"] = tuple(draw.sample(MIX, draw.randint(1, len(MIX))))
+        # Of its own, so that all else is drawn as it was before.
+        options["faulty_tries"] = random.Random(f"tries {seed}").choice(((3, 2, 1, 1), (1,), (2,), (5,)))
     if share(0.2):
         options["random_refusals"] = draw.uniform(0.0, 0.2)
     if share(0.2):

@@ -41,10 +41,14 @@ from npi_pipeline.settings import FetchSettings
 # Memory is bounded, whatever fails: beyond this no fresh NPI is taken until some of the waiting are done.
 _MAX_WAITING = 20_000
 _MAX_LOOKED_THROUGH = 1000
-# Half of the requests are about other NPIs than those that have waited longest: fresh ones, or at the end of the list
-# those that have failed most often. It may be those that wait at which the registry stumbles, or it may stumble at the
-# first requests about any. At random, because of two requests in a row a slow registry refuses the second.
-_OTHERS = 0.5
+# One request in three is about a fresh NPI although others wait: fewer give too few neighbours, and more leave those
+# that wait unfinished. Of probes it is half, for it may be those that wait at which the registry stumbles, or it may
+# stumble at the first requests about any.
+_FRESH = 1 / 3
+_FRESH_PROBES = 0.5
+# At the end of the list so many are about the NPIs that have failed most often, and not about those that wait longest.
+# At random, all of this, because of two requests in a row a slow registry refuses the second.
+_MOST_FAILED = 0.5
 
 
 class Scheduler:
@@ -181,10 +185,13 @@ class Scheduler:
         """The NPI that has waited longest of those whose time has come, or a fresh one, or one that often failed."""
         if not self._is_due(now):
             return self._take_fresh()
-        takes_another = now < self._deadline and self._rng.random() < _OTHERS
-        if takes_another and self._may_take_fresh:
+        if now >= self._deadline:
+            return heapq.heappop(self._waiting)[2]
+        is_down = self._breaker.is_open
+        chance = self._rng.random()
+        if self._may_take_fresh and chance < (_FRESH_PROBES if is_down else _FRESH):
             return self._take_fresh()
-        if now < self._deadline and (self._breaker.is_open or (takes_another and self._fresh is None)):
+        if is_down or (self._fresh is None and chance < _MOST_FAILED):
             return self._take_most_failed(now)
         return heapq.heappop(self._waiting)[2]
 

@@ -48,11 +48,11 @@ def simulated(**model: object) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("model", "over_the_floor", "refused"),
     [
-        ({"capacity": 167, "errors": 0.03}, 1.12, 0.03),
+        ({"capacity": 167, "errors": 0.03}, 1.15, 0.04),
         ({"capacity": 10, "npis": 400}, 1.27, 0.09),
         pytest.param({"capacity": 50, "npis": 1000}, 1.08, 0.05, marks=LONG),
-        ({"capacity": 500, "npis": 6000}, 1.12, 0.04),
-        ({"steps": ((0.0, 160.0), (8.0, 80.0), (16.0, 160.0)), "npis": 3500}, 1.13, 0.06),
+        ({"capacity": 500, "npis": 6000}, 1.15, 0.04),
+        ({"steps": ((0.0, 160.0), (8.0, 80.0), (16.0, 160.0)), "npis": 3500}, 1.18, 0.06),
         ({"max_in_flight": 60}, 1.25, 0.1),
         ({"slow_above": 40}, 1.2, 0.0),
         pytest.param({"threads": 50, "errors": 0.03}, 1.15, 0.0, marks=LONG),
