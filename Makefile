@@ -28,16 +28,16 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PYTEST := $(BIN)/pytest --numprocesses 4 --dist loadgroup
 
+# With the branch coverage of some rooms by their own tests (pyproject.toml), which has a floor.
 test: $(VENV)/ministack/installed $(VENV)/compiled
-	$(PYTEST) -m 'not long'
+	$(PYTEST) -m 'not long' --cov --cov-report term
 
 # The real daemon over days of trouble, answers of eight megabytes, and what of a sweep is like another of its cases.
-test-long: $(VENV)/dev-installed $(VENV)/ministack/installed coverage
+test-long: $(VENV)/dev-installed $(VENV)/ministack/installed
 	$(BIN)/pytest --numprocesses 2 --hypothesis-profile=new_examples -m long
 	$(BIN)/pytest --numprocesses 2 --hypothesis-profile=new_examples -m 'not long' \
 		$$(grep -rlE '^(from|import) hypothesis' npi_pipeline_tests --include='test_*.py')
 
-# Of some rooms by their own tests (pyproject.toml), with a floor. Measuring takes half as long again as the tests.
 coverage: $(VENV)/dev-installed $(VENV)/ministack/installed
 	$(PYTEST) --cov --cov-report term $(addprefix npi_pipeline_tests/,providers registries schema state_files)
 
