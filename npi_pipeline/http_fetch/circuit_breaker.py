@@ -10,7 +10,7 @@ well. One that comes alone is about its own NPI (``scheduler``): a registry that
 second each time must not stand still for a thousand seconds.
 
 At the end of a list only NPIs may be left at which the registry always stumbles; they are asked again and again, and
-their failures say nothing about the registry. Nor need others be held then: whoever is left waits as long as he was
+their failures say nothing about the registry. Nor need others be held then: each that is left waits as long as it was
 asked to. The caller knows which failures are telling.
 
 Not here: what failed and why (``client``), how fast a healthy registry is asked (``limiter``).
