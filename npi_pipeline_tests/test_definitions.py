@@ -151,7 +151,10 @@ def test_importing_the_package_reads_no_environment_and_loads_nothing_heavy() ->
 
 @pytest.mark.parametrize(
     "command",
-    [["dagster", "definitions", "validate", "-w", "workspace.yaml"], ["dg", "check", "defs"]],
+    [
+        ["dagster", "definitions", "validate", "-w", "workspace.yaml"],
+        pytest.param(["dg", "check", "defs"], marks=pytest.mark.long),
+    ],
     ids=["dagster", "dg"],
 )
 def test_both_of_dagsters_own_tools_accept_the_project(command: list[str], tmp_path: Path) -> None:

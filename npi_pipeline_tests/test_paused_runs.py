@@ -141,7 +141,9 @@ def asking(root: DataRoot, url: str) -> Asking:
     [
         # Right before the lock is asked, which is right before a segment or the report is written.
         pytest.param("storage/s3_lease.py", "ensure_held", True, id="before its outcomes are written"),
-        pytest.param("npi_records/shard_plan.py", "plan_of", False, id="before it asks for anything"),
+        pytest.param(
+            "npi_records/shard_plan.py", "plan_of", False, marks=pytest.mark.long, id="before it asks for anything"
+        ),
     ],
 )
 def test_a_shard_that_is_paused_past_its_lease_writes_nothing_more(

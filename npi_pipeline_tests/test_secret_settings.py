@@ -116,6 +116,7 @@ def url_of(job: dg.JobDefinition, **fields: str) -> str:
     return registry.registry_url
 
 
+@pytest.mark.long
 def test_a_key_of_the_registry_is_neither_logged_nor_kept_whether_the_day_succeeds_or_fails(
     s3: LocalS3, bucket: str, registry: EmulatedRegistry, tmp_path: Path
 ) -> None:

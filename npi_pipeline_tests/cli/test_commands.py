@@ -62,6 +62,7 @@ def told_of_a_failed_day(**environment: str) -> tuple[str, str, str, str]:
     return person.stdout, problems[0], json.loads(status.stdout)[0]["audit"], calendar.stdout
 
 
+@pytest.mark.long
 def test_a_profile_that_does_not_exist_is_told_wherever_the_days_standing_is(s3: LocalS3, tmp_path: Path) -> None:
     for told in told_of_a_failed_day(
         NPI_LIST_BUCKET="lists",

@@ -50,7 +50,8 @@ def test_days_a_repair_and_a_late_day_leave_what_was_known(
     assert_whatever_the_order(world, world.days, days_root, lake, tmp_path)
 
 
-@pytest.mark.parametrize("lake_on_s3", ["parquet", pytest.param("delta", marks=pytest.mark.long)], indirect=True)
+@pytest.mark.long
+@pytest.mark.parametrize("lake_on_s3", ["parquet", "delta"], indirect=True)
 def test_it_is_the_same_on_s3(world: World, days_root: LocalRoot, lake_on_s3: SinkUrl, tmp_path: Path) -> None:
     assert_whatever_the_order(world, [world.days[2], *world.days[4:6]], days_root, lake_on_s3, tmp_path)
 
@@ -93,6 +94,7 @@ def test_what_is_missing_or_too_much_or_another_days_in_the_lake_is_noticed(
         assert "deliver" in finding.line
 
 
+@pytest.mark.long
 def test_a_lake_that_cannot_be_reached_is_told_on_one_line_and_the_day_can_be_delivered_later(
     world: World, days_root: LocalRoot, s3: LocalS3, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_manifest_that_cannot_be_understood_is_told_by_status_on_one_line(
     assert "\n" not in problem
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("seeded")
 def test_the_audit_fails_naming_each_day_and_why_and_passes_when_all_are_complete(s3: LocalS3, bucket: str) -> None:
     line = audit()

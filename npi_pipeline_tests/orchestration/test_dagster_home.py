@@ -40,6 +40,7 @@ def expect_one_line(told: subprocess.CompletedProcess[str], home: Path, remedy: 
     assert not [line for line in usage if line and not line.startswith(("Usage: ", "Try "))]
 
 
+@pytest.mark.long
 def test_a_home_that_is_read_only_is_one_line(tmp_path: Path) -> None:
     def permissions_hold_for_root_too() -> None:
         ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0)
@@ -53,6 +54,7 @@ def test_a_home_that_is_read_only_is_one_line(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_home_on_a_full_disk_is_one_line_and_is_not_left_there_by_half(tmp_path: Path) -> None:
     def no_file_of_more_than_a_few_bytes() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

@@ -122,6 +122,7 @@ def test_a_run_that_is_broken_off_resumes_without_asking_again(
     assert max(asked.values()) <= 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["local"], indirect=True)
 def test_a_run_killed_in_mid_fetch_gives_its_slot_of_the_pool_to_the_next_though_no_daemon_looks_after_it(
     command: Command, registry: EmulatedRegistry, tmp_path: Path

@@ -69,6 +69,7 @@ def test_every_line_of_a_launched_run_and_of_the_package_is_an_object_of_what_is
     assert len({line["run_id"] for line in of_records}) == 1
 
 
+@pytest.mark.long
 def test_the_command_line_writes_objects_when_it_is_asked_to_and_a_failure_is_one_with_its_reason(
     environment: dict[str, str],
 ) -> None:

@@ -150,6 +150,7 @@ def with_a_key_without_date(watched: Watched) -> str:
     return npi_list.list_key
 
 
+@pytest.mark.long
 def test_a_list_that_is_written_over_during_its_day_is_run_again_once(
     watched: Watched, s3: LocalS3, bucket: str
 ) -> None:

@@ -180,6 +180,7 @@ def test_a_code_server_that_cannot_load_fails_a_queued_run_in_the_words_of_the_s
     assert why_failed(deployment.instance, run).startswith("NPI_THREADS='many' cannot be used")
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_is_told_as_that(
     make_deployment: Make, put_lists: Callable[[Sequence[str]], None], registry: EmulatedRegistry
 ) -> None:
