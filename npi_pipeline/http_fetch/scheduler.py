@@ -42,10 +42,9 @@ from npi_pipeline.settings import FetchSettings
 _MAX_WAITING = 20_000
 _MAX_LOOKED_THROUGH = 1000
 # One request in three is about a fresh NPI although others wait: fewer give too few neighbours, and more leave those
-# that wait unfinished. Of probes it is half, for it may be those that wait at which the registry stumbles, or it may
-# stumble at the first requests about any.
+# that wait unfinished. Of probes, too: it may be those that wait at which the registry stumbles, or it may stumble at
+# the first requests about any.
 _FRESH = 1 / 3
-_FRESH_PROBES = 0.5
 # At the end of the list so many are about the NPIs that have failed most often, and not about those that wait longest.
 # At random, all of this, because of two requests in a row a slow registry refuses the second.
 _MOST_FAILED = 0.5
@@ -187,20 +186,19 @@ class Scheduler:
             return self._take_fresh()
         if now >= self._deadline:
             return heapq.heappop(self._waiting)[2]
-        is_down = self._breaker.is_open
         chance = self._rng.random()
-        if self._may_take_fresh and chance < (_FRESH_PROBES if is_down else _FRESH):
+        if self._may_take_fresh and chance < _FRESH:
             return self._take_fresh()
-        if is_down or (self._fresh is None and chance < _MOST_FAILED):
+        if self._breaker.is_open or (self._fresh is None and chance < _MOST_FAILED):
             return self._take_most_failed(now)
         return heapq.heappop(self._waiting)[2]
 
     def _take_most_failed(self, now: float) -> Attempt:
-        """The NPI whose time has come that has failed most often, of those that have half of their repeats left.
+        """The NPI whose time has come that has failed most often, of those that have two thirds of their repeats left.
 
         If the registry stumbles at the first requests about each, it may have them behind it about this one.
         """
-        most = self._settings.max_retries // 2
+        most = self._settings.max_retries // 3
         # The first of a heap are those of the nearest times; all of them would take long to look through.
         first = self._waiting[:_MAX_LOOKED_THROUGH]
         able = (entry for entry in first if entry[0] <= now and entry[2].repeats <= most)
