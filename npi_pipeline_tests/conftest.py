@@ -9,7 +9,6 @@ import functools
 import itertools
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -29,8 +28,6 @@ hypothesis.settings.register_profile("same_examples", deadline=None, derandomize
 hypothesis.settings.register_profile("new_examples", deadline=None)
 hypothesis.settings.load_profile("same_examples")
 
-# The rooms whose branch coverage is measured: by their own tests, since measuring doubles what a test takes.
-_COVERED = {"providers", "registries", "schema", "state_files"}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _bucket_numbers = itertools.count(1)
 
@@ -41,8 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that take a minute begin first: else they are what is left to one worker at the end."""
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("daemon", "browser")))
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] not in _COVERED:
-            item.add_marker("no_cover")
         if item.get_closest_marker("long_on_s3") and item.callspec.params["data_root"] == "s3":  # type: ignore[attr-defined]
             item.add_marker("long")
 
