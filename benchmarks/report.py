@@ -25,8 +25,7 @@ from own_files import outcomes
 from npi_pipeline.changes.find_changes import find_changes
 from npi_pipeline.days.lock import day_lock
 from npi_pipeline.journal import JournalWriter, compact_journal
-from npi_pipeline.npi_list.kept_list import keep_list
-from npi_pipeline.npi_list.source import ListObject, ListSelection
+from npi_pipeline.outcomes import Outcome
 from npi_pipeline.providers.flatten_records import flatten_records
 from npi_pipeline.registries import FORMATS
 from npi_pipeline.report.make_report import make_report
@@ -34,23 +33,13 @@ from npi_pipeline.settings import FileSettings
 from npi_pipeline.state_files.publish_state_files import publish_state_files
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.testing.providers import npi_numbers
+from npi_pipeline_tests.complete_days import keep
 
 DAYS = (dt.date(2026, 11, 23), dt.date(2026, 11, 24))
-MORNING = dt.datetime(2026, 11, 23, 6, tzinfo=dt.timezone.utc)
 
 
 def make_day(root: LocalRoot, day: dt.date, npis: list[str]) -> None:
-    body = "\n".join(["npi", *npis]).encode()
-    listed = ListObject(
-        bucket="bucket",
-        key="key",
-        version_id=None,
-        etag="etag",
-        last_modified=MORNING,
-        selection=ListSelection.current,
-        body=body,
-    )
-    keep_list(root, day, listed)
+    keep(root, day, dict.fromkeys(npis, Outcome.found))
     with day_lock(root, day) as held:
         with JournalWriter(root, day, run=1, registry="nppes") as journal:
             for outcome in outcomes(npis, is_later=day == DAYS[1]):
