@@ -9,7 +9,7 @@ from npi_pipeline.storage.data_root import DataRoot
 
 
 class WatchedRoot:
-    """``root``, but ``before`` is called first, with the name of the method and its first argument."""
+    """``root``, but ``before`` is called first, with the name of the method and its first argument, if any."""
 
     def __init__(self, root: DataRoot, before: Callable[[str, str], object]) -> None:
         self._root, self._before = root, before
@@ -17,8 +17,8 @@ class WatchedRoot:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._root, name)
 
-        def told(path: str = "", *rest: Any) -> Any:
-            self._before(name, path)
-            return method(path, *rest)
+        def told(*arguments: Any) -> Any:
+            self._before(name, arguments[0] if arguments else "")
+            return method(*arguments)
 
         return told

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import BinaryIO
@@ -117,12 +118,11 @@ def _read_quickly(block: bytes, lines: int, names: Sequence[str], sparse: Collec
         return None
     if len(kept) == len(names):
         return Rows(values)
-    line = pl.read_csv(block, has_header=False, schema={"line": pl.String()}, separator="\0", quote_char=None)["line"]
-    # What a line has beyond the values that were kept, their quotes and all commas is in the columns that were not.
-    length = values.select(pl.sum_horizontal(pl.all().str.len_bytes())).to_series() + 3 * len(names) - 1
-    is_full = line.str.len_bytes() != length
-    full = [*line.filter(is_full).to_list(), ""]
-    return Rows(values.filter(~is_full), "\n".join(full).encode())
+    # What a line has beyond the values that were kept, their quotes, all commas and its end is in the other columns.
+    length = values.select(pl.sum_horizontal(pl.all().str.len_bytes())).to_series() + 3 * len(names)
+    is_full = pl.Series(map(len, io.BytesIO(block)), dtype=pl.UInt32) != length
+    full = b"".join(itertools.compress(io.BytesIO(block), is_full))
+    return Rows(values.filter(~is_full), full)
 
 
 def _parse(block: bytes, names: Sequence[str], kept: Sequence[str]) -> pl.DataFrame:

@@ -99,6 +99,11 @@ def folder_of(prepared: str) -> str:
     return f"{PREPARED_FILES}/{prepared}"
 
 
+def digests(rows: pl.DataFrame) -> pl.Series:
+    """The DIGEST of each of ``rows``, which are in STORE_SCHEMA."""
+    return rows.drop("npi").hash_rows().alias(DIGEST)
+
+
 def load_prepared(root: DataRoot, prepared: str) -> PreparedFile | None:
     """What is prepared under that name; None when it is not, or not whole. Raises BulkFileError, StorageError."""
     path = f"{folder_of(prepared)}/{_INDEX_NAME}"

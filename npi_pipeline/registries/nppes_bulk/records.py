@@ -184,11 +184,10 @@ def records_of(rows: pl.DataFrame, columns: FileColumns) -> pl.DataFrame:
 def refuse_unusable(rows: pl.DataFrame, digits_only: Collection[str], where: str) -> None:
     """Raise BulkFileError for rows without an NPI, and when a program made numbers of all that is ``digits_only``."""
     cells = rows[list(digits_only)]
-    is_number = pl.col(digits_only).str.contains(_MADE_A_NUMBER)
-    # Of one cell somebody may have typed it so.
-    numbers = cells.select(is_number.any() & (is_number | (pl.col(digits_only) == "")).all())
-    for name, found in zip(numbers.columns, numbers.row(0), strict=True):
-        if found:
+    # No regular expression is tried on the millions of cells that cannot be meant.
+    ends = cells.select(pl.all().str.ends_with(".0").any()).row(0)
+    for name, any_ends_so in zip(cells.columns, ends, strict=True):
+        if any_ends_so and _are_numbers(cells[name]):
             raise BulkFileError(
                 f"{where} was saved again by a program that made numbers of texts (1.0 for 1, in {name!r}), "
                 "which loses digits; take the file as it was downloaded"
@@ -199,6 +198,12 @@ def refuse_unusable(rows: pl.DataFrame, digits_only: Collection[str], where: str
             f"{where} has {bad.height} rows without an NPI in the column NPI (the first holds "
             f"{(bad['NPI'][0] or '')[:40]!r}): it is damaged; take the file as it was downloaded"
         )
+
+
+def _are_numbers(cells: pl.Series) -> bool:
+    """Whether a program made numbers of these texts: of one alone somebody may have typed it so."""
+    is_number = cells.str.contains(_MADE_A_NUMBER)
+    return bool(is_number.any()) and bool((is_number | (cells == "")).all())
 
 
 # What is computed is written once and not for each block: to build it takes as long as a thousand rows.

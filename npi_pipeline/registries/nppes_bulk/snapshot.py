@@ -19,8 +19,9 @@ import polars as pl
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
 from npi_pipeline.registries.nppes_bulk.contents import dated
 from npi_pipeline.registries.nppes_bulk.files import FileKind, dissemination_files, files_of_day, open_bulk_files
-from npi_pipeline.registries.nppes_bulk.prepare import OnProgress, prepare_file
+from npi_pipeline.registries.nppes_bulk.prepare import prepare_file
 from npi_pipeline.registries.nppes_bulk.prepared import PART_SCHEMA, Part, PreparedFile, load_prepared, read_parts
+from npi_pipeline.registries.nppes_bulk.read_contents import OnProgress
 from npi_pipeline.registries.nppes_bulk.sorted_rows import LAST_NPI, SortedRows
 from npi_pipeline.registries.nppes_bulk.store_schema import STORE_SCHEMA
 from npi_pipeline.storage.data_root import DataRoot

@@ -6,6 +6,8 @@ that to read again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from npi_pipeline.registries.nppes_api import NPPES
@@ -50,3 +52,10 @@ STORE_SCHEMA = pl.Schema(
         **LISTS,
     }
 )
+
+
+def problem_rows(problems: Sequence[tuple[int, str]]) -> pl.DataFrame:
+    """Rows in STORE_SCHEMA of NPIs whose row cannot be read, each with why."""
+    rows = pl.DataFrame(problems, schema={"npi": pl.UInt32, "problem": pl.String}, orient="row")
+    others = [pl.lit(None, dtype).alias(name) for name, dtype in STORE_SCHEMA.items() if name not in rows.columns]
+    return rows.with_columns(others).select(STORE_SCHEMA.names())

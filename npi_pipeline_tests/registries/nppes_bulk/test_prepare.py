@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import multiprocessing.util
 import os
 import shutil
+import signal
 import tempfile
 import threading
-import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from npi_pipeline.registries.nppes_bulk import csv_blocks, sorted_rows
+from npi_pipeline.registries.nppes_bulk import csv_blocks, finish_ranges, sorter
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
 from npi_pipeline.registries.nppes_bulk.columns import CHILD_COLUMNS
 from npi_pipeline.registries.nppes_bulk.prepared import load_prepared
 from npi_pipeline.registries.nppes_bulk.snapshot import Snapshot, prepare_snapshot, slices
-from npi_pipeline.storage.data_root import DataRoot
+from npi_pipeline.storage.data_root import DataRoot, StorageError
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline.storage.open_root import open_data_root
 from npi_pipeline_tests.registries.nppes_bulk.made_files import (
@@ -30,7 +33,7 @@ from npi_pipeline_tests.registries.nppes_bulk.made_files import (
     person,
     practice_location,
 )
-from npi_pipeline_tests.sudden_death import was_killed_before
+from npi_pipeline_tests.sudden_death import running, was_killed_before
 from npi_pipeline_tests.watched_root import WatchedRoot
 
 _AUGUST = dt.date(2026, 8, 9)
@@ -68,14 +71,18 @@ def _prepare(data_root: str, files: str) -> Snapshot:
     return prepare_snapshot(open_data_root(data_root), _AUGUST + _WEEK, files)
 
 
+def _make_everything_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many blocks, runs, chunks and ranges of few rows each."""
+    monkeypatch.setattr(csv_blocks.raw_blocks, "__defaults__", (20_000,))
+    monkeypatch.setattr(sorter, "_RUN_BYTES", 20_000)
+    monkeypatch.setattr(sorter, "_CHUNK_BYTES", 3000)
+    monkeypatch.setattr(finish_ranges, "_RANGE_ROWS", 64)
+
+
 def test_what_does_not_fit_into_memory_is_merged_from_runs_on_disk(
     files: Path, truth: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sorted_rows, "_RUN_BYTES", 1)
-    monkeypatch.setattr(sorted_rows, "_CHUNK_BYTES", 3000)
-    monkeypatch.setattr(sorted_rows.Sorter.__init__, "__defaults__", (20_000,))
-    monkeypatch.setattr(csv_blocks.raw_blocks, "__defaults__", (20_000,))
-    monkeypatch.setattr("npi_pipeline.registries.nppes_bulk.prepare._RANGE_ROWS", 64)
+    _make_everything_small(monkeypatch)
 
     assert _all(LocalRoot(tmp_path), files).equals(truth)
 
@@ -171,22 +178,22 @@ def test_who_finds_it_in_others_hands_for_too_long_is_told_whose(
 
 
 # Killed in the month, and in the week after it.
-_MOMENTS = [20, 60]
+_MOMENTS = [70, 180]
 
 
 @pytest.mark.parametrize("change", _MOMENTS)
-def test_killed_while_it_prepares_it_is_done_anew_and_nothing_half_is_believed(
-    change: int, files: Path, truth: pl.DataFrame, tmp_path: Path
+def test_killed_while_it_prepares_nothing_half_is_believed(
+    change: int, files: Path, truth: pl.DataFrame, scratch: Path, tmp_path: Path
 ) -> None:
-    assert was_killed_before(change, _prepare, str(tmp_path), str(files))
+    assert was_killed_before(change, _prepare_in_small_steps, str(tmp_path / "root"), str(files), str(scratch))
 
-    _is_put_right_after_a_kill(LocalRoot(tmp_path), files, truth)
+    _is_put_right_after_a_kill(LocalRoot(tmp_path / "root"), files, truth)
 
 
 @pytest.mark.long
-def test_killed_at_any_moment_it_is_done_anew(data_root: str, files: Path, truth: pl.DataFrame) -> None:
+def test_killed_at_any_moment_it_is_put_right(data_root: str, files: Path, truth: pl.DataFrame, scratch: Path) -> None:
     change = 0
-    while was_killed_before(change, _prepare, f"{data_root}/{change}", str(files)):
+    while was_killed_before(change, _prepare_in_small_steps, f"{data_root}/{change}", str(files), str(scratch)):
         _is_put_right_after_a_kill(open_data_root(f"{data_root}/{change}"), files, truth)
         change += 3
     assert change > 50
@@ -202,19 +209,179 @@ def _is_put_right_after_a_kill(root: DataRoot, files: Path, truth: pl.DataFrame)
         assert kept == {"index.json", *(part.name for part in prepared.parts)}
 
 
-def test_what_a_killed_process_left_on_this_machine_is_removed(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _prepare_in_small_steps(data_root: str, files: str, scratch: str) -> Snapshot:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", scratch)
+        _make_everything_small(patch)
+        return _prepare(data_root, files)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine's temporary folder."""
+    # Chosen once in each process: where the server lives that forks those that are killed.
+    multiprocessing.util.get_temp_dir()
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _killed_with_runs(count: int, data_root: str, files: str, scratch: str) -> None:
+    """Prepare, but be killed once so many runs of the month's main file are kept."""
+    write = sorter.Sorter._write
+
+    def write_and_die(self: sorter.Sorter, number: int, waiting: list[pl.DataFrame], note: str) -> object:
+        run = write(self, number, waiting, note)
+        if number + 1 == count:
+            _die()
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorter.Sorter, "_write", write_and_die)
+        _prepare_in_small_steps(data_root, files, scratch)
+
+
+def _killed_before_part(count: int, data_root: str, files: str, scratch: str) -> None:
+    """Prepare, but be killed before so many parts are written."""
+    left = [None] * count
+
+    def die_at_last(method: str, path: str) -> None:
+        if method == "write" and path.endswith(".arrow"):
+            left.pop()
+            if not left:
+                _die()
+
+    root = WatchedRoot(open_data_root(data_root), die_at_last)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", scratch)
+        _make_everything_small(patch)
+        prepare_snapshot(root, _AUGUST + _WEEK, files)  # type: ignore[arg-type]
+
+
+def _kill(do: Callable[..., None], count: int, root: LocalRoot, files: Path, scratch: Path) -> Path:
+    """The scratch folder that is left."""
+    with running(do, count, root.uri(), str(files), str(scratch)) as process:
+        process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    (left,) = scratch.iterdir()
+    return left
+
+
+# While the month is read, right after that, and while its ranges are finished.
+@pytest.mark.parametrize(
+    ("killed", "count", "least", "most"),
+    [(_killed_with_runs, 1, 50, 250), (_killed_with_runs, 3, 300, 300), (_killed_before_part, 5, 300, 300)],
+)
+def test_killed_it_goes_on_where_it_was(
+    killed: Callable[..., None],
+    count: int,
+    least: int,
+    most: int,
+    files: Path,
+    scratch: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
-    left, young = tmp_path / "scratch" / "npi-bulk-left", tmp_path / "scratch" / "npi-bulk-young"
-    for folder in (left, young):
-        (folder / "records").mkdir(parents=True)
-    an_hour_ago = time.time() - 3600
-    os.utime(left, (an_hour_ago, an_hour_ago))
+    undisturbed, root = LocalRoot(tmp_path / "undisturbed"), LocalRoot(tmp_path / "root")
+    truth = _prepare_in_small_steps(undisturbed.uri(), str(files), str(scratch))
+    left = _kill(killed, count, root, files, scratch)
+    finished = [json.loads(line) for line in _lines(left / "finished.jsonl")]
+    assert bool(finished) == (killed is _killed_before_part)
+    written: list[str] = []
+    lines: list[str] = []
 
-    prepare_snapshot(LocalRoot(tmp_path / "root"), _AUGUST, str(files))
+    _make_everything_small(monkeypatch)
+    watched = WatchedRoot(root, lambda method, path: written.append(path) if method == "write" else None)
+    again = prepare_snapshot(watched, _AUGUST + _WEEK, str(files), lines.append)  # type: ignore[arg-type]
 
-    assert [folder.name for folder in (tmp_path / "scratch").iterdir()] == ["npi-bulk-young"]
+    # The same to the last byte and count: nothing was read twice, and nothing left out.
+    assert again == truth
+    for file in truth.files:
+        assert load_prepared(root, file.prepared) == load_prepared(undisturbed, file.prepared)
+    assert least <= int(lines[0].split("had read ")[1].removesuffix(" NPIs")) <= most
+    once = {part["name"] for each in finished for part in each["parts"]}
+    assert once.isdisjoint(path.rpartition("/")[2] for path in written)
+    assert list(scratch.iterdir()) == []
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+class _Unreachable:
+    """Lets the parts before the n-th through, and no other."""
+
+    def __init__(self, parts: int) -> None:
+        self.left = parts
+
+    def __call__(self, method: str, path: str) -> None:
+        if method == "write" and path.endswith(".arrow"):
+            self.left -= 1
+            if self.left < 0:
+                raise StorageError("the data root cannot be reached")
+
+
+def test_when_the_data_root_fails_it_goes_on_where_it_was_once_it_is_back(
+    files: Path, truth: pl.DataFrame, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _make_everything_small(monkeypatch)
+    root = LocalRoot(tmp_path / "root")
+    with pytest.raises(StorageError):
+        prepare_snapshot(WatchedRoot(root, _Unreachable(3)), _AUGUST + _WEEK, str(files))  # type: ignore[arg-type]
+    (left,) = scratch.iterdir()
+    assert _lines(left / "finished.jsonl")
+    lines: list[str] = []
+
+    snapshot = prepare_snapshot(root, _AUGUST + _WEEK, str(files), lines.append)
+
+    assert lines[0].endswith("goes on where a run was ended that had read 300 NPIs")
+    assert pl.concat(slices(root, snapshot)).equals(truth)
+    assert list(scratch.iterdir()) == []
+
+
+def test_parts_that_were_removed_meanwhile_are_written_again(
+    files: Path, truth: pl.DataFrame, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _make_everything_small(monkeypatch)
+    root = LocalRoot(tmp_path / "root")
+    with pytest.raises(StorageError):
+        prepare_snapshot(WatchedRoot(root, _Unreachable(4)), _AUGUST + _WEEK, str(files))  # type: ignore[arg-type]
+    (left,) = scratch.iterdir()
+    first = json.loads(_lines(left / "finished.jsonl")[0])["parts"][0]["name"]
+    root.delete(*(file.path for file in root.list("registry_files") if file.path.endswith(first)))
+
+    assert _all(root, files).equals(truth)
+
+
+def test_what_a_killed_process_left_damaged_is_read_anew(
+    files: Path, truth: pl.DataFrame, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = LocalRoot(tmp_path / "root")
+    left = _kill(_killed_with_runs, 3, root, files, scratch)
+    chunk = left / "npidata" / "1-0.arrow"
+    chunk.write_bytes(chunk.read_bytes()[:-10])
+    _make_everything_small(monkeypatch)
+    lines: list[str] = []
+
+    snapshot = prepare_snapshot(root, _AUGUST + _WEEK, str(files), lines.append)
+
+    assert pl.concat(slices(root, snapshot)).equals(truth)
+    assert "goes on where a run was ended" in lines[0]
+    assert not lines[0].endswith("had read 300 NPIs")
+
+
+def test_nothing_is_left_on_this_machine_of_a_file_that_is_refused(scratch: Path, tmp_path: Path) -> None:
+    make_monthly(tmp_path / "files", _AUGUST, csv_of([]))
+
+    with pytest.raises(BulkFileError, match="has no rows"):
+        prepare_snapshot(LocalRoot(tmp_path / "root"), _AUGUST, str(tmp_path / "files"))
+
+    assert list(scratch.iterdir()) == []
 
 
 def test_no_room_on_this_machine_is_told_with_what_to_set(

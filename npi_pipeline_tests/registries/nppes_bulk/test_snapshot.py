@@ -125,7 +125,7 @@ def test_a_snapshot_is_found_by_its_identity(local: LocalRoot, files: Path) -> N
 def test_many_rows_come_in_slices_and_each_npi_once(
     local: LocalRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("snapshot.SLICE_ROWS", "prepared.PART_ROWS", "prepare.PART_ROWS"):
+    for name in ("snapshot.SLICE_ROWS", "prepared.PART_ROWS", "finish_ranges.PART_ROWS"):
         monkeypatch.setattr(f"npi_pipeline.registries.nppes_bulk.{name}", 10)
     npis = [1000000000 + 7 * number for number in range(95)]
     weekly = [*npis[3:90:9], 1000000001, 1999999999]
