@@ -50,6 +50,9 @@ _LOWEST_CONTRAST = """() => {
 _NARROWEST_WORDS = """() => Math.min(...[...document.querySelectorAll("td code")]
     .filter(code => code.checkVisibility() && code.textContent.length > 8).map(code => code.offsetWidth))"""
 
+_CUT_OFF = """() => [...document.querySelectorAll(".scroll")].filter(table => table.scrollWidth > table.clientWidth)
+    .map(table => table.innerText)"""
+
 
 def test_the_report_fits_on_a_phone_can_be_read_in_the_dark_and_loads_nothing(tmp_path: Path) -> None:
     root = LocalRoot(tmp_path / "npi-data")
@@ -68,6 +71,8 @@ def test_the_report_fits_on_a_phone_can_be_read_in_the_dark_and_loads_nothing(tm
                 page.set_viewport_size({"width": width, "height": 900})
                 page.goto(address_of_page)
                 assert page.evaluate("document.documentElement.scrollWidth") == width, "it is scrolled down, not aside"
+                if width > 390:
+                    assert page.evaluate(_CUT_OFF) == [], "of no table there is a column that nobody sees"
                 assert page.evaluate(_LOWEST_CONTRAST) >= 4.5, scheme
                 assert page.evaluate(_NARROWEST_WORDS) > 50, "no name is broken in the middle of a word"
         page.emulate_media(media="print")
