@@ -80,7 +80,7 @@ def states_are_recognised(root: DataRoot, day: dt.date, reading: TableRows | Non
         return Finding(holds=True, line="every state is recognised", figures={"npis": 0})
     return Finding(
         holds=False,
-        line=f"{npis.len():,} NPIs with an unrecognised state: {shown}",
+        line=f"{npis.len():,} {'NPI' if npis.len() == 1 else 'NPIs'} with an unrecognised state: {shown}",
         figures={"npis": npis.len(), "examples": ", ".join(npis.head(_EXAMPLES))},
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from npi_pipeline.proofs.providers import databases_take_the_columns, no_unknown_fields
+from npi_pipeline.proofs.providers import databases_take_the_columns, no_unknown_fields, states_are_recognised
 from npi_pipeline.settings import FileSettings
 from npi_pipeline.storage.local import LocalRoot
 from npi_pipeline_tests.complete_days import complete
-from npi_pipeline_tests.flattened import nppes_body, taxonomy
+from npi_pipeline_tests.flattened import address, nppes_body, taxonomy
 
 DAY = dt.date(2026, 11, 23)
 FOUND = [f"10000000{number}" for number in range(10, 15)]
@@ -42,3 +42,21 @@ def test_more_columns_than_databases_take_are_told_with_the_setting_that_made_th
     assert finding.line.startswith(f"{finding.figures['columns']:,} columns, of 1,600 that PostgreSQL takes")
     assert "the widest lists: taxonomies=300" in finding.line
     assert "give them less in NPI_LIST_WIDTHS" in finding.line
+
+
+def test_how_many_npis_have_an_unrecognised_state_is_told_with_the_states(tmp_path: Path) -> None:
+    root = LocalRoot(tmp_path)
+    abroad = [address("LOCATION", "GEORGIA", country_code="GE", address_type="FGN")]
+    lines = []
+    for count in (0, 1, 2):
+        complete(
+            root,
+            DAY,
+            {npi: nppes_body(npi, addresses=abroad) for npi in FOUND[:count]} | {FOUND[4]: nppes_body(FOUND[4])},
+        )
+        lines.append(states_are_recognised(root, DAY).line)
+    assert lines == [
+        "every state is recognised",
+        "1 NPI with an unrecognised state: 'GEORGIA (GE)' (1)",
+        "2 NPIs with an unrecognised state: 'GEORGIA (GE)' (2)",
+    ]
