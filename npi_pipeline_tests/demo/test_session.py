@@ -10,6 +10,8 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,22 @@ def keep_a_list_of_ones_own(folder: Path) -> Path:
 
 def files_of(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
+
+
+@pytest.mark.long
+def test_the_demo_prints_what_the_readme_shows_and_by_files_comes_to_the_same(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = textwrap.dedent(readme[readme.index("    day   ") : readme.index("\n\nThe warning is there")]).splitlines()
+    printed = demo(tmp_path / "demo", "--npis", "1000", "--bulk", COLUMNS="300").stdout
+
+    def figures(lines: Iterable[str]) -> list[str]:
+        """Those that are the same on each day and in each folder."""
+        dated = [line.rstrip() for line in lines if not line.startswith(("where ", "seconds "))]
+        return [re.sub(r"\d{4}-\d\d-\d\d", "a day", line) for line in dated]
+
+    table = printed[printed.index("\nday   ") + 1 :]
+    assert figures(table.splitlines()[: len(shown)]) == figures(shown)
+    assert "57 state files by API and by file are equal in every column that the file can fill" in printed
 
 
 @pytest.mark.parametrize("what", ["npi-data", "dagster-home"])
