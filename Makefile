@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
+# Of each editable install setuptools warns in a dozen lines, whatever the project looks like, and the newest pip shows them.
+INSTALL := PYTHONWARNINGS=ignore $(PIP) install
 
 .PHONY: demo demo-deliver demo-bulk ui docs test test-long coverage lint format lock rooms bench clean
 
@@ -74,12 +76,12 @@ $(BIN)/pip:
 
 $(VENV)/demo-installed: pyproject.toml | $(BIN)/pip
 	@echo "Installing what the demo needs into $(VENV): a minute or two, and not again."
-	$(PIP) install --editable '.[demo]'
+	$(INSTALL) --editable '.[demo]'
 	touch $@
 
 # Without compiling: most of what it installs is never imported, and the rest is compiled then.
 $(VENV)/dev-installed: pyproject.toml | $(BIN)/pip
-	$(PIP) install --no-compile --editable '.[dev]'
+	$(INSTALL) --no-compile --editable '.[dev]'
 	touch $@ $(VENV)/demo-installed
 
 # What the tests import, once: else each of the processes that run them compiles all of it at the same time.
