@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -55,6 +56,16 @@ def _isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "credentials"))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_answered_as_in_a_terminal() -> None:
+    """A shell without job control starts what it runs in the background with Ctrl-C ignored.
+
+    Dagster gives SIGTERM the same answer, and whatever a test starts after a run inherits both: it cannot be ended.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

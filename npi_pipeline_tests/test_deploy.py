@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -142,12 +143,15 @@ def test_serving_migrates_an_empty_storage_first_and_ends_everything_with_it(hom
         assert process.poll() is None, process.communicate()[0]
         with dg.DagsterInstance.from_config(str(home)) as instance:
             poll_until(lambda: "SCHEDULER" in instance.get_daemon_heartbeats())
-    finally:
         process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 143, said
-    assert "more than one head" not in said
-    assert not _answers(port)
+        said = process.communicate(timeout=60)[0]
+        assert process.returncode == 143, said
+        assert "more than one head" not in said
+        assert not _answers(port)
+    finally:
+        # If it has not ended everything, nobody else does.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _answers(port: int) -> bool:
