@@ -191,7 +191,11 @@ def test_killed_while_it_prepares_nothing_half_is_believed(
 
 
 @pytest.mark.long
-def test_killed_at_any_moment_it_is_put_right(data_root: str, files: Path, truth: pl.DataFrame, scratch: Path) -> None:
+def test_killed_at_any_moment_it_is_put_right(
+    data_root: str, files: Path, truth: pl.DataFrame, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in the processes that are killed: blocks are counted, and their size is of the code that a folder is kept for.
+    _make_everything_small(monkeypatch)
     change = 0
     while was_killed_before(change, _prepare_in_small_steps, f"{data_root}/{change}", str(files), str(scratch)):
         _is_put_right_after_a_kill(open_data_root(f"{data_root}/{change}"), files, truth)
