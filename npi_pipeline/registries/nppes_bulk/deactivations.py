@@ -12,7 +12,7 @@ import polars as pl
 
 from npi_pipeline.errors import to_install
 from npi_pipeline.registries.nppes_bulk.bulk_file import BulkFileError
-from npi_pipeline.registries.nppes_bulk.store_schema import STORE_SCHEMA
+from npi_pipeline.registries.nppes_bulk.store_schema import in_store_schema
 
 _MAX_UNPACKED_BYTES = 1 << 30
 _NPI, _DATE = "NPI", "NPPES Deactivation Date"
@@ -39,9 +39,7 @@ def deactivated_rows(sheet: bytes, where: str) -> pl.DataFrame:
     if not bad.is_empty():
         row = given.row(bad["index"][0])
         raise BulkFileError(f"{where} has {bad.height} rows without an NPI and a date, as {row}: {_REMEDY}")
-    others = [pl.lit(None, dtype).alias(name) for name, dtype in STORE_SCHEMA.items() if name not in rows.columns]
-    latest = rows.sort("npi", "deactivated_on").unique("npi", keep="last", maintain_order=True)
-    return latest.with_columns(others).select(STORE_SCHEMA.names())
+    return in_store_schema(rows.sort("npi", "deactivated_on").unique("npi", keep="last", maintain_order=True))
 
 
 def _cells(sheet: bytes, where: str) -> pl.DataFrame:

@@ -57,5 +57,10 @@ STORE_SCHEMA = pl.Schema(
 def problem_rows(problems: Sequence[tuple[int, str]]) -> pl.DataFrame:
     """Rows in STORE_SCHEMA of NPIs whose row cannot be read, each with why."""
     rows = pl.DataFrame(problems, schema={"npi": pl.UInt32, "problem": pl.String}, orient="row")
+    return in_store_schema(rows)
+
+
+def in_store_schema(rows: pl.DataFrame) -> pl.DataFrame:
+    """``rows`` in STORE_SCHEMA, of which they have some columns: the others are null."""
     others = [pl.lit(None, dtype).alias(name) for name, dtype in STORE_SCHEMA.items() if name not in rows.columns]
     return rows.with_columns(others).select(STORE_SCHEMA.names())

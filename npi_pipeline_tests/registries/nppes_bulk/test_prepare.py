@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import multiprocessing.util
 import os
@@ -231,6 +232,17 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def _from_part(count: int, do: Callable[[], None]) -> Callable[[str, str], None]:
+    """For a WatchedRoot: ``do`` before the ``count``-th part is written, and before each one after it."""
+    numbers = itertools.count(1)
+
+    def before(method: str, path: str) -> None:
+        if method == "write" and path.endswith(".arrow") and next(numbers) >= count:
+            do()
+
+    return before
+
+
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -252,15 +264,7 @@ def _killed_with_runs(count: int, data_root: str, files: str, scratch: str) -> N
 
 def _killed_before_part(count: int, data_root: str, files: str, scratch: str) -> None:
     """Prepare, but be killed before so many parts are written."""
-    left = [None] * count
-
-    def die_at_last(method: str, path: str) -> None:
-        if method == "write" and path.endswith(".arrow"):
-            left.pop()
-            if not left:
-                _die()
-
-    root = WatchedRoot(open_data_root(data_root), die_at_last)
+    root = WatchedRoot(open_data_root(data_root), _from_part(count, _die))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", scratch)
         _make_everything_small(patch)
@@ -317,17 +321,17 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-class _Unreachable:
-    """Lets the parts before the n-th through, and no other."""
+def _lose_the_data_root(parts: int, root: LocalRoot, files: Path, scratch: Path) -> list[str]:
+    """Prepare until so many parts are written; the lines about finished ranges that are left."""
 
-    def __init__(self, parts: int) -> None:
-        self.left = parts
+    def fail() -> None:
+        raise StorageError("the data root cannot be reached")
 
-    def __call__(self, method: str, path: str) -> None:
-        if method == "write" and path.endswith(".arrow"):
-            self.left -= 1
-            if self.left < 0:
-                raise StorageError("the data root cannot be reached")
+    watched = WatchedRoot(root, _from_part(parts + 1, fail))
+    with pytest.raises(StorageError):
+        prepare_snapshot(watched, _AUGUST + _WEEK, str(files))  # type: ignore[arg-type]
+    (left,) = scratch.iterdir()
+    return _lines(left / "finished.jsonl")
 
 
 def test_when_the_data_root_fails_it_goes_on_where_it_was_once_it_is_back(
@@ -335,10 +339,7 @@ def test_when_the_data_root_fails_it_goes_on_where_it_was_once_it_is_back(
 ) -> None:
     _make_everything_small(monkeypatch)
     root = LocalRoot(tmp_path / "root")
-    with pytest.raises(StorageError):
-        prepare_snapshot(WatchedRoot(root, _Unreachable(3)), _AUGUST + _WEEK, str(files))  # type: ignore[arg-type]
-    (left,) = scratch.iterdir()
-    assert _lines(left / "finished.jsonl")
+    assert _lose_the_data_root(3, root, files, scratch)
     lines: list[str] = []
 
     snapshot = prepare_snapshot(root, _AUGUST + _WEEK, str(files), lines.append)
@@ -353,10 +354,7 @@ def test_parts_that_were_removed_meanwhile_are_written_again(
 ) -> None:
     _make_everything_small(monkeypatch)
     root = LocalRoot(tmp_path / "root")
-    with pytest.raises(StorageError):
-        prepare_snapshot(WatchedRoot(root, _Unreachable(4)), _AUGUST + _WEEK, str(files))  # type: ignore[arg-type]
-    (left,) = scratch.iterdir()
-    first = json.loads(_lines(left / "finished.jsonl")[0])["parts"][0]["name"]
+    first = json.loads(_lose_the_data_root(4, root, files, scratch)[0])["parts"][0]["name"]
     root.delete(*(file.path for file in root.list("registry_files") if file.path.endswith(first)))
 
     assert _all(root, files).equals(truth)
